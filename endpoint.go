@@ -1,0 +1,40 @@
+package catenet
+
+import (
+	"net/netip"
+	"time"
+)
+
+// EndpointSpec is what somebody asks for when a container joins a network.
+type EndpointSpec struct {
+	Network   string     `json:"network"`             // name, ID or unambiguous ID prefix
+	IPv4      netip.Addr `json:"ipv4,omitzero"`       // fixed address; zero: the next free one
+	IPv6      netip.Addr `json:"ipv6,omitzero"`       // likewise
+	MAC       string     `json:"mac,omitempty"`       // "" makes one from the address
+	Aliases   []string   `json:"aliases,omitempty"`   // more names in this network
+	Interface string     `json:"interface,omitempty"` // name inside; "" is the first free ethN
+	// GwPriority: the endpoint with the highest one gives the default route;
+	// among equals the network whose name sorts first.
+	GwPriority int               `json:"gw_priority,omitempty"`
+	Options    map[string]string `json:"options,omitempty"` // com.docker.network.endpoint.…
+}
+
+// Endpoint is a sandbox's place in one network.
+type Endpoint struct {
+	ID        string       `json:"id"`
+	NetworkID string       `json:"network_id"`
+	SandboxID string       `json:"sandbox_id"`
+	Spec      EndpointSpec `json:"spec"`                // as asked; Spec.Network is the network's name
+	Interface string       `json:"interface"`           // name inside the sandbox
+	HostLink  string       `json:"host_link,omitempty"` // name of the link on the host, where there is one
+	MAC       string       `json:"mac,omitempty"`
+	IPv4      netip.Prefix `json:"ipv4,omitzero"` // address and the subnet's length
+	IPv6      netip.Prefix `json:"ipv6,omitzero"`
+	Gateway4  netip.Addr   `json:"gateway4,omitzero"` // of its network, whether or not the default route goes there
+	Gateway6  netip.Addr   `json:"gateway6,omitzero"`
+	// DefaultRoute says for which families the sandbox's default route goes
+	// through this endpoint.
+	DefaultRoute4 bool      `json:"default_route4,omitempty"`
+	DefaultRoute6 bool      `json:"default_route6,omitempty"`
+	Created       time.Time `json:"created"`
+}

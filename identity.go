@@ -1,0 +1,61 @@
+package catenet
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+)
+
+// ShortLen is how many characters of an ID people are shown, as with Docker.
+const ShortLen = 12
+
+// MaxName is the longest name of a network, container or alias, in bytes:
+// one label of a DNS name (RFC 1035, section 2.3.4).
+const MaxName = 63
+
+// NewID returns a fresh identifier: 32 random bytes as 64 hexadecimal digits.
+func NewID() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+// ShortID returns the first ShortLen characters of an ID.
+func ShortID(id string) string {
+	if len(id) > ShortLen {
+		return id[:ShortLen]
+	}
+	return id
+}
+
+// ValidateName checks the name of a network, container or alias: 1 to
+// MaxName characters, beginning with a letter or digit, then letters,
+// digits, '_', '.' and '-'. That excludes every path ("/", "..") and every
+// option ("-x").
+func ValidateName(what, name string) error {
+	const right = "a name is 1 to 63 letters, digits, '_', '.' or '-', and begins with a letter or digit"
+	if name == "" {
+		return Invalidf("the %s has no name", what).WithHint("%s", right)
+	}
+	if len(name) > MaxName {
+		return Invalidf("the name of the %s is %d characters long, the most is %d", what, len(name), MaxName).WithHint("%s", right)
+	}
+	for i, c := range []byte(name) {
+		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !alnum && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
+			return Invalidf("the name %q of the %s has a %q in it", name, what, string(rune(c))).WithHint("%s", right)
+		}
+	}
+	return nil
+}
+
+// ValidateInterfaceName checks the name of a network interface: 1 to 15
+// bytes, no '/', no white space, not "." or ".." (the kernel's
+// dev_valid_name), and no ':' or '%', which tools and formats give a meaning.
+func ValidateInterfaceName(name string) error {
+	const right = "an interface name is 1 to 15 characters without '/', ':', '%' and white space, like eth1"
+	if name == "" || len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r\x00") {
+		return Invalidf("%q cannot be the name of a network interface", name).WithHint("%s", right)
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+// Package driver is the contract between the engine and the kinds of network.
+//
+// A driver says what a network is on this host: the links it stands on and
+// the link that an endpoint gets. It is a stateless translator: data in, data
+// out. It never calls the engine, the store or another driver, never hears
+// who is served (a container, a pod, a bare namespace), and leaves nothing
+// behind when it fails; the suite in conformance/ checks that of each.
+package driver
+
+import (
+	"context"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// Driver is one kind of network. Every method but Validate may be called
+// again at any time, with the same arguments and the same result: restoring a
+// network after a crash is Up and Link again.
+type Driver interface {
+	// Name is what -d says.
+	Name() string
+	// Validate checks what was asked for before anything is touched. It is
+	// pure. An unknown option is an invalid error that names it and lists
+	// those there are. Pools may be absent still.
+	Validate(spec catenet.NetworkSpec) error
+	// ValidateEndpoint likewise checks one endpoint's options.
+	ValidateEndpoint(n catenet.Network, spec catenet.EndpointSpec) error
+	// Up makes the network's own links and says what it wants of the
+	// firewall.
+	Up(ctx context.Context, h kernel.Host, n catenet.Network) (State, error)
+	// Link makes the endpoint's link and returns its inside, which the
+	// engine then has the kernel dress the namespace with. Default routes
+	// follow ep.DefaultRoute4 and 6.
+	Link(ctx context.Context, h kernel.Host, n catenet.Network, ep catenet.Endpoint, at Place) (Attachment, error)
+	// Unlink removes the links of endpoints. Absent ones are no error.
+	Unlink(ctx context.Context, h kernel.Host, n catenet.Network, eps ...catenet.Endpoint) error
+	// Down removes what Up made. Absent things are no error.
+	Down(ctx context.Context, h kernel.Host, n catenet.Network) error
+}
+
+// Place is where an endpoint's link goes: into a namespace, or, with none,
+// parked on the host until somebody takes it.
+type Place struct {
+	NS *kernel.Namespace
+}
+
+// State is what a network is once it is up.
+type State struct {
+	// Firewall is what the network wants of it; empty for nothing.
+	Firewall []firewall.Network
+	Warnings []string // for people
+}
+
+// Attachment is the inside of an endpoint, and what it wants beside: pure
+// data.
+type Attachment struct {
+	HostLink  string // name of the link that stays outside; "" if none
+	Interface kernel.Interface
+}
+
+// HostLinkName is the name of an endpoint's link on the host: a prefix by
+// which the firewall tells our containers' links without being told of each,
+// and the beginning of the endpoint's ID.
+func HostLinkName(endpointID string) string {
+	return kernel.EndpointLinkPrefix + catenet.ShortID(endpointID)
+}

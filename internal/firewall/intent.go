@@ -1,0 +1,51 @@
+// Package firewall turns what networks and published ports want of the host's
+// packet filter into one ruleset. It does no I/O of its own: a backend of the
+// kernel room commits what it renders.
+//
+// Rooms above state intents, keyed by network and port, never by driver name.
+package firewall
+
+import (
+	"net/netip"
+
+	"github.com/catenet/catenet"
+)
+
+// Network is what one network wants.
+type Network struct {
+	ID      string
+	Link    string         // its bridge on the host
+	Subnets []netip.Prefix // of its containers
+	// Internal: nothing goes out of the network or comes in.
+	Internal bool
+	// NoICC: containers of the network reach each other only through
+	// published ports. (Frames between ports of the bridge are stopped by
+	// port isolation; this is for what the host would route.)
+	NoICC bool
+	// Masquerade4 and Masquerade6 hide the containers behind the host's
+	// address when they reach outside.
+	Masquerade4, Masquerade6 bool
+}
+
+// Port is one published port: what arrives for HostIP:HostPort goes to To.
+type Port struct {
+	Proto    catenet.Proto
+	HostIP   netip.Addr // 0.0.0.0 or ::: every address of the host in that family, loopback excepted
+	HostPort uint16
+	To       netip.AddrPort
+	Network  string // ID of the network whose bridge To is on
+}
+
+// Change is one transaction.
+type Change struct {
+	AddNetworks    []Network
+	RemoveNetworks []string // IDs
+	AddPorts       []Port
+	RemovePorts    []Port
+}
+
+// Obstacle is a rule of somebody else's that would swallow packets of ours.
+type Obstacle struct {
+	Rule   string // as the user finds it: "chain FORWARD of table ip filter has policy drop"
+	Remedy string // the command or flag that helps
+}

@@ -1,0 +1,251 @@
+// Package kernel is the contract of the only room that touches the kernel or
+// runs a command. The rooms above see these interfaces and plain data; the
+// folders below implement them:
+//
+//	link/     rtnetlink: links, addresses, routes, sysctls, and watching them
+//	netns/    network namespaces: make, pin, open, enter, watch
+//	nft/      nf_tables over netlink
+//	bpf/      cgroup eBPF for ports published on loopback addresses
+//	sockets/  held ports, the loopback proxy, sockets inside a namespace
+//	process/  containers of our own: the shim's side and the daemon's
+//	fake/     in-memory twins that print their state as ip commands
+//
+// Errors are translated here, at the kernel's door: an errno that a caller
+// can act on comes out as a catenet.Error of a kind, anything else as a plain
+// error that says what was being done.
+package kernel
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+)
+
+// Mark begins the alias of every link that is ours (IFLA_IFALIAS), so that an
+// orphan can be told from a stranger: "catenet:" and the ID of the network or
+// endpoint it belongs to.
+const Mark = "catenet:"
+
+// EndpointLinkPrefix begins the name of every endpoint's link on the host, so
+// that a rule can match all of them.
+const EndpointLinkPrefix = "cn"
+
+// RouteProtocol is the number (rtm_protocol) that every route of ours
+// carries; see rtnetlink(7). It is in the range left to user space.
+const RouteProtocol = 159
+
+// Host is one network namespace that has a daemon: the side of every link
+// that stays outside the containers. All methods are safe for concurrent use
+// and idempotent.
+type Host interface {
+	// EnsureLink makes the link exist as described. A link of that name that
+	// is ours or of the same kind is repaired where it differs; one of
+	// another kind is a conflict. On failure nothing that it made is left.
+	EnsureLink(ctx context.Context, l Link) error
+	// DeleteLinks removes links in one batch. An absent one is no error.
+	// Removing a veth in the kernel takes milliseconds (an RCU grace
+	// period), for many in one batch hardly longer than for one.
+	DeleteLinks(ctx context.Context, names ...string) error
+	// Links returns the links that carry our Mark.
+	Links(ctx context.Context) ([]Link, error)
+	// Routes returns the destinations of all routes of the main table, and
+	// the subnets of all addresses, except default routes.
+	Routes(ctx context.Context) ([]netip.Prefix, error)
+	// DefaultLink returns the link of the IPv4 default route (else the IPv6
+	// one) and its MTU in bytes; "" and 1500 if there is none.
+	DefaultLink(ctx context.Context) (name string, mtu int, err error)
+	// EnableForwarding lets the host route for a family. Before IPv6
+	// forwarding goes on, interfaces that accept router advertisements are
+	// told to go on doing so (accept_ra=2), or the host would lose its own
+	// default route.
+	EnableForwarding(ctx context.Context, v4, v6 bool) error
+	// Dress gives the namespace its interfaces, addresses, routes and the
+	// redirect of its resolver: one visit, whatever is asked for. What is
+	// right already is not written again. On failure, what this call
+	// changed is undone.
+	Dress(ctx context.Context, ns *Namespace, o Outfit) error
+	// Watch tells of links, addresses and namespaces that lost something
+	// of ours: on the host, and inside every namespace that a veth of this
+	// host reaches. It returns when ctx ends, or with an error.
+	Watch(ctx context.Context, lost func(Loss)) error
+}
+
+// Link describes one link of the host as it should be.
+type Link struct {
+	Name  string
+	Kind  string // "bridge", "veth", …: rtnl link kinds
+	Alias string // Mark and an ID
+	MTU   int    // bytes; 0 is the kernel's choice
+	MAC   net.HardwareAddr
+	// Master is the bridge this link is a port of.
+	Master string
+	// Isolated ports of one bridge exchange no frame with each other,
+	// Hairpin ports get back what they sent (both of IFLA_BRPORT_*).
+	Isolated bool
+	Hairpin  bool
+	// Addrs are the link's own addresses, all of them; IPv6 link-local ones
+	// are neither listed nor touched. IPv6 ones are set without duplicate
+	// address detection, so that they serve at once.
+	Addrs []netip.Prefix
+	// NoIPv6 sets disable_ipv6; any link of ours has accept_ra=0 and, unless
+	// it has an IPv6 address in Addrs, no link-local one.
+	NoIPv6 bool
+	// Peer is the other end of a veth.
+	Peer *Peer
+}
+
+// Peer is the end of a veth that goes into a namespace.
+type Peer struct {
+	// Name is what the peer is called in NS (or, parked, on the host).
+	Name string
+	MAC  net.HardwareAddr
+	NS   *Namespace // nil: it stays on the host, parked
+}
+
+// Outfit is everything that a namespace is given in one visit.
+type Outfit struct {
+	Interfaces []Interface
+	// Remove names interfaces to delete.
+	Remove []string
+	// ResolverPort, if not 0, redirects what the namespace sends to
+	// 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11.
+	ResolverPort uint16
+}
+
+// Interface is the inside of an endpoint: pure data, made by a driver.
+type Interface struct {
+	// Link is the name that the link has when it arrives; Name what it is to
+	// be called. They are equal where the link was born with its name.
+	Link string
+	Name string
+	// Alias marks it, as Link.Alias does.
+	Alias string
+	MTU   int // bytes
+	MAC   net.HardwareAddr
+	Addrs []netip.Prefix // all of them
+	// Routes are those of ours through this interface, all of them.
+	Routes []Route
+	// NoIPv6 sets disable_ipv6 on it. accept_ra is 0 in any case.
+	NoIPv6 bool
+	// Sysctls are more keys below net.ipv4.conf.IFNAME and the like, with
+	// IFNAME literally in place of the name.
+	Sysctls map[string]string
+}
+
+// Route is one route. A zero Gateway means that Dst is on the link.
+type Route struct {
+	Dst     netip.Prefix // 0.0.0.0/0 or ::/0 is the default route
+	Gateway netip.Addr
+	Metric  int
+}
+
+// Namespace is an open network namespace. Holding it keeps the namespace
+// alive: open it for one piece of work and close it.
+type Namespace struct {
+	Path  string
+	Inode uint64 // identifies it on this machine while it lives
+	File  *os.File
+}
+
+// Close closes the namespace's descriptor.
+func (n *Namespace) Close() error {
+	if n == nil || n.File == nil {
+		return nil
+	}
+	return n.File.Close()
+}
+
+// Loss says that somebody else took something away.
+type Loss struct {
+	// Link is the name of a host link that lost itself or an address; ""
+	// if it happened in a namespace.
+	Link string
+	// Namespace is the inode of the namespace it happened in; 0 for the host.
+	Namespace uint64
+}
+
+// Namespaces makes and finds network namespaces.
+type Namespaces interface {
+	// Create makes a namespace and pins it at path by a bind mount, as
+	// ip-netns(8) does. The path must not exist; its folder is made. lo is
+	// up in it.
+	Create(ctx context.Context, path string) error
+	// Pin gives a namespace that exists (source: a path like
+	// /proc/PID/ns/net) a second place at path.
+	Pin(ctx context.Context, source, path string) error
+	// Unpin removes the place. An absent one is no error.
+	Unpin(ctx context.Context, path string) error
+	// Open opens the namespace at path. Something that is no network
+	// namespace is an invalid error; a missing path a not-found one.
+	Open(path string) (*Namespace, error)
+	// Host returns the inode of the daemon's own namespace.
+	Host() (uint64, error)
+	// Gone blocks until the process or path of t no longer stands for the
+	// namespace t.Inode, and returns nil then; or until ctx ends, and
+	// returns its error. It keeps nothing alive.
+	Gone(ctx context.Context, t Target) error
+}
+
+// Target is a namespace to watch: by process or by path.
+type Target struct {
+	PID       int    // 0: by path
+	StartTime uint64 // of the process, clock ticks since boot (proc(5), stat field 22): tells a reused PID
+	Path      string
+	Inode     uint64
+}
+
+// Sockets opens sockets that the rooms above serve or hold.
+type Sockets interface {
+	// ListenIn opens the resolver's pair of sockets inside a namespace, at
+	// 127.0.0.11 and the same port for UDP and TCP. want is the port to
+	// take if it is free; 0 or a taken one means any. The sockets keep the
+	// namespace alive until they are closed.
+	ListenIn(ctx context.Context, ns *Namespace, want uint16) (net.PacketConn, net.Listener, error)
+	// Hold binds one host port so that nothing else takes it. A port that
+	// is taken is a conflict error that says so. port 0 is any free one.
+	Hold(ctx context.Context, p HeldPort) (Held, error)
+}
+
+// HeldPort is a host port to hold.
+type HeldPort struct {
+	Proto string // tcp, udp, sctp
+	IP    netip.Addr
+	Port  uint16
+}
+
+// Held is a port held until it is closed.
+type Held interface {
+	Port() uint16
+	Close() error
+}
+
+// Loopback carries connections that processes of the host make to ports
+// published on its loopback addresses. (Everything else about ports is the
+// firewall's.)
+type Loopback interface {
+	// Set adds and removes ports in one step. A port is keyed by protocol,
+	// address and number; the unspecified address means every loopback
+	// address of its family.
+	Set(ctx context.Context, add, remove []LoopbackPort) error
+	// Restore makes exactly these ports served, keeping what is right.
+	Restore(ctx context.Context, ports []LoopbackPort) error
+	// Name says by what: "cgroup-ebpf" or "proxy".
+	Name() string
+	Close() error
+}
+
+// LoopbackPort is one published port as seen from the host itself.
+type LoopbackPort struct {
+	Proto string // tcp, udp, sctp
+	IP    netip.Addr
+	Port  uint16
+	To    netip.AddrPort
+}
+
+// Flows forgets tracked connections.
+type Flows interface {
+	// Forget removes the conntrack entries whose original destination is
+	// one of the given host ports and whose reply comes from To.
+	Forget(ctx context.Context, ports []LoopbackPort) error
+}

@@ -1,0 +1,160 @@
+package catenet
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Proto is a transport protocol whose ports can be published.
+type Proto string
+
+// The protocols of published ports.
+const (
+	TCP  Proto = "tcp"
+	UDP  Proto = "udp"
+	SCTP Proto = "sctp"
+)
+
+// Number returns the protocol's IP protocol number, or 0 if it is none.
+func (p Proto) Number() uint8 {
+	switch p {
+	case TCP:
+		return 6
+	case UDP:
+		return 17
+	case SCTP:
+		return 132
+	}
+	return 0
+}
+
+// PortSpec asks for one container port to be published.
+type PortSpec struct {
+	Proto  Proto      `json:"proto"`
+	HostIP netip.Addr `json:"host_ip,omitzero"` // zero: every address, of both families
+	// HostPort to HostPortEnd is the range to take a free port from.
+	// Both 0: any free port. Equal: exactly that one.
+	HostPort    uint16 `json:"host_port,omitempty"`
+	HostPortEnd uint16 `json:"host_port_end,omitempty"`
+	Port        uint16 `json:"port"` // in the container
+}
+
+// PortBinding is a published port: traffic to HostIP:HostPort goes to Port at
+// the endpoint's address of the same family.
+type PortBinding struct {
+	Proto      Proto      `json:"proto"`
+	HostIP     netip.Addr `json:"host_ip"` // 0.0.0.0 and :: mean every address
+	HostPort   uint16     `json:"host_port"`
+	Port       uint16     `json:"port"`
+	EndpointID string     `json:"endpoint_id"`
+	SandboxID  string     `json:"sandbox_id"`
+}
+
+// String returns the binding as docker port prints it:
+// "80/tcp -> 0.0.0.0:8080".
+func (b PortBinding) String() string {
+	return fmt.Sprintf("%d/%s -> %s", b.Port, b.Proto, netip.AddrPortFrom(b.HostIP, b.HostPort))
+}
+
+// portRight is the hint of every refused port.
+const portRight = "a port is written [hostIP:][hostPort[-hostPort]:]port[-port][/tcp|udp|sctp], ports are 1 to 65535"
+
+// ParsePort reads the argument of -p,
+//
+//	[hostIP:][hostPort[-range]:]ctrPort[-range][/tcp|udp|sctp]
+//
+// and returns one PortSpec for each container port. IPv6 host addresses
+// stand in brackets. Two ranges must be of one length and are paired in
+// order; a host range before a single container port means any free port of
+// it.
+func ParsePort(s string) ([]PortSpec, error) {
+	bad := func(format string, args ...any) ([]PortSpec, error) {
+		return nil, Invalidf("port %q: %s", s, fmt.Sprintf(format, args...)).WithHint("%s", portRight)
+	}
+	rest, proto := s, TCP
+	if i := strings.LastIndexByte(s, '/'); i >= 0 {
+		rest, proto = s[:i], Proto(strings.ToLower(s[i+1:]))
+		if proto.Number() == 0 {
+			return bad("unknown protocol %q", s[i+1:])
+		}
+	}
+	var hostIP netip.Addr
+	if i := strings.LastIndexByte(rest, ':'); i >= 0 && strings.ContainsAny(rest[:i], ":]") || strings.Count(rest, ":") > 1 {
+		j := strings.LastIndexByte(rest[:i], ':')
+		if j < 0 || strings.HasPrefix(rest, "[") && j < strings.IndexByte(rest, ']') {
+			return bad("the host address, the host port and the port are separated by ':'")
+		}
+		ip := rest[:j]
+		if strings.HasPrefix(ip, "[") && strings.HasSuffix(ip, "]") {
+			ip = ip[1 : len(ip)-1]
+		} else if strings.Contains(ip, ":") {
+			return bad("an IPv6 host address stands in brackets, like [::1]:8080:80")
+		}
+		rest = rest[j+1:]
+		if ip != "" {
+			a, err := netip.ParseAddr(ip)
+			if err != nil || a.Zone() != "" {
+				return bad("%q is no IP address", ip)
+			}
+			hostIP = a.Unmap()
+		}
+	}
+	host, ctr, hasHost := "", rest, false
+	if i := strings.IndexByte(rest, ':'); i >= 0 {
+		host, ctr, hasHost = rest[:i], rest[i+1:], true
+	}
+	clo, chi, err := portRange(ctr)
+	if err != nil {
+		return bad("%v", err)
+	}
+	hlo, hhi := uint16(0), uint16(0)
+	if hasHost && host != "" {
+		if hlo, hhi, err = portRange(host); err != nil {
+			return bad("%v", err)
+		}
+		if clo != chi && hhi-hlo != chi-clo {
+			return bad("the host range has %d ports and the container range %d", int(hhi-hlo)+1, int(chi-clo)+1)
+		}
+	}
+	specs := make([]PortSpec, 0, int(chi-clo)+1)
+	for i := 0; i <= int(chi-clo); i++ {
+		p := PortSpec{Proto: proto, HostIP: hostIP, Port: clo + uint16(i)}
+		switch {
+		case hlo == 0:
+		case clo == chi:
+			p.HostPort, p.HostPortEnd = hlo, hhi
+		default:
+			p.HostPort, p.HostPortEnd = hlo+uint16(i), hlo+uint16(i)
+		}
+		specs = append(specs, p)
+	}
+	return specs, nil
+}
+
+// portRange reads "80" or "80-90".
+func portRange(s string) (lo, hi uint16, err error) {
+	first, last, isRange := strings.Cut(s, "-")
+	if lo, err = port(first); err != nil {
+		return 0, 0, err
+	}
+	if !isRange {
+		return lo, lo, nil
+	}
+	if hi, err = port(last); err != nil {
+		return 0, 0, err
+	}
+	if hi < lo {
+		return 0, 0, fmt.Errorf("the range %s ends before it begins", s)
+	}
+	return lo, hi, nil
+}
+
+func port(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 || s[0] == '+' {
+		return 0, fmt.Errorf("%q is no port", s)
+	}
+	return uint16(n), nil
+}

@@ -1,0 +1,108 @@
+package catenet
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Owner says whose a sandbox is: who made its namespace, and who ends it.
+type Owner string
+
+// The owners of sandboxes.
+const (
+	OwnerRun    Owner = "run"    // catenet run: a container of our own, kept by its shim
+	OwnerAttach Owner = "attach" // catenet attach: a namespace that somebody else made
+)
+
+// State is where a sandbox stands.
+//
+//	run:    created ─► running ─► exited ─► running … ─► (removed)
+//	attach: running ─► (removed when detached, or when its namespace goes)
+type State string
+
+// The states of a sandbox.
+const (
+	StateCreated State = "created"
+	StateRunning State = "running"
+	StateExited  State = "exited"
+)
+
+// Modes of a sandbox's network that are no network of their own.
+const (
+	ModeHost      = "host"       // the host's namespace
+	ModeNone      = "none"       // a namespace with nothing but lo
+	ModeContainer = "container:" // prefix: the namespace of the container named after it
+)
+
+// SandboxSpec is what somebody asks for with run or attach.
+type SandboxSpec struct {
+	Name  string `json:"name"` // "" makes one from the ID
+	Owner Owner  `json:"owner"`
+	// Mode is "", ModeHost, ModeNone or ModeContainer and a name. With any
+	// but "", Networks is empty.
+	Mode     string         `json:"mode,omitempty"`
+	Networks []EndpointSpec `json:"networks,omitempty"`
+	Ports    []PortSpec     `json:"ports,omitempty"`
+	// Expose lists container ports that PublishAll publishes on any free
+	// host port; the host fields of each are zero.
+	Expose     []PortSpec `json:"expose,omitempty"`
+	PublishAll bool       `json:"publish_all,omitempty"`
+	DNS        DNSConfig  `json:"dns,omitzero"`
+	// ExtraHosts are more lines of /etc/hosts, and names that the resolver
+	// knows.
+	ExtraHosts []HostEntry       `json:"extra_hosts,omitempty"`
+	Hostname   string            `json:"hostname,omitempty"` // "" is the short ID
+	Labels     map[string]string `json:"labels,omitempty"`
+
+	// For OwnerAttach: exactly one of the two says which namespace.
+	PID   int    `json:"pid,omitempty"`
+	Netns string `json:"netns,omitempty"` // path
+	// For OwnerRun: what runs.
+	Process *Process `json:"process,omitempty"`
+}
+
+// DNSConfig is how a sandbox resolves names that catenet does not know.
+type DNSConfig struct {
+	Servers []netip.Addr `json:"servers,omitempty"` // empty: the host's
+	Search  []string     `json:"search,omitempty"`
+	Options []string     `json:"options,omitempty"` // of resolv.conf, like "ndots:2"
+}
+
+// HostGateway as a HostEntry's address stands for the host, as seen from the
+// container.
+const HostGateway = "host-gateway"
+
+// HostEntry is one --add-host.
+type HostEntry struct {
+	Name string `json:"name"`
+	Addr string `json:"addr"` // an IP address or HostGateway
+}
+
+// Process is the program of a container that catenet runs itself.
+type Process struct {
+	Args       []string `json:"args"`
+	Env        []string `json:"env,omitempty"`    // KEY=VALUE
+	Rootfs     string   `json:"rootfs,omitempty"` // absolute; "" is the host's file system
+	Dir        string   `json:"dir,omitempty"`    // working directory; "" is /
+	AutoRemove bool     `json:"auto_remove,omitempty"`
+}
+
+// Sandbox is a container as the network sees it: a namespace, the names it
+// goes by, and what it asked for.
+type Sandbox struct {
+	ID string `json:"id"` // 64 hexadecimal digits
+	SandboxSpec
+	State    State     `json:"state"`
+	Created  time.Time `json:"created"`
+	Started  time.Time `json:"started,omitzero"`
+	Finished time.Time `json:"finished,omitzero"`
+	ExitCode int       `json:"exit_code"` // of the last run; 128 + signal when a signal ended it
+	// InitPID is the first process of a running container, or the one named at
+	// attach; 0 if none is known.
+	InitPID int `json:"init_pid,omitempty"`
+	// NetnsPath is where the namespace can be opened while it lives.
+	NetnsPath string `json:"netns_path,omitempty"`
+	// Warnings are what somebody should know about how this sandbox is served
+	// (for example: no /etc/resolv.conf of its own).
+	Warnings []string `json:"warnings,omitempty"`
+}
