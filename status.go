@@ -1,0 +1,37 @@
+package catenet
+
+import "time"
+
+// NetworkStatus is a network and what is in it now.
+type NetworkStatus struct {
+	Network
+	Use       []PoolUse  `json:"use,omitempty"`       // one for each pool, in the order of Pools
+	Endpoints []Endpoint `json:"endpoints,omitempty"` // the joined ones, oldest first
+}
+
+// SandboxStatus is a sandbox and where it stands in the networks now. What it
+// asked for is in the Sandbox; what it got is here.
+type SandboxStatus struct {
+	Sandbox
+	Endpoints []Endpoint    `json:"endpoints,omitempty"` // oldest first
+	Bindings  []PortBinding `json:"bindings,omitempty"`  // its published ports
+}
+
+// ExecSpec is one more program to run in a running container.
+type ExecSpec struct {
+	Args []string `json:"args"`
+	Env  []string `json:"env,omitempty"` // KEY=VALUE, more than the container's own
+}
+
+// LogOptions choose lines of a container's log.
+type LogOptions struct {
+	Follow bool      // go on until the container ends
+	Tail   int       // only the last so many of the lines there are; negative: all
+	Since  time.Time // only lines written at this time or later; zero: all
+}
+
+// The streams of a log line.
+const (
+	Stdout = "stdout"
+	Stderr = "stderr"
+)
