@@ -1,0 +1,76 @@
+# catenet: build, install, prove, show. Everything runs as root where it makes
+# network namespaces (demo, test, bench); nothing needs a terminal.
+
+# sudo's PATH often lacks Go and sbin.
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+export HOME ?= /root
+# No C compiler is asked for; a clone that belongs to somebody else than root
+# must build under sudo (go would refuse to stamp it).
+export CGO_ENABLED := 0
+export GOFLAGS := -buildvcs=false
+export DEBIAN_FRONTEND := noninteractive
+
+GO      := go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BINDIR  := $(PREFIX)/bin
+UNITDIR ?= /etc/systemd/system
+VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null),dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+PROGRAMS := catenet catenetd catenet-shim
+
+.PHONY: all build install uninstall deps deps-bench test vet fmt-check lint demo demo-clean bench clean
+
+all: build
+
+build: $(addprefix build-,$(PROGRAMS))
+
+build-%:
+	@$(GO) version >/dev/null || { echo "make: Go is not to be found; install it from https://go.dev/dl to /usr/local/go"; exit 1; }
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$* ./cmd/$*
+
+install: build
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR)
+	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
+	sed 's,@BINDIR@,$(BINDIR),' packaging/catenet.service >$(DESTDIR)$(UNITDIR)/catenet.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/catenet.service
+	@echo "Start it:  systemctl daemon-reload && systemctl enable --now catenet"
+	@echo "Let people other than root use it:  groupadd -r catenet && usermod -aG catenet NAME"
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
+
+# Installs what is missing; when nothing is, apt is not called at all.
+deps:
+	@tools/deps.sh base
+
+deps-bench:
+	@tools/deps.sh base bench
+
+test: deps vet fmt-check
+	$(GO) test -p 2 -timeout 9m ./...
+
+vet:
+	$(GO) vet ./...
+
+fmt-check:
+	@bad=$$(find . -name '*.go' -not -path './.git/*' -exec gofmt -l {} +); \
+	[ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
+
+# Not part of test: building the linter takes minutes the first time.
+lint: vet fmt-check
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+demo: deps build
+	@demo/demo.sh
+
+demo-clean:
+	@demo/demo.sh clean
+
+# One row or some: make bench ROWS="attach dns"; ROUNDS=50 for more pairs.
+bench: deps-bench build
+	@$(GO) build -trimpath -o bin/catenet-bench ./bench
+	@BENCH_ROUNDS=$(ROUNDS) bin/catenet-bench $(ROWS)
+
+clean:
+	rm -rf bin

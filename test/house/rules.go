@@ -1,0 +1,240 @@
+package house
+
+import (
+	"fmt"
+	"go/ast"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// kernelRoom lists what only the kernel room may import, because an errno is
+// translated, and what is ours marked, at one door.
+var kernelRoom = []string{
+	"github.com/vishvananda/netlink/...", "github.com/vishvananda/netns/...",
+	"github.com/mdlayher/netlink/...", "github.com/mdlayher/socket/...",
+	"github.com/cilium/ebpf/...", "golang.org/x/sys/...", "os/exec",
+}
+
+// atTheKernel lists who may: the room itself, and those whose work is to look
+// at it from outside.
+var atTheKernel = []string{
+	"internal/kernel/...",
+	"test/...",  // makes whole hosts with ip(8)
+	"bench/...", // the floor is kernel messages, the peers are programs
+}
+
+// Arrow says what a room may import of this module, and why no more.
+type Arrow struct {
+	Room string
+	May  []string
+	Why  string
+}
+
+// Arrows is the map of the house. A room is held to the first line that fits
+// it; one that fits none is an error, so that a new room is thought about.
+var Arrows = []Arrow{
+	{".", nil, "the vocabulary is passive data on the standard library: everybody speaks it, it knows nobody"},
+
+	{"internal/ipam/...", []string{"."}, "an allocator is pure: it is tested without a kernel and a disk"},
+	{"internal/store/...", []string{"."}, "records know nothing of who writes them"},
+	{"internal/names/...", []string{".", "internal/kernel", "internal/names/..."}, "the resolver is handed its sockets and records; it asks nobody"},
+	{"internal/firewall/...", []string{".", "internal/kernel", "internal/kernel/nft", "internal/firewall/..."}, "the firewall renders intents as nft data and commits nothing"},
+
+	{"internal/driver/conformance/...", []string{".", "internal/driver", "internal/kernel/...", "internal/firewall"}, "the suite knows the contract and no driver"},
+	{"internal/driver/...", []string{".", "internal/driver", "internal/firewall", "internal/kernel"}, "a driver is a translator: data in, data out; it never calls the engine, the store or another driver"},
+
+	{"internal/kernel/kerneltest/...", nil, "namespaces for tests, for whoever needs them"},
+	{"internal/kernel/...", []string{".", "internal/kernel/...", "internal/firewall"}, "the kernel room obeys: it does not know who asks"},
+
+	{"internal/engine/...", []string{".", "internal/ipam/...", "internal/store/...", "internal/names/...", "internal/firewall/...", "internal/driver", "internal/kernel", "internal/engine/..."}, "the engine knows contracts, not drivers and not who calls it"},
+
+	{"api/server/...", []string{".", "api/...", "internal/engine"}, "the server translates HTTP into the engine's verbs"},
+	{"api/...", []string{".", "api", "api/wire"}, "a client needs the wire types and nothing that runs in the daemon"},
+
+	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/..."}, "the CLI is a client like any other: what it can do, others can"},
+	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
+	{"cmd/catenetd/...", []string{"./..."}, "only the daemon's main wires"},
+
+	{"test/house/...", nil, "the rules stand apart from what they judge"},
+	{"test/...", []string{".", "api/...", "test/...", "internal/kernel/kerneltest"}, "end-to-end tests see what a user sees"},
+	{"bench/...", []string{".", "api/...", "internal/kernel/nft", "bench/..."}, "the bench measures from outside; nft is for the floor's redirect"},
+}
+
+// Rule is one rule of the house: what it says, and who breaks it how.
+type Rule struct {
+	Name  string
+	Check func(f *File) []string
+}
+
+// Rules are those that one file at a time can break.
+var Rules = []Rule{
+	{"arrows of imports", checkArrows},
+	{"one kernel room", checkKernelRoom},
+	{"the root package stands on the standard library", checkRoot},
+	{"no init", checkInit},
+	{"files are concepts or verbs", checkFileName},
+	{"nothing is promised for later", checkPromises},
+	{"no test is skipped", checkSkip},
+	{"functions and files end", checkLength},
+}
+
+func checkArrows(f *File) []string {
+	i := slices.IndexFunc(Arrows, func(a Arrow) bool { return within(f.Room, a.Room) })
+	if i < 0 {
+		return []string{fmt.Sprintf("%s: no line of the map of imports fits %s: add one, with its reason", f.Path, f.Room)}
+	}
+	arrow := Arrows[i]
+	var bad []string
+	for _, imp := range f.Imports {
+		ours := imp == "." || !strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") && isLocal(imp)
+		if !ours || imp == f.Room || f.Test && testMayImport(f, imp) {
+			continue
+		}
+		if !slices.ContainsFunc(arrow.May, func(p string) bool { return p == "./..." || within(imp, p) }) {
+			bad = append(bad, fmt.Sprintf("%s imports %s, but %s", f.Path, imp, arrow.Why))
+		}
+	}
+	return bad
+}
+
+// testMayImport: tests of a room may use its neighbours in the kernel room
+// (fakes, real namespaces), the conformance suite, and what is below it.
+func testMayImport(f *File, imp string) bool {
+	return within(imp, "internal/kernel/...") || imp == "internal/driver/conformance" ||
+		within(imp, f.Room+"/...") || within(f.Room, "internal/engine/...") ||
+		within(f.Room, "api/...") || within(f.Room, "cmd/...")
+}
+
+// isLocal tells this module's folders from the standard library's.
+func isLocal(imp string) bool {
+	switch strings.SplitN(imp, "/", 2)[0] {
+	case "internal", "api", "cmd", "test", "bench":
+		return true
+	}
+	return false
+}
+
+func checkKernelRoom(f *File) []string {
+	if f.Test || slices.ContainsFunc(atTheKernel, func(p string) bool { return within(f.Room, p) }) {
+		return nil
+	}
+	var bad []string
+	for _, imp := range f.Imports {
+		if slices.ContainsFunc(kernelRoom, func(p string) bool { return within(imp, p) }) {
+			bad = append(bad, fmt.Sprintf("%s imports %s, but only the kernel room touches the kernel or runs a command", f.Path, imp))
+		}
+	}
+	return bad
+}
+
+func checkRoot(f *File) []string {
+	if f.Room != "." || f.Test {
+		return nil
+	}
+	var bad []string
+	for _, imp := range f.Imports {
+		if strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") {
+			bad = append(bad, fmt.Sprintf("%s imports %s, but the vocabulary stands on the standard library alone", f.Path, imp))
+		}
+	}
+	return bad
+}
+
+func checkInit(f *File) []string {
+	var bad []string
+	for _, d := range f.AST.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+			bad = append(bad, at(f, fn)+"func init: what is wired is wired in main, in the open")
+		}
+	}
+	return bad
+}
+
+var vagueName = regexp.MustCompile(`^(.*_)?(utils?|types|common|helpers?|misc)(_test)?\.go$`)
+
+func checkFileName(f *File) []string {
+	if vagueName.MatchString(path.Base(f.Path)) {
+		return []string{f.Path + ": a file is named for a concept or a verb"}
+	}
+	return nil
+}
+
+var promise = regexp.MustCompile(`\b(` + "TO" + `DO|` + "FIX" + `ME|XX` + `X)\b`)
+
+func checkPromises(f *File) []string {
+	var bad []string
+	for _, group := range f.AST.Comments {
+		for _, c := range group.List {
+			if m := promise.FindString(c.Text); m != "" {
+				bad = append(bad, at(f, c)+m+": do it, or say aloud in the papers that it is not done")
+			}
+		}
+	}
+	return bad
+}
+
+func checkSkip(f *File) []string {
+	if !f.Test && !within(f.Room, "test/...") {
+		return nil
+	}
+	var bad []string
+	ast.Inspect(f.AST, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && (sel.Sel.Name == "Skip" || sel.Sel.Name == "Skipf" || sel.Sel.Name == "SkipNow") {
+			bad = append(bad, at(f, sel)+"a skipped test proves nothing")
+		}
+		return true
+	})
+	return bad
+}
+
+// The longest that a file and a function may get, in lines. Style asks for
+// less (200 and 50); this is where a second look becomes a must.
+const (
+	maxFile = 500
+	maxFunc = 100
+)
+
+func checkLength(f *File) []string {
+	if f.Test {
+		return nil
+	}
+	var bad []string
+	if f.Lines > maxFile {
+		bad = append(bad, fmt.Sprintf("%s has %d lines, the most is %d", f.Path, f.Lines, maxFile))
+	}
+	for _, d := range f.AST.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		lines := f.Fset.Position(fn.End()).Line - f.Fset.Position(fn.Pos()).Line + 1
+		if lines > maxFunc {
+			bad = append(bad, fmt.Sprintf("%sfunc %s has %d lines, the most is %d", at(f, fn), fn.Name.Name, lines, maxFunc))
+		}
+	}
+	return bad
+}
+
+// at is the place of a node as compilers write it, with ": " behind it.
+func at(f *File, n ast.Node) string {
+	return f.Fset.Position(n.Pos()).String() + ": "
+}
+
+// Undocumented returns the packages that no file documents.
+func Undocumented(files []*File) []string {
+	doc := map[string]bool{}
+	for _, f := range files {
+		key := f.Room + " (package " + strings.TrimSuffix(f.AST.Name.Name, "_test") + ")"
+		doc[key] = doc[key] || f.AST.Doc != nil
+	}
+	var bad []string
+	for key, ok := range doc {
+		if !ok {
+			bad = append(bad, key+" says nowhere what it is: give it a package doc")
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}
