@@ -1,0 +1,97 @@
+package ipam
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/catenet/catenet"
+)
+
+// checkPool checks one pool in itself. A gateway may be absent.
+func checkPool(p catenet.Pool) error {
+	if err := checkSubnet(p.Subnet); err != nil {
+		return err
+	}
+	if r := p.Range; r.IsValid() {
+		if r != r.Masked() {
+			return catenet.Invalidf("range %s has bits set beyond its length", r).WithHint("it should be %s", r.Masked())
+		}
+		if r.Bits() < p.Subnet.Bits() || !p.Subnet.Contains(r.Addr()) {
+			return catenet.Invalidf("range %s is not inside the subnet %s", r, p.Subnet)
+		}
+	}
+	seen := make(map[netip.Addr]string)
+	if p.Gateway.IsValid() {
+		if err := usable(p.Subnet, p.Gateway, "the gateway"); err != nil {
+			return err
+		}
+		seen[p.Gateway] = "the gateway"
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Aux)) {
+		a, what := p.Aux[name], fmt.Sprintf("the auxiliary address %q", name)
+		if err := usable(p.Subnet, a, what); err != nil {
+			return err
+		}
+		if other, dup := seen[a]; dup {
+			return catenet.Invalidf("%s is %s, which is %s already", what, a, other).WithHint("give each an address of its own")
+		}
+		seen[a] = what
+	}
+	return nil
+}
+
+func checkSubnet(s netip.Prefix) error {
+	if !s.IsValid() {
+		return catenet.Invalidf("a pool has no subnet").WithHint("a range, a gateway and auxiliary addresses need a subnet that they are in (--subnet)")
+	}
+	if s.Addr().Is4In6() {
+		return catenet.Invalidf("subnet %s is IPv4 written as IPv6", s).WithHint("write it as IPv4, like 10.1.0.0/16")
+	}
+	if s != s.Masked() {
+		return catenet.Invalidf("subnet %s has bits set beyond its length", s).WithHint("it should be %s", s.Masked())
+	}
+	if most := s.Addr().BitLen() - 2; s.Bits() > most {
+		return catenet.Invalidf("subnet %s is too small for a gateway and a container", s).WithHint("the longest prefix of this family is /%d", most)
+	}
+	return forbidden(s)
+}
+
+// forbidden refuses ranges whose addresses no container can have.
+func forbidden(s netip.Prefix) error {
+	for _, f := range [...]struct{ prefix, what string }{
+		{"0.0.0.0/8", "unspecified"},
+		{"127.0.0.0/8", "loopback"},
+		{"169.254.0.0/16", "link-local"},
+		{"224.0.0.0/4", "multicast"},
+		{"255.255.255.255/32", "broadcast"},
+		{"::/127", "unspecified and loopback"},
+		{"::ffff:0:0/96", "IPv4-mapped"},
+		{"fe80::/10", "link-local"},
+		{"ff00::/8", "multicast"},
+	} {
+		if netip.MustParsePrefix(f.prefix).Overlaps(s) {
+			return catenet.Invalidf("subnet %s holds %s addresses (%s)", s, f.what, f.prefix).
+				WithHint("use a private range: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8")
+		}
+	}
+	return nil
+}
+
+// usable checks that an interface on the subnet can have the address.
+func usable(subnet netip.Prefix, a netip.Addr, what string) error {
+	if !subnet.Contains(a) {
+		return catenet.Invalidf("%s %s is not in the subnet %s", what, a, subnet)
+	}
+	if a == subnet.Addr() {
+		if a.Is6() {
+			return catenet.Invalidf("%s %s is the subnet's anycast address", what, a)
+		}
+		return catenet.Invalidf("%s %s is the address of the subnet itself", what, a)
+	}
+	if a.Is4() && toNumber(a) == last(subnet) {
+		return catenet.Invalidf("%s %s is the broadcast address of %s", what, a, subnet)
+	}
+	return nil
+}
