@@ -59,3 +59,12 @@ func ValidateInterfaceName(name string) error {
 	}
 	return nil
 }
+
+// ValidateRef checks what names a network or container that exists: its name,
+// its ID or a prefix of its ID.
+func ValidateRef(what, ref string) error {
+	if len(ref) == 64 && strings.Trim(ref, "0123456789abcdef") == "" {
+		return nil
+	}
+	return ValidateName(what, ref)
+}

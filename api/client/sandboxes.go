@@ -1,0 +1,90 @@
+package client
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api"
+)
+
+// CreateSandbox attaches a namespace, or makes a container and, with start,
+// starts it.
+func (c *Client) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (sb catenet.SandboxStatus, err error) {
+	var q url.Values
+	if !start {
+		q = url.Values{"start": {"false"}}
+	}
+	return sb, c.call(ctx, "POST", "/sandboxes", q, spec, &sb)
+}
+
+// Sandboxes returns the running ones, or all, newest first.
+func (c *Client) Sandboxes(ctx context.Context, all bool) (sbs []catenet.SandboxStatus, err error) {
+	var q url.Values
+	if all {
+		q = url.Values{"all": {"true"}}
+	}
+	return sbs, c.call(ctx, "GET", "/sandboxes", q, nil, &sbs)
+}
+
+// Sandbox returns one sandbox.
+func (c *Client) Sandbox(ctx context.Context, ref string) (sb catenet.SandboxStatus, err error) {
+	path, err := at("container", ref, "")
+	if err != nil {
+		return sb, err
+	}
+	return sb, c.call(ctx, "GET", path, nil, nil, &sb)
+}
+
+// Start starts a container that does not run.
+func (c *Client) Start(ctx context.Context, ref string) error {
+	return c.verb(ctx, ref, "POST", "/start", nil, nil)
+}
+
+// Stop asks a container to end, ends it after grace, and returns when it has
+// ended.
+func (c *Client) Stop(ctx context.Context, ref string, grace time.Duration) error {
+	return c.verb(ctx, ref, "POST", "/stop", url.Values{"grace": {grace.String()}}, nil)
+}
+
+// Remove removes a container, or detaches a namespace. One that runs is
+// ended first if force is set.
+func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
+	var q url.Values
+	if force {
+		q = url.Values{"force": {"true"}}
+	}
+	return c.verb(ctx, ref, "DELETE", "", q, nil)
+}
+
+// Wait blocks until the container has ended, and tells how.
+func (c *Client) Wait(ctx context.Context, ref string) (int, error) {
+	var out api.WaitReply
+	err := c.verb(ctx, ref, "POST", "/wait", nil, &out)
+	return out.ExitCode, err
+}
+
+func (c *Client) verb(ctx context.Context, ref, method, verb string, q url.Values, out any) error {
+	path, err := at("container", ref, verb)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, method, path, q, nil, out)
+}
+
+// logQuery spells LogOptions as a query.
+func logQuery(o catenet.LogOptions) url.Values {
+	q := url.Values{}
+	if o.Follow {
+		q.Set("follow", "true")
+	}
+	if o.Tail >= 0 {
+		q.Set("tail", strconv.Itoa(o.Tail))
+	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.Format(time.RFC3339Nano))
+	}
+	return q
+}

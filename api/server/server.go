@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Server answers requests with an engine's answers.
+//
+// A request that changes something is carried out to its end even if its
+// client goes away, so that nothing is half done; one that waits or streams
+// ends with its client, or when the server shuts down.
+type Server struct {
+	engine Engine
+	log    *slog.Logger
+	http   *http.Server
+	mux    *http.ServeMux
+
+	closing context.Context // ended by Shutdown: streams and waits stop
+	close   context.CancelFunc
+	execs   sync.WaitGroup // connections that http.Server has handed over
+}
+
+// New makes a server. It logs what it refuses and what goes wrong here.
+func New(e Engine, log *slog.Logger) *Server {
+	s := &Server{engine: e, log: log, mux: http.NewServeMux()}
+	s.closing, s.close = context.WithCancel(context.Background())
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(r.method+" "+r.path, s.handle(r))
+	}
+	s.mux.HandleFunc("/", s.noRoute)
+	s.http = &http.Server{
+		Handler: s.mux,
+		// No timeout on reading as a whole: it would end streams. A slow
+		// body is cut off where it is read.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Serve answers on l until Shutdown, and returns nil then.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown closes the listeners, ends streams and waits, and waits for the
+// other requests until ctx ends; what is left then is cut off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.close()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	s.execs.Wait()
+	return err
+}
+
+// following returns a context for requests that wait or stream: it ends with
+// the client, and when the server shuts down.
+func (s *Server) following(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() { stop(); cancel() }
+}
