@@ -51,15 +51,18 @@ func New(t testing.TB) *NS {
 
 // Do runs fn on a thread inside the namespace. Goroutines that fn starts run
 // outside it; sockets that fn itself opens stay inside.
-func (ns *NS) Do(fn func() error) error {
-	f, err := os.Open(ns.Path)
+func (ns *NS) Do(fn func() error) error { return In(ns.Path, fn) }
+
+// In is Do for any namespace, by its path.
+func In(path string, fn func() error) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return onThread(func() error {
 		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("setns %s: %w", ns.Path, err)
+			return fmt.Errorf("setns %s: %w", path, err)
 		}
 		return fn()
 	})

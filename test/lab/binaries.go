@@ -1,0 +1,80 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var build struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// Binaries returns the folder of the three programs, built from this tree
+// the first time that somebody asks. CATENET_BIN names a folder of ready
+// ones instead.
+func Binaries(t testing.TB) string {
+	t.Helper()
+	build.once.Do(func() {
+		if build.dir = os.Getenv("CATENET_BIN"); build.dir != "" {
+			return
+		}
+		if build.dir, build.err = os.MkdirTemp("/tmp", "cn-bin-"); build.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-o", build.dir+"/",
+			"github.com/catenet/catenet/cmd/catenet",
+			"github.com/catenet/catenet/cmd/catenetd",
+			"github.com/catenet/catenet/cmd/catenet-shim")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			build.err = fmt.Errorf("build the programs: %w\n%s", err, out)
+		}
+	})
+	if build.err != nil {
+		t.Fatal(build.err)
+	}
+	return build.dir
+}
+
+// Main is the TestMain of a package that uses labs: it runs the tests,
+// removes the binaries, and fails if the machine itself has something of
+// ours that it had not before.
+func Main(m *testing.M) {
+	before := machine()
+	code := m.Run()
+	if build.dir != "" && os.Getenv("CATENET_BIN") == "" {
+		if err := os.RemoveAll(build.dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	for thing := range machine() {
+		if !before[thing] {
+			fmt.Fprintln(os.Stderr, "left on the machine:", thing)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// machine lists what of ours the machine's own namespace and file systems
+// show.
+func machine() map[string]bool {
+	seen := map[string]bool{}
+	for _, pattern := range []string{"/sys/class/net/br-*", "/sys/class/net/cn*", "/tmp/cn-c" + fmt.Sprint(os.Getpid()) + "-*"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			seen[err.Error()] = true
+		}
+		for _, n := range names {
+			seen[n] = true
+		}
+	}
+	return seen
+}

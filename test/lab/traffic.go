@@ -1,0 +1,125 @@
+package lab
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
+)
+
+// Ping is a stream of echo requests at 1,000 a second.
+type Ping struct {
+	p *Process
+	h *Host
+}
+
+// Ping starts echo requests from this host, or from inside a namespace of it
+// where netns is not "", at 1,000 a second, seconds long at the most.
+func (h *Host) Ping(netns, to string, seconds int) *Ping {
+	h.lab.T.Helper()
+	args := []string{"-n", "-q", "-i", "0.001", "-W", "1", "-w", strconv.Itoa(seconds), to}
+	if netns != "" {
+		return &Ping{h.Start("nsenter", append([]string{"--net=" + netns, "--", "ping"}, args...)...), h}
+	}
+	return &Ping{h.Start("ping", args...), h}
+}
+
+var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+
+// Stop ends the stream and returns how many were sent and how many were
+// never answered. The last one may be still on its way when the stream ends;
+// it is no loss.
+func (p *Ping) Stop() (sent, lost int) {
+	p.h.lab.T.Helper()
+	p.p.Signal(syscall.SIGINT)
+	out := p.p.Wait()
+	m := pingSummary.FindStringSubmatch(out)
+	if m == nil {
+		p.h.lab.T.Fatalf("ping printed no summary:\n%s", out)
+	}
+	sent, _ = strconv.Atoi(m[1]) // digits, says the pattern
+	got, _ := strconv.Atoi(m[2])
+	if lost = sent - got; lost == 1 {
+		lost = 0
+	}
+	return sent, lost
+}
+
+// Serve starts a TCP server that answers every connection with a line of
+// text: who serves, then the client's address as the server sees it.
+func (h *Host) Serve(netns string, port int, who string) {
+	h.lab.T.Helper()
+	h.serve(netns, fmt.Sprintf("TCP6-LISTEN:%d,ipv6only=0,reuseaddr,fork", port), fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
+	h.lab.Eventually(patience, func() string {
+		if !strings.Contains(h.in(netns, "ss", "-Hltn").Stdout, fmt.Sprintf(":%d ", port)) {
+			return fmt.Sprintf("nothing listens on port %d", port)
+		}
+		return ""
+	})
+}
+
+// ServeUDP is Serve for datagrams.
+func (h *Host) ServeUDP(netns string, port int, who string) {
+	h.lab.T.Helper()
+	h.serve(netns, fmt.Sprintf("UDP6-RECVFROM:%d,ipv6only=0,reuseaddr,fork", port), fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
+	h.lab.Eventually(patience, func() string {
+		if !strings.Contains(h.in(netns, "ss", "-Hlun").Stdout, fmt.Sprintf(":%d ", port)) {
+			return fmt.Sprintf("nothing listens on UDP port %d", port)
+		}
+		return ""
+	})
+}
+
+func (h *Host) serve(netns, listen, answer string) {
+	h.lab.T.Helper()
+	if netns == "" {
+		netns = h.NS.Path
+	}
+	h.Start("nsenter", "--net="+netns, "--", "socat", listen, answer)
+}
+
+// in runs a command in a namespace, the host's own if it is "".
+func (h *Host) in(netns, name string, args ...string) Result {
+	if netns == "" {
+		return h.Run(name, args...)
+	}
+	return h.Run("nsenter", append([]string{"--net=" + netns, "--", name}, args...)...)
+}
+
+// Ask connects to a server of Serve from a namespace of this host ("" is its
+// own) and returns the line it answers, or "" if there is none within two
+// seconds. proto is tcp or udp; to is an address and port, an IPv6 address in
+// brackets.
+func (h *Host) Ask(netns, proto, to string) string {
+	if netns == "" {
+		netns = h.NS.Path
+	}
+	line := ""
+	err := kerneltest.In(netns, func() error {
+		c, err := net.DialTimeout(proto, to, 2*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			return err
+		}
+		if proto == "udp" {
+			if _, err := c.Write([]byte("?\n")); err != nil {
+				return err
+			}
+		}
+		line, err = bufio.NewReader(c).ReadString('\n')
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(line)
+}
