@@ -1,8 +1,10 @@
 package catenet
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"net"
 	"strings"
 )
 
@@ -67,4 +69,15 @@ func ValidateRef(what, ref string) error {
 		return nil
 	}
 	return ValidateName(what, ref)
+}
+
+// ValidateMAC checks the hardware address of an interface: six bytes in
+// hexadecimal, a unicast one, not all zero.
+func ValidateMAC(s string) error {
+	const right = "a MAC address is six bytes like 02:42:ac:11:00:02, the first of them even"
+	mac, err := net.ParseMAC(s)
+	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || bytes.Equal(mac, make([]byte, 6)) {
+		return Invalidf("%q cannot be the MAC address of an interface", s).WithHint("%s", right)
+	}
+	return nil
 }

@@ -41,6 +41,21 @@ type PortSpec struct {
 	Port        uint16 `json:"port"` // in the container
 }
 
+// Validate checks a PortSpec that did not come from ParsePort.
+func (p PortSpec) Validate() error {
+	switch {
+	case p.Proto.Number() == 0:
+		return Invalidf("unknown protocol %q", p.Proto).WithHint("protocols: tcp, udp, sctp")
+	case p.Port == 0:
+		return Invalidf("port 0 cannot be published").WithHint("%s", portRight)
+	case p.HostPortEnd < p.HostPort || p.HostPort == 0 && p.HostPortEnd != 0:
+		return Invalidf("host ports %d to %d are no range", p.HostPort, p.HostPortEnd).WithHint("%s", portRight)
+	case p.HostIP.Zone() != "" || p.HostIP.Is4In6() || p.HostIP.IsMulticast():
+		return Invalidf("no port can be published on %s", p.HostIP).WithHint("a host address is a plain unicast one, like 192.0.2.1 or ::1")
+	}
+	return nil
+}
+
 // PortBinding is a published port: traffic to HostIP:HostPort goes to Port at
 // the endpoint's address of the same family.
 type PortBinding struct {

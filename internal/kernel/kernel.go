@@ -179,6 +179,9 @@ type Namespaces interface {
 	// Open opens the namespace at path. Something that is no network
 	// namespace is an invalid error; a missing path a not-found one.
 	Open(path string) (*Namespace, error)
+	// Target says what to watch of the namespace that a path leads to: the
+	// process, if it is /proc/PID/ns/net, else the path itself.
+	Target(path string, inode uint64) (Target, error)
 	// Host returns the inode of the daemon's own namespace.
 	Host() (uint64, error)
 	// Gone blocks until the process or path of t no longer stands for the

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// Connect joins a sandbox to one more network. A container that does not run
+// joins at its next start.
+func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.EndpointSpec) (ep catenet.Endpoint, err error) {
+	sb, now, err := e.lockSandbox(ref)
+	if err != nil {
+		return ep, err
+	}
+	defer sb.op.Unlock()
+	if err := joinable(now, network); err != nil {
+		return ep, err
+	}
+	e.mu.Lock()
+	n, err := e.network(network)
+	e.mu.Unlock()
+	if err != nil {
+		return ep, err
+	}
+	if n.Driver == "host" || n.Driver == "null" {
+		return ep, catenet.Forbiddenf("network %s cannot be joined beside others", n.Name).WithHint("it is a mode: run --network %s", n.Name)
+	}
+	spec.Network = n.Name
+	next := now.clone()
+	next.Networks = append(next.Networks, spec)
+	if now.State != catenet.StateRunning {
+		return ep, e.connectLater(sb, now, next, n, spec)
+	}
+	var u undo
+	defer u.unless(&err)
+	if err = e.plan(now, next, []catenet.EndpointSpec{spec}, &u); err != nil {
+		return ep, err
+	}
+	if err = e.transition(ctx, sb, now, next); err != nil {
+		return ep, err
+	}
+	if err = e.keepContainer(next); err != nil {
+		return ep, err
+	}
+	e.tellJoined(now, next)
+	ep, _ = next.endpoint(n.ID)
+	return ep, nil
+}
+
+// joinable says why a sandbox cannot join a network, if so.
+func joinable(r *record, network string) error {
+	if !r.networked() {
+		return catenet.Forbiddenf("container %s is in mode %q and cannot join network %s", r.Name, r.Mode, network).
+			WithHint("run it with --network %s instead", network)
+	}
+	return nil
+}
+
+// connectLater adds a network to a container that does not run. sb.op is
+// held.
+func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec catenet.EndpointSpec) (err error) {
+	for _, s := range now.Networks {
+		if s.Network == n.Name {
+			return catenet.Conflictf("container %s is in network %s already", now.Name, n.Name)
+		}
+	}
+	if err := checkEndpoint(spec); err != nil {
+		return err
+	}
+	if err := n.driver.ValidateEndpoint(n.Network, spec); err != nil {
+		return err
+	}
+	var u undo
+	defer u.unless(&err)
+	if err = e.reserve(next, spec, &u); err != nil {
+		return err
+	}
+	if err = e.keepContainer(next); err != nil {
+		return err
+	}
+	e.locked(func() { sb.now = next })
+	return nil
+}
+
+// Disconnect takes a sandbox out of a network. With force a sandbox that is
+// not in it is no error.
+func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) error {
+	sb, now, err := e.lockSandbox(ref)
+	if err != nil {
+		if force && catenet.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	defer sb.op.Unlock()
+	e.mu.Lock()
+	n, err := e.network(network)
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	next := now.clone()
+	next.Networks = slices.DeleteFunc(next.Networks, func(s catenet.EndpointSpec) bool { return s.Network == n.Name || s.Network == n.ID })
+	next.Endpoints = slices.DeleteFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == n.ID })
+	if len(next.Networks) == len(now.Networks) && len(next.Endpoints) == len(now.Endpoints) {
+		if force {
+			return nil
+		}
+		return catenet.NotFoundf("container %s is not in network %s", now.Name, n.Name)
+	}
+	if now.State != catenet.StateRunning {
+		if err := e.keepContainer(next); err != nil {
+			return err
+		}
+		e.locked(func() { e.unreserve(now, next); sb.now = next })
+		return nil
+	}
+	e.mu.Lock()
+	e.chooseDefaults(next)
+	err = e.bind(now, next)
+	e.mu.Unlock()
+	if err != nil {
+		// Its ports have no way in any more: they go with the network.
+		next.Bindings, next.asks = nil, nil
+		next.Warnings = append(next.Warnings, fmt.Sprintf("no ports are published: %v", err))
+	}
+	if err := e.transition(ctx, sb, now, next); err != nil {
+		return err
+	}
+	if err := e.keepContainer(next); err != nil {
+		return err
+	}
+	e.tellLeft(now, next)
+	return nil
+}
+
+// keepContainer records what outlives the machine's restart of a container of
+// our own. Other sandboxes have no such side.
+func (e *Engine) keepContainer(r *record) error { return e.putContainer(r, false) }
+
+// putContainer is keepContainer; pending says that the container has not been
+// promised to anybody yet.
+func (e *Engine) putContainer(r *record, pending bool) error {
+	if r.Owner != catenet.OwnerRun {
+		return nil
+	}
+	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error {
+		return tx.Put(kindContainer, r.ID, containerEntry{Sandbox: r.Sandbox, Pending: pending})
+	})
+	if err != nil {
+		return fmt.Errorf("record container %s: %w", r.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,397 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// lostExit is the exit code of a container whose end nobody saw: the machine
+// went down under it.
+const lostExit = 255
+
+// createContainer records a container of our own, and starts it if asked.
+func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st catenet.SandboxStatus, err error) {
+	sb, err := e.claim(r.ID, r.Name)
+	if err != nil {
+		return st, err
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	var u undo
+	defer u.unless(&err)
+	u.add(func() { e.forget(sb) })
+	if err = e.checkNetworks(r); err != nil {
+		return st, err
+	}
+	for _, s := range r.Networks {
+		if err = e.reserve(r, s, &u); err != nil {
+			return st, err
+		}
+	}
+	if err = e.putContainer(r, start); err != nil {
+		return st, err
+	}
+	u.add(func() { e.report("take back container", r.Name, e.eraseContainer(r.ID)) })
+	e.locked(func() { sb.now = r })
+	e.tell("sandbox", "create", r.ID, "name", r.Name, "owner", string(r.Owner))
+	if start {
+		if r, err = e.start(ctx, sb, r); err != nil {
+			return st, err
+		}
+		if err = e.keepContainer(r); err != nil {
+			e.report("take back start", r.Name, e.o.Processes.Signal(ctx, e.processDir(r.ID), syscall.SIGKILL))
+			return st, err
+		}
+	}
+	return r.status(), nil
+}
+
+// checkNetworks checks that what a container is to join exists and takes it.
+func (e *Engine) checkNetworks(r *record) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, s := range r.Networks {
+		n, err := e.network(s.Network)
+		if err != nil {
+			return err
+		}
+		r.Networks[i].Network = n.Name
+		if err := n.driver.ValidateEndpoint(n.Network, s); err != nil {
+			return err
+		}
+	}
+	if target, ok := strings.CutPrefix(r.Mode, catenet.ModeContainer); ok {
+		if _, err := e.sandbox(target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reserve takes the fixed addresses of one spec for a container, running or
+// not.
+func (e *Engine) reserve(r *record, s catenet.EndpointSpec, u *undo) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.network(s.Network)
+	if err != nil {
+		return err
+	}
+	for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
+		if !a.IsValid() {
+			continue
+		}
+		pool := poolFor(n, a)
+		if pool == nil {
+			return catenet.Invalidf("address %s is in no subnet of network %s", a, n.Name).WithHint("its subnets are: %s", subnets(n.Network))
+		}
+		if _, err := pool.Request(r.ID, a); err != nil {
+			return fmt.Errorf("network %s: %w", n.Name, err)
+		}
+		u.add(func() { e.locked(func() { e.giveBack(n, pool, r.ID, a) }) })
+	}
+	return nil
+}
+
+// unreserve gives back the fixed addresses that now has and next has not.
+// e.mu is held.
+func (e *Engine) unreserve(now, next *record) {
+	for _, s := range now.Networks {
+		for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
+			for _, n := range e.networks {
+				if !a.IsValid() || !fixedIn(now.Sandbox, n, a) || next != nil && fixedIn(next.Sandbox, n, a) {
+					continue
+				}
+				if pool := poolFor(n, a); pool != nil {
+					e.giveBack(n, pool, now.ID, a)
+				}
+			}
+		}
+	}
+}
+
+// Start starts a container that does not run.
+func (e *Engine) Start(ctx context.Context, ref string) error {
+	sb, now, err := e.lockSandbox(ref)
+	if err != nil {
+		return err
+	}
+	defer sb.op.Unlock()
+	if now.Owner != catenet.OwnerRun {
+		return catenet.Invalidf("%s is an attached namespace: catenet does not start it", now.Name)
+	}
+	if now.State == catenet.StateRunning {
+		return nil
+	}
+	_, err = e.start(ctx, sb, now)
+	return err
+}
+
+// start makes the container's namespace, joins its networks, and runs its
+// program there. sb.op is held.
+func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *record, err error) {
+	var u undo
+	defer u.unless(&err)
+	next = now.clone()
+	next.State, next.Started, next.Finished, next.ExitCode = catenet.StateRunning, time.Now(), time.Time{}, 0
+	next.Warnings = nil
+	if err = e.house(ctx, next, &u); err != nil {
+		return nil, err
+	}
+	if err = e.plan(now, next, next.Networks, &u); err != nil {
+		return nil, err
+	}
+	// From here on dissolve knows how to take back all that start does.
+	if err = e.transition(ctx, sb, now, next); err != nil {
+		return nil, err
+	}
+	pid, err := e.o.Processes.Start(ctx, e.program(next))
+	if err == nil {
+		next = next.clone()
+		next.InitPID = pid
+		err = e.commit(sb, next)
+	}
+	if err != nil {
+		u = nil
+		e.report("take back start", next.Name, e.dissolve(context.WithoutCancel(ctx), sb, next))
+		e.locked(func() { sb.now = now })
+		return nil, err
+	}
+	if now.State != catenet.StateCreated {
+		e.locked(func() { sb.ended = make(chan struct{}) })
+	}
+	e.watch(sb, next)
+	e.tellJoined(nil, next)
+	e.tell("sandbox", "start", next.ID, "name", next.Name, "owner", string(next.Owner))
+	return next, nil
+}
+
+// house gives a container the namespace that its mode says.
+func (e *Engine) house(ctx context.Context, r *record, u *undo) error {
+	target, shared := strings.CutPrefix(r.Mode, catenet.ModeContainer)
+	switch {
+	case r.Mode == catenet.ModeHost:
+		return nil
+	case shared:
+		_, host, err := e.record(target)
+		if err != nil {
+			return err
+		}
+		if host.State != catenet.StateRunning {
+			return catenet.Conflictf("container %s is not running: its network cannot be shared", host.Name).WithHint("catenet start %s first", host.Name)
+		}
+		r.NetnsPath, r.Etc, r.EtcFiles = host.NetnsPath, host.Etc, nil
+		return nil
+	}
+	r.Pin = e.netnsPath(r.ID)
+	r.NetnsPath = r.Pin
+	if err := e.o.Namespaces.Create(ctx, r.Pin); err != nil {
+		return fmt.Errorf("make namespace of %s: %w", r.Name, err)
+	}
+	u.add(func() { e.report("unpin namespace", r.Name, e.o.Namespaces.Unpin(context.WithoutCancel(ctx), r.Pin)) })
+	ns, err := e.o.Namespaces.Open(r.Pin)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	r.Target = kernel.Target{Path: r.Pin, Inode: ns.Inode}
+	return nil
+}
+
+// program is the container as the process room runs it.
+func (e *Engine) program(r *record) kernel.Container {
+	c := kernel.Container{
+		ID: r.ID, Dir: e.processDir(r.ID), Log: e.logPath(r.ID), Netns: r.NetnsPath,
+		Hostname: r.Hostname, HostUTS: r.Mode == catenet.ModeHost,
+		Args: r.Process.Args, Env: r.Process.Env, WorkDir: r.Process.Dir, Rootfs: r.Process.Rootfs,
+		Hide: []string{e.netnsDir()},
+	}
+	if r.Etc != "" {
+		c.Files = make(map[string]string)
+		for _, name := range []string{"hosts", "resolv.conf", "hostname"} {
+			path := filepath.Join(r.Etc, name)
+			if _, err := os.Stat(path); err == nil {
+				c.Files["/etc/"+name] = path
+			}
+		}
+	}
+	return c
+}
+
+// Stop asks a container to end, and ends it after grace.
+func (e *Engine) Stop(ctx context.Context, ref string, grace time.Duration) error {
+	e.mu.Lock()
+	sb, err := e.sandbox(ref)
+	if err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	now, ended := sb.now, sb.ended
+	e.mu.Unlock()
+	if now.Owner != catenet.OwnerRun {
+		return catenet.Invalidf("%s is an attached namespace: catenet does not stop it", now.Name).WithHint("catenet detach %s", now.Name)
+	}
+	if now.State != catenet.StateRunning {
+		return nil
+	}
+	dir := e.processDir(now.ID)
+	if grace > 0 {
+		if err := e.o.Processes.Signal(ctx, dir, syscall.SIGTERM); err != nil {
+			return err
+		}
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+	if err := e.o.Processes.Signal(ctx, dir, syscall.SIGKILL); err != nil {
+		return err
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Wait blocks until a container is not running and returns how it ended.
+func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
+	e.mu.Lock()
+	sb, err := e.sandbox(ref)
+	if err != nil {
+		e.mu.Unlock()
+		return 0, err
+	}
+	now, ended := sb.now, sb.ended
+	e.mu.Unlock()
+	if now.Owner != catenet.OwnerRun {
+		return 0, catenet.Invalidf("%s is an attached namespace: it has no exit code", now.Name)
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if sb.now != nil {
+		return sb.now.ExitCode, nil
+	}
+	return sb.exit, nil
+}
+
+// Exec runs one more program in a running sandbox.
+func (e *Engine) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+	_, r, err := e.record(ref)
+	if err != nil {
+		return 0, err
+	}
+	if r.State != catenet.StateRunning {
+		return 0, catenet.Conflictf("container %s is not running", r.Name).WithHint("catenet start %s first", r.Name)
+	}
+	if len(spec.Args) == 0 || spec.Args[0] == "" {
+		return 0, catenet.Invalidf("there is no command to run").WithHint("catenet exec %s -- COMMAND [ARG…]", r.Name)
+	}
+	x := kernel.Exec{Args: spec.Args, Env: spec.Env, Stdin: stdin, Stdout: stdout, Stderr: stderr}
+	if r.Owner == catenet.OwnerRun {
+		x.Dir, x.Env = e.processDir(r.ID), append(append([]string(nil), r.Process.Env...), spec.Env...)
+	} else {
+		x.Netns = r.NetnsPath
+	}
+	return e.o.Processes.Exec(ctx, x)
+}
+
+// Logs tells the lines of a container's log.
+func (e *Engine) Logs(ctx context.Context, ref string, o catenet.LogOptions, emit func(stream string, t time.Time, line []byte) error) error {
+	e.mu.Lock()
+	sb, err := e.sandbox(ref)
+	if err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	now, ended := sb.now, sb.ended
+	e.mu.Unlock()
+	if now.Owner != catenet.OwnerRun {
+		return catenet.Invalidf("%s is an attached namespace: catenet does not keep its log", now.Name)
+	}
+	return e.o.Logs(ctx, e.logPath(now.ID), o, ended, emit)
+}
+
+// exited takes down a container whose program has ended.
+func (e *Engine) exited(sb *sandbox, exit kernel.Exit) {
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	e.mu.Lock()
+	now := sb.now
+	e.mu.Unlock()
+	if now == nil || now.State != catenet.StateRunning {
+		return
+	}
+	ctx := context.WithoutCancel(e.ctx)
+	next := stopped(now, exit)
+	e.report("record end of container", now.Name, e.keepContainer(next))
+	e.report("take down container", now.Name, e.dissolve(ctx, sb, now))
+	e.locked(func() { sb.now, sb.exit = next, exit.Code })
+	e.tell("sandbox", "die", now.ID, "name", now.Name, "owner", string(now.Owner), "exitCode", fmt.Sprint(exit.Code))
+	if now.Process.AutoRemove {
+		e.report("remove container", now.Name, e.deleteContainer(sb, next))
+	}
+	e.locked(func() { closeOnce(sb.ended) })
+}
+
+// stopped is a container's record after its end.
+func stopped(now *record, exit kernel.Exit) *record {
+	next := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: now.Sandbox}}
+	next.State, next.ExitCode, next.Finished = catenet.StateExited, exit.Code, exit.Finished
+	next.InitPID, next.NetnsPath, next.Warnings = 0, "", nil
+	return next
+}
+
+// deleteContainer forgets a container that does not run. sb.op is held.
+func (e *Engine) deleteContainer(sb *sandbox, now *record) error {
+	err := e.eraseContainer(now.ID)
+	e.locked(func() {
+		e.unreserve(now, nil)
+		sb.exit = now.ExitCode
+		closeOnce(sb.ended)
+	})
+	e.forget(sb)
+	e.tell("sandbox", "destroy", now.ID, "name", now.Name, "owner", string(now.Owner))
+	return err
+}
+
+// eraseContainer removes a container's record, log and run folder.
+func (e *Engine) eraseContainer(id string) error {
+	return errors.Join(
+		e.o.Store.Update(store.Durable, func(tx *store.Tx) error { return tx.Delete(kindContainer, id) }),
+		os.RemoveAll(filepath.Dir(e.logPath(id))),
+		os.RemoveAll(e.processDir(id)),
+	)
+}
+
+// closeOnce closes a channel that may be closed. The engine's mu is held.
+func closeOnce(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}

@@ -1,0 +1,187 @@
+// Package engine is the middle of catenet: it turns a request into networks,
+// endpoints and published ports, and keeps them true.
+//
+// A request travels one way:
+//
+//	validate → allocate → record the intent → apply → commit → tell
+//
+// Everything that a sandbox has is one immutable record. A change makes the
+// next record, and one function (transition, in transition.go) takes the
+// kernel from the present record to the next: it serves attach, connect,
+// disconnect, and the restore after a crash alike. The store holds both
+// records while that happens, so a daemon that dies in between goes back to
+// the present one at its next start.
+//
+//	plan.go        what the next record is: addresses, names, default routes
+//	transition.go  from one record to the next, undone if it fails
+//	restore.go     a start: records to kernel, and orphans away
+//	repair.go      what somebody else took away is put back
+//	reaper.go      links are removed behind the caller's back, in batches
+package engine
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/names"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// Firewall is what the engine needs of the firewall's room.
+type Firewall interface {
+	Apply(ctx context.Context, c firewall.Change) error
+	Restore(ctx context.Context, networks []firewall.Network, ports []firewall.Port) error
+	Obstacles(ctx context.Context) ([]firewall.Obstacle, error)
+}
+
+// Options are the engine's surroundings. All fields but those that say
+// otherwise are needed.
+type Options struct {
+	RunDir, StateDir string
+	Log              *slog.Logger
+	Store            *store.Store
+	Host             kernel.Host
+	Namespaces       kernel.Namespaces
+	Sockets          kernel.Sockets
+	Loopback         kernel.Loopback
+	Flows            kernel.Flows
+	Processes        kernel.Processes
+	Logs             LogReader
+	Firewall         Firewall
+	Names            *names.Names
+	Drivers          []driver.Driver
+	Pools            []ipam.DefaultPool // nil: Docker's
+	Info             catenet.Info       // what does not change while we run
+}
+
+// LogReader reads the log that a container's shim writes.
+// Following, it goes on until ended is closed and the log has no more.
+type LogReader func(ctx context.Context, path string, o catenet.LogOptions, ended <-chan struct{},
+	emit func(stream string, t time.Time, line []byte) error) error
+
+// Engine keeps the networks of one host. Its methods are safe for concurrent
+// use. Locks are taken in this order: a sandbox's op, then mu.
+type Engine struct {
+	o       Options
+	log     *slog.Logger
+	drivers map[string]driver.Driver
+	hub     hub
+	reaper  *reaper
+
+	ctx    context.Context // ends with the engine: for what outlives a request
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu        sync.Mutex // guards what follows, and all records and pools
+	networks  map[string]*network
+	sandboxes map[string]*sandbox
+}
+
+// network is one network in memory.
+type network struct {
+	catenet.Network
+	driver   driver.Driver
+	pools    []*ipam.Pool
+	state    driver.State
+	members  map[string]string // endpoint ID → sandbox ID
+	removing bool              // refuses new members
+	ready    bool              // visible to requests
+}
+
+// sandbox is one sandbox in memory.
+type sandbox struct {
+	id string
+	op sync.Mutex // held while its kernel side changes
+
+	// Guarded by Engine.mu.
+	now   *record       // nil while it is being made
+	name  string        // taken from the moment the request is accepted
+	ended chan struct{} // closed when the present run has ended
+	exit  int           // how it ended, also after the sandbox is gone
+
+	// Guarded by op.
+	held    map[portKey]kernel.Held
+	serves  bool               // the resolver's sockets are open
+	unwatch context.CancelFunc // stops the goroutine that waits for its end
+}
+
+// New makes an engine; Start brings it to life.
+func New(o Options) *Engine {
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &Engine{
+		o: o, log: o.Log, ctx: ctx, cancel: cancel,
+		drivers:   make(map[string]driver.Driver),
+		networks:  make(map[string]*network),
+		sandboxes: make(map[string]*sandbox),
+	}
+	for _, d := range o.Drivers {
+		e.drivers[d.Name()] = d
+	}
+	e.reaper = newReaper(ctx, o.Log, e.unlink)
+	return e
+}
+
+// Close ends the engine and waits for its tasks. Containers, links and rules
+// stay: the next start finds them.
+func (e *Engine) Close() error {
+	e.cancel()
+	e.hub.close()
+	e.tasks.Wait()
+	e.reaper.wait()
+	e.mu.Lock()
+	all := make([]*sandbox, 0, len(e.sandboxes))
+	for _, sb := range e.sandboxes {
+		all = append(all, sb)
+	}
+	e.mu.Unlock()
+	var err error
+	for _, sb := range all {
+		sb.op.Lock()
+		for key, h := range sb.held {
+			err = firstError(err, h.Close())
+			delete(sb.held, key)
+		}
+		sb.op.Unlock()
+	}
+	return err
+}
+
+// goTask runs fn beside the engine; Close waits for it.
+func (e *Engine) goTask(fn func(ctx context.Context)) {
+	e.tasks.Add(1)
+	go func() {
+		defer e.tasks.Done()
+		fn(e.ctx)
+	}()
+}
+
+// Places of a sandbox, all below the run folder.
+func (e *Engine) netnsPath(id string) string { return filepath.Join(e.netnsDir(), id) }
+func (e *Engine) netnsDir() string           { return filepath.Join(e.o.RunDir, "netns") }
+func (e *Engine) filesDir(id string) string  { return filepath.Join(e.o.RunDir, "sandboxes", id) }
+func (e *Engine) processDir(id string) string {
+	return filepath.Join(e.o.RunDir, "containers", id)
+}
+
+// logPath is on the durable side: a log outlives a power cut.
+func (e *Engine) logPath(id string) string {
+	return filepath.Join(e.o.StateDir, "containers", id, "log")
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+var _ io.Closer = (*Engine)(nil)

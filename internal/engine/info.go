@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/catenet/catenet"
+)
+
+// Info describes the daemon and its host as they are now.
+func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
+	info := e.o.Info
+	info.Drivers = e.driverNames()
+	info.Loopback = e.o.Loopback.Name()
+	info.DNSUpstreams = e.o.Names.Upstreams()
+	info.NodeID = e.o.Store.NodeID()
+	e.locked(func() {
+		for _, n := range e.networks {
+			if n.ready {
+				info.Networks++
+			}
+		}
+	})
+	for _, r := range e.records() {
+		info.Sandboxes++
+		if r.State == catenet.StateRunning {
+			info.Running++
+		}
+		info.Endpoints += len(r.Endpoints)
+		info.Ports += len(r.Bindings)
+	}
+	obstacles, err := e.o.Firewall.Obstacles(ctx)
+	if err != nil {
+		info.Warnings = append(info.Warnings, "cannot tell whether another firewall is in the way: "+err.Error())
+	}
+	for _, o := range obstacles {
+		info.Obstacles = append(info.Obstacles, catenet.Obstacle{Rule: o.Rule, Remedy: o.Remedy})
+	}
+	return info, nil
+}
+
+// tellObstacles logs the rules of others that swallow packets of ours.
+func (e *Engine) tellObstacles(ctx context.Context) {
+	obstacles, err := e.o.Firewall.Obstacles(ctx)
+	if err != nil {
+		e.log.Error("look for other firewalls", "err", err)
+	}
+	for _, o := range obstacles {
+		e.log.Warn("another firewall's rule swallows packets of ours", "rule", o.Rule, "remedy", strings.TrimSpace(o.Remedy))
+	}
+}

@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/names"
+)
+
+// namedNetns are the folders in which ip-netns(8) keeps named namespaces, and
+// whose names it looks up in /etc/netns.
+var namedNetns = []string{"/run/netns", "/var/run/netns"}
+
+// etcNetns is where ip-netns(8) finds the files of a named namespace.
+const etcNetns = "/etc/netns"
+
+// serve opens the resolver's sockets inside the namespace, unless they are
+// open, and puts their port into next.
+func (e *Engine) serve(ctx context.Context, sb *sandbox, next *record, ns *kernel.Namespace, u *undo) error {
+	if sb.serves {
+		return nil
+	}
+	packets, streams, err := e.o.Sockets.ListenIn(ctx, ns, next.ResolverPort)
+	if err != nil {
+		return fmt.Errorf("open resolver of %s: %w", next.Name, err)
+	}
+	next.ResolverPort = netip.MustParseAddrPort(streams.Addr().String()).Port()
+	if err := e.o.Names.Serve(e.view(next), packets, streams); err != nil {
+		return fmt.Errorf("serve resolver of %s: %w", next.Name, errors.Join(err, packets.Close(), streams.Close()))
+	}
+	sb.serves = true
+	u.add(func() {
+		e.o.Names.Stop(sb.id)
+		sb.serves = false
+	})
+	return nil
+}
+
+// view is a sandbox as the resolver serves it: its networks in the order of
+// their priority.
+func (e *Engine) view(r *record) names.Sandbox {
+	eps := slices.Clone(r.Endpoints)
+	slices.SortStableFunc(eps, func(a, b catenet.Endpoint) int { return b.Spec.GwPriority - a.Spec.GwPriority })
+	v := names.Sandbox{ID: r.ID, DNS: r.DNS, ExtraHosts: e.extraHosts(r)}
+	for _, ep := range eps {
+		v.Networks = append(v.Networks, ep.NetworkID)
+	}
+	return v
+}
+
+// extraHosts are a sandbox's --add-host, with the host's own address in place
+// of host-gateway.
+func (e *Engine) extraHosts(r *record) []names.Host {
+	if len(r.ExtraHosts) == 0 {
+		return nil
+	}
+	var gateways [2]netip.Addr
+	for _, ep := range r.Endpoints {
+		if ep.DefaultRoute4 || !gateways[0].IsValid() {
+			gateways[0] = ep.Gateway4
+		}
+		if ep.DefaultRoute6 || !gateways[1].IsValid() {
+			gateways[1] = ep.Gateway6
+		}
+	}
+	hosts, err := names.ExtraHosts(r.ExtraHosts, gateways[:]...)
+	e.report("read extra hosts", r.Name, err) // they were checked when they came
+	return hosts
+}
+
+// name makes next's names known and renews what the sandbox itself sees.
+func (e *Engine) name(sb *sandbox, now, next *record, u *undo) {
+	e.register(next)
+	e.o.Names.Update(e.view(next))
+	gone := endpointsBut(now, next)
+	for _, ep := range gone {
+		e.o.Names.Delete(ep.ID)
+	}
+	u.add(func() {
+		for _, ep := range endpointsBut(next, now) {
+			e.o.Names.Delete(ep.ID)
+		}
+		if now != nil && now.State == catenet.StateRunning {
+			e.register(now)
+			e.o.Names.Update(e.view(now))
+		}
+	})
+}
+
+// register makes a record's names known.
+func (e *Engine) register(r *record) {
+	for _, ep := range r.Endpoints {
+		err := e.o.Names.Put(names.Record{
+			EndpointID: ep.ID, NetworkID: ep.NetworkID, Name: r.Name, Aliases: ep.Spec.Aliases,
+			IDs: []string{r.ID, catenet.ShortID(r.ID)}, IPv4: ep.IPv4.Addr(), IPv6: ep.IPv6.Addr(),
+		})
+		e.report("make names known", r.Name, err)
+	}
+}
+
+// unname takes away a sandbox's names and resolver.
+func (e *Engine) unname(sb *sandbox, now *record) {
+	for _, ep := range now.Endpoints {
+		e.o.Names.Delete(ep.ID)
+	}
+	e.o.Names.Stop(sb.id)
+	sb.serves = false
+}
+
+// writeFiles writes the sandbox's hosts, resolv.conf and hostname, in place,
+// so that who has them bound sees the change.
+func (e *Engine) writeFiles(r *record, u *undo) error {
+	if len(r.EtcFiles) == 0 {
+		return nil
+	}
+	if _, err := os.Lstat(r.Etc); err != nil {
+		if err := os.MkdirAll(r.Etc, 0o755); err != nil {
+			return fmt.Errorf("make files of %s: %w", r.Name, err)
+		}
+		u.add(func() { e.report("take back files", r.Name, e.removeFiles(r)) })
+	}
+	for _, name := range r.EtcFiles {
+		if err := names.WriteInPlace(filepath.Join(r.Etc, name), e.content(r, name)); err != nil {
+			return fmt.Errorf("write files of %s: %w", r.Name, err)
+		}
+	}
+	return nil
+}
+
+// placeFiles says where the sandbox's files are, once for each run. An attached namespace has
+// them where ip-netns(8) would look, if it has a name there; files that
+// somebody else put there stay as they are.
+func (e *Engine) placeFiles(r *record) {
+	if r.Etc != "" || r.Mode == catenet.ModeHost { // container:NAME has that one's
+		return
+	}
+	if r.Owner == catenet.OwnerRun {
+		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf", "hostname"}
+		return
+	}
+	dir, name := filepath.Split(r.Target.Path)
+	if r.Target.PID != 0 || !slices.Contains(namedNetns, strings.TrimSuffix(dir, "/")) {
+		r.Warnings = append(r.Warnings, "the namespace has no name in /run/netns, so there is no /etc/netns folder for its resolv.conf and hosts: names are answered at 127.0.0.11")
+		return
+	}
+	r.Etc = filepath.Join(etcNetns, name)
+	for _, f := range []string{"hosts", "resolv.conf"} {
+		if _, err := os.Lstat(filepath.Join(r.Etc, f)); err == nil {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is somebody else's and stays as it is", filepath.Join(r.Etc, f)))
+			continue
+		}
+		r.EtcFiles = append(r.EtcFiles, f)
+	}
+}
+
+// content is what one of a sandbox's files says.
+func (e *Engine) content(r *record, name string) []byte {
+	switch name {
+	case "hostname":
+		return []byte(r.Hostname + "\n")
+	case "hosts":
+		h := names.HostsFile{Hostname: r.Hostname, Extra: e.extraHosts(r)}
+		for _, ep := range r.Endpoints {
+			h.Addrs = append(h.Addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
+		}
+		return names.Hosts(h)
+	}
+	if !r.networked() {
+		return names.HostResolvConf(r.DNS)
+	}
+	return e.o.Names.ResolvConf(r.DNS)
+}
+
+// removeFiles removes what writeFiles wrote, and the folder if nothing else
+// is in it.
+func (e *Engine) removeFiles(r *record) error {
+	if r.Etc == "" || len(r.EtcFiles) == 0 {
+		return nil
+	}
+	if r.Owner == catenet.OwnerRun {
+		return os.RemoveAll(r.Etc)
+	}
+	var errs []error
+	for _, name := range r.EtcFiles {
+		if err := os.Remove(filepath.Join(r.Etc, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	for _, dir := range []string{r.Etc, etcNetns} {
+		if os.Remove(dir) != nil {
+			break // somebody else has something in it
+		}
+	}
+	return errors.Join(errs...)
+}

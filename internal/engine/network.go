@@ -1,0 +1,301 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// DefaultDriver is the driver of networks that name none.
+const DefaultDriver = "bridge"
+
+// CreateNetwork makes a network and returns it, and what somebody should know
+// about it.
+func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error) {
+	spec.Driver = cmp.Or(spec.Driver, DefaultDriver)
+	if err := e.validateNetwork(spec); err != nil {
+		return catenet.Network{}, nil, err
+	}
+	n, err := e.makeNetwork(ctx, catenet.Network{ID: catenet.NewID(), NetworkSpec: spec, Created: time.Now()})
+	if err != nil {
+		return catenet.Network{}, nil, err
+	}
+	e.tell("network", "create", n.ID, "name", n.Name, "type", n.Driver)
+	return n.Network, n.state.Warnings, nil
+}
+
+// validateNetwork checks a spec before anything is touched.
+func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
+	if err := catenet.ValidateName("network", spec.Name); err != nil {
+		return err
+	}
+	switch spec.Name {
+	case catenet.NetworkBridge, catenet.NetworkHost, catenet.NetworkNone, "default", "container":
+		return catenet.Forbiddenf("the name %q is predefined", spec.Name).WithHint("choose another name")
+	}
+	d := e.drivers[spec.Driver]
+	if d == nil {
+		return catenet.Invalidf("there is no driver %q", spec.Driver).WithHint("drivers: %s", strings.Join(e.driverNames(), ", "))
+	}
+	return d.Validate(spec)
+}
+
+func (e *Engine) driverNames() []string {
+	names := make([]string, len(e.o.Drivers))
+	for i, d := range e.o.Drivers {
+		names[i] = d.Name()
+	}
+	return names
+}
+
+// makeNetwork gives a network its pools, records it, and brings it up.
+func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, error) {
+	var u undo
+	var err error
+	defer func() { u.unless(&err) }()
+	host, err := e.o.Host.Routes(ctx)
+	if err != nil {
+		err = fmt.Errorf("read routes: %w", err)
+		return nil, err
+	}
+	net, err := e.enter(n, ipam.Surroundings{Host: host, Defaults: e.o.Pools, Seed: e.o.Store.NodeID()})
+	if err != nil {
+		return nil, err
+	}
+	u.add(func() { e.locked(func() { delete(e.networks, n.ID) }) })
+	if err = e.keepNetwork(net.Network, true); err != nil {
+		return nil, err
+	}
+	u.add(func() { e.report("take back network", net.Name, e.dropNetwork(net.ID)) })
+	if err = e.bringUp(ctx, net, &u); err != nil {
+		return nil, err
+	}
+	if err = e.keepNetwork(net.Network, false); err != nil {
+		return nil, err
+	}
+	e.o.Names.SetNetwork(net.ID, net.Name, net.Internal)
+	e.locked(func() { net.ready = true })
+	return net, nil
+}
+
+// enter adds a network to the model, with its name and pools taken, but not
+// to be seen yet.
+func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, other := range e.networks {
+		if other.Name == n.Name {
+			return nil, catenet.Conflictf("network %s exists already", n.Name).
+				WithHint("catenet network inspect %s shows it; choose another name, or remove it first", n.Name)
+		}
+		around.Networks = append(around.Networks, other.Network)
+	}
+	if pooled(n.Driver) {
+		pools, err := ipam.Complete(n.NetworkSpec, around)
+		if err != nil {
+			return nil, err
+		}
+		n.Pools = pools
+	}
+	net := &network{Network: n, driver: e.drivers[n.Driver], members: make(map[string]string)}
+	for _, p := range n.Pools {
+		pool, err := ipam.NewPool(p)
+		if err != nil {
+			return nil, err
+		}
+		net.pools = append(net.pools, pool)
+	}
+	e.networks[n.ID] = net
+	return net, nil
+}
+
+// pooled reports whether a driver's endpoints get addresses from pools of
+// ours. The two that are no real networks do not.
+func pooled(driver string) bool { return driver != "host" && driver != "null" }
+
+// bringUp makes the network's links and firewall rules.
+func (e *Engine) bringUp(ctx context.Context, n *network, u *undo) error {
+	state, err := n.driver.Up(ctx, e.o.Host, n.Network)
+	if err != nil {
+		return fmt.Errorf("bring up network %s: %w", n.Name, err)
+	}
+	undoing := context.WithoutCancel(ctx)
+	u.add(func() { e.report("take down network", n.Name, n.driver.Down(undoing, e.o.Host, n.Network)) })
+	n.state = state
+	if len(state.Firewall) == 0 {
+		return nil
+	}
+	if err := e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: state.Firewall}); err != nil {
+		return fmt.Errorf("guard network %s: %w", n.Name, err)
+	}
+	u.add(func() { e.report("take back rules of network", n.Name, e.unguard(undoing, n)) })
+	return nil
+}
+
+// unguard removes a network's firewall rules.
+func (e *Engine) unguard(ctx context.Context, n *network) error {
+	var c firewall.Change
+	for _, f := range n.state.Firewall {
+		c.RemoveNetworks = append(c.RemoveNetworks, f.ID)
+	}
+	if len(c.RemoveNetworks) == 0 {
+		return nil
+	}
+	return e.o.Firewall.Apply(ctx, c)
+}
+
+func (e *Engine) keepNetwork(n catenet.Network, pending bool) error {
+	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error {
+		return tx.Put(kindNetwork, n.ID, networkEntry{Network: n, Pending: pending})
+	})
+	if err != nil {
+		return fmt.Errorf("record network %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (e *Engine) dropNetwork(id string) error {
+	return e.o.Store.Update(store.Durable, func(tx *store.Tx) error { return tx.Delete(kindNetwork, id) })
+}
+
+// report logs what failed where nobody is left to be told.
+func (e *Engine) report(doing, name string, err error) {
+	if err != nil {
+		e.log.Error(doing, "name", name, "err", err)
+	}
+}
+
+// RemoveNetwork removes a network that nobody is in.
+func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
+	e.mu.Lock()
+	n, err := e.network(ref)
+	if err == nil {
+		err = e.removable(n)
+	}
+	if err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	n.removing = true
+	e.mu.Unlock()
+	return e.removeNetwork(ctx, n)
+}
+
+// removable says why a network cannot be removed, if so. e.mu is held.
+func (e *Engine) removable(n *network) error {
+	if n.Predefined {
+		return catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
+	}
+	if len(n.members) == 0 {
+		return nil
+	}
+	var names []string
+	for _, id := range n.members {
+		if sb := e.sandboxes[id]; sb != nil {
+			names = append(names, sb.name)
+		}
+	}
+	slices.Sort(names)
+	return catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(names, ", ")).
+		WithHint("catenet network disconnect %s CONTAINER takes one out", n.Name)
+}
+
+// removeNetwork removes a network marked as being removed: first on record,
+// so that a crash in between ends in its being gone.
+func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
+	if err := e.dropNetwork(n.ID); err != nil {
+		e.locked(func() { n.removing = false })
+		return fmt.Errorf("remove network %s: %w", n.Name, err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	e.o.Names.RemoveNetwork(n.ID)
+	err := e.unguard(ctx, n)
+	err = firstError(err, n.driver.Down(ctx, e.o.Host, n.Network))
+	e.locked(func() { delete(e.networks, n.ID) })
+	e.tell("network", "destroy", n.ID, "name", n.Name, "type", n.Driver)
+	if err != nil {
+		return fmt.Errorf("remove network %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// PruneNetworks removes the networks that nobody is in and f matches.
+func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) ([]string, error) {
+	var idle []*network
+	e.locked(func() {
+		for _, n := range e.networks {
+			if n.ready && !n.removing && e.removable(n) == nil && f.MatchNetwork(n.Network, time.Now()) {
+				n.removing = true
+				idle = append(idle, n)
+			}
+		}
+	})
+	slices.SortFunc(idle, func(a, b *network) int { return strings.Compare(a.Name, b.Name) })
+	names := []string{}
+	var err error
+	for _, n := range idle {
+		if one := e.removeNetwork(ctx, n); one != nil {
+			err = firstError(err, one)
+			continue
+		}
+		names = append(names, n.Name)
+	}
+	if len(names) > 0 {
+		e.tell("network", "prune", "")
+	}
+	return names, err
+}
+
+// Networks returns all networks, by name.
+func (e *Engine) Networks(context.Context) ([]catenet.NetworkStatus, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []catenet.NetworkStatus
+	for _, n := range e.networks {
+		if n.ready && !n.removing {
+			out = append(out, e.networkStatus(n))
+		}
+	}
+	slices.SortFunc(out, func(a, b catenet.NetworkStatus) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Network returns one network.
+func (e *Engine) Network(_ context.Context, ref string) (catenet.NetworkStatus, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.network(ref)
+	if err != nil {
+		return catenet.NetworkStatus{}, err
+	}
+	return e.networkStatus(n), nil
+}
+
+// networkStatus is a network and what is in it. e.mu is held.
+func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
+	st := catenet.NetworkStatus{Network: n.Network}
+	for _, p := range n.pools {
+		st.Use = append(st.Use, p.Use())
+	}
+	for epID, sbID := range n.members {
+		sb := e.sandboxes[sbID]
+		if sb == nil || sb.now == nil {
+			continue
+		}
+		for _, ep := range sb.now.Endpoints {
+			if ep.ID == epID {
+				st.Endpoints = append(st.Endpoints, ep)
+			}
+		}
+	}
+	slices.SortFunc(st.Endpoints, oldestFirst)
+	return st
+}

@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/ipam"
+)
+
+// optIfname names an endpoint's interface, as Docker's driver option does.
+const optIfname = "com.docker.network.endpoint.ifname"
+
+// optPrefix is a network's prefix of interface names.
+const optPrefix = "com.docker.network.container_iface_prefix"
+
+// join adds an endpoint to next: finds the network, takes addresses, a name
+// and a MAC. What it took goes onto undo. e.mu is held.
+func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
+	n, err := e.network(spec.Network)
+	if err != nil {
+		return err
+	}
+	if _, ok := next.endpoint(n.ID); ok {
+		return catenet.Conflictf("container %s is in network %s already", next.Name, n.Name).
+			WithHint("catenet network disconnect %s %s first", n.Name, next.Name)
+	}
+	if err := checkEndpoint(spec); err != nil {
+		return err
+	}
+	if err := n.driver.ValidateEndpoint(n.Network, spec); err != nil {
+		return err
+	}
+	ep := catenet.Endpoint{
+		ID: catenet.NewID(), NetworkID: n.ID, SandboxID: next.ID,
+		Spec: spec, Created: time.Now(), MAC: spec.MAC,
+	}
+	ep.Spec.Network = n.Name
+	if ep.Interface, err = chooseInterface(next, n, spec); err != nil {
+		return err
+	}
+	if err := e.allocate(n, &ep, u); err != nil {
+		return err
+	}
+	if ep.MAC == "" {
+		addr := ep.IPv4.Addr()
+		if !addr.IsValid() {
+			addr = ep.IPv6.Addr()
+		}
+		ep.MAC = catenet.MACFor(addr)
+	}
+	n.members[ep.ID] = next.ID
+	u.add(func() { e.locked(func() { delete(n.members, ep.ID) }) })
+	next.Endpoints = append(next.Endpoints, ep)
+	return nil
+}
+
+// locked runs fn with e.mu held.
+func (e *Engine) locked(fn func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	fn()
+}
+
+// checkEndpoint checks what is wrong with a spec whatever the network.
+func checkEndpoint(spec catenet.EndpointSpec) error {
+	for _, a := range spec.Aliases {
+		if err := catenet.ValidateName("alias", a); err != nil {
+			return err
+		}
+	}
+	if spec.IPv4.IsValid() && !spec.IPv4.Is4() {
+		return catenet.Invalidf("%s is no IPv4 address", spec.IPv4).WithHint("an IPv6 address is given by --ip6 or ip6=")
+	}
+	if spec.IPv6.IsValid() && (!spec.IPv6.Is6() || spec.IPv6.Is4In6() || spec.IPv6.Zone() != "") {
+		return catenet.Invalidf("%s is no plain IPv6 address", spec.IPv6).WithHint("an IPv4 address is given by --ip or ip=")
+	}
+	if spec.MAC != "" {
+		if err := catenet.ValidateMAC(spec.MAC); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chooseInterface names an endpoint's interface: as asked, or the first free
+// one with the network's prefix.
+func chooseInterface(next *record, n *network, spec catenet.EndpointSpec) (string, error) {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.Interface == name })
+	}
+	asked := cmp.Or(spec.Interface, spec.Options[optIfname])
+	if asked != "" {
+		if err := catenet.ValidateInterfaceName(asked); err != nil {
+			return "", err
+		}
+		if asked == "lo" || taken(asked) {
+			return "", catenet.Conflictf("container %s has an interface %s already", next.Name, asked).WithHint("choose another interface name")
+		}
+		return asked, nil
+	}
+	prefix := cmp.Or(n.Options[optPrefix], "eth")
+	for i := 0; ; i++ {
+		if name := fmt.Sprintf("%s%d", prefix, i); !taken(name) {
+			return name, nil
+		}
+	}
+}
+
+// allocate takes an endpoint's addresses from the network's pools. e.mu is
+// held.
+func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
+	for _, want := range []netip.Addr{ep.Spec.IPv4, ep.Spec.IPv6} {
+		if want.IsValid() && poolFor(n, want) == nil {
+			return catenet.Invalidf("address %s is in no subnet of network %s", want, n.Name).
+				WithHint("its subnets are: %s", subnets(n.Network))
+		}
+	}
+	for i, pool := range n.pools {
+		subnet := n.Pools[i].Subnet
+		want, slot, gateway := ep.Spec.IPv4, &ep.IPv4, &ep.Gateway4
+		if subnet.Addr().Is6() {
+			want, slot, gateway = ep.Spec.IPv6, &ep.IPv6, &ep.Gateway6
+		}
+		if slot.IsValid() || want.IsValid() && !subnet.Contains(want) {
+			continue // one address a family
+		}
+		a, err := pool.Request(ep.SandboxID, want)
+		if err != nil {
+			return fmt.Errorf("network %s: %w", n.Name, err)
+		}
+		if !e.reserved(ep.SandboxID, n, a) {
+			u.add(func() { e.locked(func() { e.giveBack(n, pool, ep.SandboxID, a) }) })
+		}
+		*slot, *gateway = netip.PrefixFrom(a, subnet.Bits()), n.Pools[i].Gateway
+	}
+	return nil
+}
+
+// reserved reports whether an address is a fixed one of a container that was
+// there before the present request: such an address outlives the endpoint.
+// e.mu is held.
+func (e *Engine) reserved(sandboxID string, n *network, a netip.Addr) bool {
+	sb := e.sandboxes[sandboxID]
+	return sb != nil && sb.now != nil && sb.now.Owner == catenet.OwnerRun && fixedIn(sb.now.Sandbox, n, a)
+}
+
+// fixedIn reports whether a container asked for just that address of a
+// network.
+func fixedIn(sb catenet.Sandbox, n *network, a netip.Addr) bool {
+	return slices.ContainsFunc(sb.Networks, func(s catenet.EndpointSpec) bool {
+		return (s.IPv4 == a || s.IPv6 == a) && (s.Network == n.Name || s.Network != "" && strings.HasPrefix(n.ID, s.Network))
+	})
+}
+
+// release gives an endpoint's addresses back, but for the fixed ones of keep,
+// a container that stays. e.mu is held.
+func (e *Engine) release(ep catenet.Endpoint, keep *record) {
+	n := e.networks[ep.NetworkID]
+	if n == nil {
+		return
+	}
+	delete(n.members, ep.ID)
+	for _, p := range []netip.Prefix{ep.IPv4, ep.IPv6} {
+		if !p.IsValid() || keep != nil && keep.Owner == catenet.OwnerRun && fixedIn(keep.Sandbox, n, p.Addr()) {
+			continue
+		}
+		if pool := poolFor(n, p.Addr()); pool != nil {
+			e.giveBack(n, pool, ep.SandboxID, p.Addr())
+		}
+	}
+}
+
+// giveBack returns one address. A failure means that our books are wrong:
+// it is said, and nothing else suffers. e.mu is held.
+func (e *Engine) giveBack(n *network, pool *ipam.Pool, owner string, a netip.Addr) {
+	if err := pool.Release(owner, a); err != nil {
+		e.log.Error("give back address", "network", n.Name, "address", a, "err", err)
+	}
+}
+
+// poolFor returns the pool that an address belongs to.
+func poolFor(n *network, a netip.Addr) *ipam.Pool {
+	for i, p := range n.Pools {
+		if p.Subnet.Contains(a) {
+			return n.pools[i]
+		}
+	}
+	return nil
+}
+
+func subnets(n catenet.Network) string {
+	var s []string
+	for _, p := range n.Pools {
+		s = append(s, p.Subnet.String())
+	}
+	return cmp.Or(strings.Join(s, ", "), "none")
+}
+
+// chooseDefaults says for each family through which endpoint the default
+// route goes: the highest GwPriority, among equals the network whose name
+// sorts first, never an internal network. e.mu is held.
+func (e *Engine) chooseDefaults(r *record) {
+	best4, best6 := -1, -1
+	better := func(i, j int) bool {
+		if j < 0 {
+			return true
+		}
+		a, b := r.Endpoints[i].Spec, r.Endpoints[j].Spec
+		return cmp.Or(cmp.Compare(b.GwPriority, a.GwPriority), strings.Compare(a.Network, b.Network)) < 0
+	}
+	for i, ep := range r.Endpoints {
+		if n := e.networks[ep.NetworkID]; n == nil || n.Internal {
+			continue
+		}
+		if ep.IPv4.IsValid() && ep.Gateway4.IsValid() && better(i, best4) {
+			best4 = i
+		}
+		if ep.IPv6.IsValid() && ep.Gateway6.IsValid() && better(i, best6) {
+			best6 = i
+		}
+	}
+	for i := range r.Endpoints {
+		r.Endpoints[i].DefaultRoute4 = i == best4
+		r.Endpoints[i].DefaultRoute6 = i == best6
+	}
+}
+
+// claim makes a sandbox known under its name, which is taken from then on.
+func (e *Engine) claim(id, name string) (*sandbox, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, other := range e.sandboxes {
+		if other.name == name {
+			return nil, catenet.Conflictf("the name %q is taken by container %s", name, catenet.ShortID(other.id)).
+				WithHint("choose another --name, or remove that one: catenet rm %s", name)
+		}
+	}
+	sb := &sandbox{id: id, name: name, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
+	e.sandboxes[id] = sb
+	return sb, nil
+}
+
+// forget is the opposite of claim.
+func (e *Engine) forget(sb *sandbox) {
+	e.locked(func() {
+		sb.now = nil
+		delete(e.sandboxes, sb.id)
+	})
+}
+
+// settleFor waits until no link is left that the addresses or the namespace
+// of a plan clash with.
+func (e *Engine) settleFor(ctx context.Context, next *record, also ...string) error {
+	var addrs []netip.Addr
+	for _, ep := range next.Endpoints {
+		addrs = append(addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
+	}
+	return e.reaper.settle(ctx, addrs, append(also, next.ID)...)
+}

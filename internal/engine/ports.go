@@ -1,0 +1,243 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// optHostBinding is a network's default host address for -p.
+const optHostBinding = "com.docker.network.bridge.host_binding_ipv4"
+
+// portTries bounds the search for a host port that is free in both families.
+const portTries = 64
+
+// bind plans the bindings of next: each asked port goes to the endpoints that
+// give the sandbox its default routes, as with Docker. A binding that was
+// there keeps its host port. Ports that are still to be chosen are 0. e.mu is
+// held.
+func (e *Engine) bind(now, next *record) error {
+	asked := next.Ports
+	if next.PublishAll {
+		asked = append(append([]catenet.PortSpec(nil), asked...), next.Expose...)
+	}
+	next.Bindings, next.asks = nil, nil
+	if len(asked) == 0 {
+		return nil
+	}
+	if !next.networked() {
+		return catenet.Invalidf("no ports can be published of a container in mode %q", next.Mode).
+			WithHint("in mode host the container's ports are the host's already; else publish them of the container that has the networks")
+	}
+	for _, p := range asked {
+		before := len(next.Bindings)
+		for _, ep := range next.Endpoints {
+			n := e.networks[ep.NetworkID]
+			for _, ip := range hostAddresses(p, n, ep) {
+				next.Bindings = append(next.Bindings, catenet.PortBinding{
+					Proto: p.Proto, HostIP: ip, HostPort: kept(now, p, ip), Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID,
+				})
+				next.asks = append(next.asks, p)
+			}
+		}
+		if len(next.Bindings) == before && len(next.Endpoints) > 0 {
+			return noWay(next, p)
+		}
+	}
+	return nil
+}
+
+// noWay says why a port cannot be published.
+func noWay(r *record, p catenet.PortSpec) error {
+	if p.HostIP.IsValid() {
+		return catenet.Invalidf("port %d/%s cannot be published on %s: container %s has no default route of that family", p.Port, p.Proto, p.HostIP, r.Name).
+			WithHint("join a network with that family, or publish on an address of the other")
+	}
+	return catenet.Invalidf("port %d/%s cannot be published: container %s is in internal networks only", p.Port, p.Proto, r.Name).
+		WithHint("join a network that is not --internal, or leave -p out")
+}
+
+// hostAddresses returns the host addresses that a port is published on by way
+// of one endpoint.
+func hostAddresses(p catenet.PortSpec, n *network, ep catenet.Endpoint) (out []netip.Addr) {
+	ip := p.HostIP
+	if !ip.IsValid() && n != nil {
+		if a, err := netip.ParseAddr(n.Options[optHostBinding]); err == nil && ep.DefaultRoute4 {
+			ip = a
+		}
+	}
+	if ep.DefaultRoute4 && (!ip.IsValid() || ip.Is4()) {
+		a := ip
+		if !a.IsValid() {
+			a = netip.IPv4Unspecified()
+		}
+		out = append(out, a)
+	}
+	if ep.DefaultRoute6 && (!p.HostIP.IsValid() || p.HostIP.Is6()) {
+		a := p.HostIP
+		if !a.IsValid() {
+			a = netip.IPv6Unspecified()
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// kept returns the host port that the present record has for an asked one, or
+// the one asked for, or 0.
+func kept(now *record, p catenet.PortSpec, ip netip.Addr) uint16 {
+	if now != nil {
+		for _, b := range now.Bindings {
+			if b.Proto == p.Proto && b.Port == p.Port && b.HostIP == ip && inRange(p, b.HostPort) {
+				return b.HostPort
+			}
+		}
+	}
+	if p.HostPort == p.HostPortEnd {
+		return p.HostPort
+	}
+	return 0
+}
+
+func inRange(p catenet.PortSpec, port uint16) bool {
+	return p.HostPort == 0 || p.HostPort <= port && port <= p.HostPortEnd
+}
+
+// hold binds every host port of next that is not held yet, and chooses those
+// that are 0: one number for all bindings of the same asked port. sb.op is
+// held.
+func (e *Engine) hold(ctx context.Context, sb *sandbox, next *record, u *undo) error {
+	for i := 0; i < len(next.Bindings); {
+		j := i + 1
+		for j < len(next.Bindings) && sameAsk(next.Bindings[i], next.Bindings[j]) {
+			j++
+		}
+		var ask catenet.PortSpec
+		if i < len(next.asks) {
+			ask = next.asks[i]
+		}
+		if err := e.holdGroup(ctx, sb, next, next.Bindings[i:j], ask, u); err != nil {
+			return err
+		}
+		i = j
+	}
+	return nil
+}
+
+// holdAgain takes the ports of a sandbox that lives on. A port that somebody
+// else took while no daemon was there is said, and the rest goes on: the
+// firewall still sends its traffic to the container.
+func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) {
+	for _, b := range r.Bindings {
+		if _, ok := sb.held[keyOf(b)]; ok {
+			continue
+		}
+		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: b.HostPort})
+		if err != nil {
+			e.log.Warn("hold published port again; its traffic still goes to the container", "container", r.Name, "port", b.String(), "err", err)
+			continue
+		}
+		sb.held[keyOf(b)] = h
+	}
+}
+
+// sameAsk reports whether two bindings next to each other come of one asked
+// port: its two families.
+func sameAsk(a, b catenet.PortBinding) bool {
+	return a.Proto == b.Proto && a.Port == b.Port && a.HostPort == b.HostPort && a.HostIP.Is4() != b.HostIP.Is4()
+}
+
+// holdGroup holds the families of one asked port under one number.
+func (e *Engine) holdGroup(ctx context.Context, sb *sandbox, next *record, group []catenet.PortBinding, ask catenet.PortSpec, u *undo) error {
+	if group[0].HostPort != 0 {
+		return e.holdAt(ctx, sb, next, group, group[0].HostPort, u)
+	}
+	lo, hi := ask.HostPort, ask.HostPortEnd
+	var err error
+	if lo == 0 {
+		for range portTries {
+			if err = e.holdAt(ctx, sb, next, group, 0, u); !catenet.IsConflict(err) {
+				return err
+			}
+		}
+		return err
+	}
+	for port := int(lo); port <= int(hi); port++ {
+		if err = e.holdAt(ctx, sb, next, group, uint16(port), u); !catenet.IsConflict(err) {
+			return err
+		}
+	}
+	return catenet.Conflictf("every port from %d to %d/%s is taken", lo, hi, group[0].Proto).WithHint("ask for another range, or for any port: -p %d", group[0].Port)
+}
+
+// holdAt holds all of a group at one port; 0 lets the kernel choose for the
+// first. All or none.
+func (e *Engine) holdAt(ctx context.Context, sb *sandbox, next *record, group []catenet.PortBinding, port uint16, u *undo) (err error) {
+	var mine undo
+	defer mine.unless(&err)
+	chosen := port
+	for i := range group {
+		b := &group[i]
+		old := *b
+		b.HostPort = chosen
+		if _, ok := sb.held[keyOf(*b)]; ok && chosen != 0 {
+			continue
+		}
+		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: chosen})
+		if catenet.IsUnsupported(err) {
+			next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
+			if chosen != 0 {
+				continue
+			}
+		}
+		if err != nil {
+			*b = old
+			return err
+		}
+		chosen = h.Port()
+		b.HostPort = chosen
+		key := keyOf(*b)
+		sb.held[key] = h
+		back := func() {
+			b.HostPort = old.HostPort
+			delete(sb.held, key)
+			if err := h.Close(); err != nil {
+				e.log.Error("let go of port", "port", key.at, "err", err)
+			}
+		}
+		mine.add(back)
+		u.add(func() {
+			if sb.held[key] == h {
+				back()
+			}
+		})
+	}
+	return nil
+}
+
+// unhold lets go of ports that next does not have.
+func (e *Engine) unhold(sb *sandbox, closed []catenet.PortBinding, next *record) {
+	for _, b := range closed {
+		key := keyOf(b)
+		h := sb.held[key]
+		if h == nil || next != nil && hasBinding(next, key) {
+			continue
+		}
+		delete(sb.held, key)
+		if err := h.Close(); err != nil {
+			e.log.Error("let go of port", "port", key.at, "err", err)
+		}
+	}
+}
+
+func hasBinding(r *record, key portKey) bool {
+	for _, b := range r.Bindings {
+		if keyOf(b) == key {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,381 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// restoreWorkers is how many sandboxes are restored side by side. The kernel
+// takes one change of links at a time; more would only wait.
+const restoreWorkers = 4
+
+// Start brings the engine to life: what was promised before is made true
+// again, what is ours and unknown goes, and the predefined networks exist.
+// One thing that cannot be restored is told and does not keep the others from
+// it.
+func (e *Engine) Start(ctx context.Context) error {
+	if err := os.MkdirAll(e.netnsDir(), 0o755); err != nil {
+		return fmt.Errorf("make run folder: %w", err)
+	}
+	if err := e.loadNetworks(); err != nil {
+		return err
+	}
+	live, err := e.loadSandboxes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := e.restoreHost(ctx, live); err != nil {
+		return err
+	}
+	if err := e.predefine(ctx); err != nil {
+		return err
+	}
+	e.restoreAll(ctx, live)
+	if err := e.sweep(ctx); err != nil {
+		e.log.Error("remove what is ours and unknown", "err", err)
+	}
+	for _, sb := range live {
+		sb.op.Lock()
+		e.watch(sb, sb.now)
+		sb.op.Unlock()
+	}
+	e.goTask(e.keepTrue)
+	e.tellObstacles(ctx)
+	return nil
+}
+
+// loadNetworks reads the networks into the model, with their pools.
+func (e *Engine) loadNetworks() error {
+	entries, err := store.Load[networkEntry](e.o.Store, store.Durable, kindNetwork)
+	if err != nil {
+		return fmt.Errorf("read networks: %w", err)
+	}
+	for id, entry := range entries {
+		if entry.Pending {
+			e.log.Info("network was never finished: gone", "network", entry.Name)
+			if d := e.drivers[entry.Driver]; d != nil {
+				e.report("take down network", entry.Name, d.Down(e.ctx, e.o.Host, entry.Network))
+			}
+			if err := e.dropNetwork(id); err != nil {
+				return err
+			}
+			continue
+		}
+		n := &network{Network: entry.Network, driver: e.drivers[entry.Driver], members: make(map[string]string), ready: true}
+		if n.driver == nil {
+			return catenet.Unsupportedf("network %s has driver %q, which this build lacks", n.Name, n.Driver)
+		}
+		for _, p := range n.Pools {
+			pool, err := ipam.NewPool(p)
+			if err != nil {
+				return fmt.Errorf("network %s: %w", n.Name, err)
+			}
+			n.pools = append(n.pools, pool)
+		}
+		e.networks[id] = n
+		e.o.Names.SetNetwork(n.ID, n.Name, n.Internal)
+	}
+	return nil
+}
+
+// loadSandboxes reads the sandboxes into the model, goes back to what was
+// promised where a change was under way, and returns those that live.
+func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
+	containers, err := store.Load[containerEntry](e.o.Store, store.Durable, kindContainer)
+	if err != nil {
+		return nil, fmt.Errorf("read containers: %w", err)
+	}
+	entries, err := store.Load[sandboxEntry](e.o.Store, store.Live, kindSandbox)
+	if err != nil {
+		return nil, fmt.Errorf("read sandboxes: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var live []*sandbox
+	for id, entry := range entries {
+		now := entry.Now
+		c, known := containers[id]
+		if now == nil || now.State != catenet.StateRunning || now.Owner == catenet.OwnerRun && (!known || c.Pending) {
+			e.abandon(ctx, id, entry)
+			continue
+		}
+		if entry.Next != nil || !e.alive(now) {
+			if err := e.keep(id, sandboxEntry{Now: now}); err != nil {
+				return nil, err
+			}
+		}
+		if !e.alive(now) && now.Owner == catenet.OwnerAttach {
+			e.log.Info("namespace went while no daemon was there", "container", now.Name)
+			e.abandon(ctx, id, entry)
+			continue
+		}
+		delete(containers, id)
+		sb := e.revive(now)
+		live = append(live, sb)
+		for _, ep := range now.Endpoints {
+			e.reclaim(now, ep)
+		}
+	}
+	for id, c := range containers {
+		if c.Pending {
+			e.report("remove container that was never started", c.Name, e.eraseContainer(id))
+			continue
+		}
+		r := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: c.Sandbox}}
+		if c.State == catenet.StateRunning {
+			r = stopped(r, kernel.Exit{Code: lostExit, Finished: time.Now()})
+			e.report("record end of container", c.Name, e.keepContainer(r))
+		}
+		sb := e.revive(r)
+		if r.State == catenet.StateExited {
+			close(sb.ended)
+		}
+	}
+	for _, sb := range e.sandboxes {
+		e.reclaimFixed(sb.now)
+	}
+	return live, nil
+}
+
+// revive puts a sandbox into the model. e.mu is held.
+func (e *Engine) revive(r *record) *sandbox {
+	sb := &sandbox{id: r.ID, name: r.Name, now: r, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
+	e.sandboxes[r.ID] = sb
+	return sb
+}
+
+// alive reports whether a record's namespace is still there.
+func (e *Engine) alive(r *record) bool {
+	if r.Owner == catenet.OwnerRun {
+		return true // the process room knows, and tells the watcher
+	}
+	ns, err := e.o.Namespaces.Open(r.Target.Path)
+	if err != nil {
+		return false
+	}
+	defer ns.Close()
+	t, err := e.o.Namespaces.Target(r.Target.Path, ns.Inode)
+	return err == nil && t == r.Target
+}
+
+// abandon forgets a live entry whose sandbox is not to be. Links, ports and
+// pins of it are swept as unknown; files and processes are named only here.
+func (e *Engine) abandon(ctx context.Context, id string, entry sandboxEntry) {
+	for _, r := range []*record{entry.Now, entry.Next} {
+		if r == nil {
+			continue
+		}
+		e.report("remove files", r.Name, e.removeFiles(r))
+		if r.Owner == catenet.OwnerRun {
+			e.report("end container", r.Name, e.o.Processes.Signal(ctx, e.processDir(id), syscall.SIGKILL))
+		}
+	}
+	e.report("forget sandbox", id, e.keep(id, sandboxEntry{}))
+}
+
+// reclaim takes an endpoint's addresses again. e.mu is held.
+func (e *Engine) reclaim(r *record, ep catenet.Endpoint) {
+	n := e.networks[ep.NetworkID]
+	if n == nil {
+		e.log.Error("endpoint of a network that is gone", "container", r.Name, "network", ep.Spec.Network)
+		return
+	}
+	n.members[ep.ID] = r.ID
+	if ep.IPv4.IsValid() {
+		e.retake(r, n, ep.IPv4.Addr())
+	}
+	if ep.IPv6.IsValid() {
+		e.retake(r, n, ep.IPv6.Addr())
+	}
+}
+
+// retake takes one address that a record had before. e.mu is held.
+func (e *Engine) retake(r *record, n *network, a netip.Addr) {
+	if pool := poolFor(n, a); pool != nil {
+		e.report("take address again", r.Name, pool.Restore(r.ID, a))
+	}
+}
+
+// reclaimFixed takes the fixed addresses of a container again. e.mu is held.
+func (e *Engine) reclaimFixed(r *record) {
+	if r.Owner != catenet.OwnerRun {
+		return
+	}
+	for _, n := range e.networks {
+		for _, s := range r.Networks {
+			for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
+				if a.IsValid() && fixedIn(r.Sandbox, n, a) {
+					e.retake(r, n, a)
+				}
+			}
+		}
+	}
+}
+
+// restoreHost makes the networks' links, and in one go all rules and ports.
+// Nothing that was closed is open in between.
+func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
+	var networks []firewall.Network
+	var ports []firewall.Port
+	var loopback []kernel.LoopbackPort
+	for _, n := range e.networks {
+		state, err := n.driver.Up(ctx, e.o.Host, n.Network)
+		if err != nil {
+			e.log.Error("bring up network again", "network", n.Name, "err", err)
+			continue
+		}
+		n.state = state
+		networks = append(networks, state.Firewall...)
+	}
+	for _, sb := range live {
+		for _, b := range sb.now.Bindings {
+			ports = append(ports, sb.now.firewallPort(b))
+			if onLoopback(b) {
+				loopback = append(loopback, sb.now.loopbackPort(b))
+			}
+		}
+	}
+	if err := e.o.Firewall.Restore(ctx, networks, ports); err != nil {
+		return fmt.Errorf("restore firewall: %w", err)
+	}
+	if err := e.o.Loopback.Restore(ctx, loopback); err != nil {
+		return fmt.Errorf("restore ports on loopback: %w", err)
+	}
+	return nil
+}
+
+// predefine makes the predefined networks that are not there yet.
+func (e *Engine) predefine(ctx context.Context) error {
+	for _, spec := range []catenet.NetworkSpec{
+		{Name: catenet.NetworkBridge, Driver: DefaultDriver},
+		{Name: catenet.NetworkHost, Driver: "host"},
+		{Name: catenet.NetworkNone, Driver: "null"},
+	} {
+		e.mu.Lock()
+		_, err := e.network(spec.Name)
+		e.mu.Unlock()
+		if err == nil {
+			continue
+		}
+		n := catenet.Network{ID: catenet.NewID(), NetworkSpec: spec, Created: time.Now(), Predefined: true}
+		if _, err := e.makeNetwork(ctx, n); err != nil {
+			return fmt.Errorf("make predefined network %s: %w", spec.Name, err)
+		}
+	}
+	return nil
+}
+
+// restoreAll has every living sandbox's kernel side made right: names first,
+// so that lookups are answered early.
+func (e *Engine) restoreAll(ctx context.Context, live []*sandbox) {
+	for _, sb := range live {
+		e.register(sb.now)
+	}
+	work := make(chan *sandbox)
+	var wg sync.WaitGroup
+	for range min(restoreWorkers, len(live)) {
+		wg.Go(func() {
+			for sb := range work {
+				e.repairSandbox(ctx, sb)
+			}
+		})
+	}
+	for _, sb := range live {
+		work <- sb
+	}
+	close(work)
+	wg.Wait()
+}
+
+// repairSandbox makes a sandbox's kernel side as its record says.
+func (e *Engine) repairSandbox(ctx context.Context, sb *sandbox) {
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	e.mu.Lock()
+	now := sb.now
+	e.mu.Unlock()
+	if now == nil || now.State != catenet.StateRunning {
+		return
+	}
+	next := now.clone()
+	if err := e.transition(ctx, sb, next, next); err != nil {
+		if now.Owner == catenet.OwnerRun && catenet.IsNotFound(err) {
+			return // its namespace went with its process, and the watcher will say so
+		}
+		e.log.Error("make container's network right again", "container", now.Name, "err", err)
+		return
+	}
+	if next.ResolverPort != now.ResolverPort {
+		e.report("record container", now.Name, e.commit(sb, next))
+	}
+}
+
+// sweep removes what is ours by its mark and unknown by record: links, pinned
+// namespaces, folders.
+func (e *Engine) sweep(ctx context.Context) error {
+	known := make(map[string]bool) // links, by name
+	folders := make(map[string]bool)
+	e.locked(func() {
+		for _, n := range e.networks {
+			for _, f := range n.state.Firewall {
+				known[f.Link] = true
+			}
+		}
+		for id, sb := range e.sandboxes {
+			if sb.now.State == catenet.StateRunning {
+				folders[id] = true
+			}
+			for _, ep := range sb.now.Endpoints {
+				known[hostLink(ep)] = true
+			}
+		}
+	})
+	links, err := e.o.Host.Links(ctx)
+	if err != nil {
+		return fmt.Errorf("list links: %w", err)
+	}
+	var orphans []string
+	for _, l := range links {
+		if !known[l.Name] {
+			orphans = append(orphans, l.Name)
+		}
+	}
+	if len(orphans) > 0 {
+		slices.Sort(orphans)
+		e.log.Info("remove links that nobody knows", "links", orphans)
+	}
+	errs := []error{e.o.Host.DeleteLinks(ctx, orphans...)}
+	errs = append(errs, eachUnknown(e.netnsDir(), folders, func(path string) error { return e.o.Namespaces.Unpin(ctx, path) }))
+	errs = append(errs, eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), folders, os.RemoveAll))
+	errs = append(errs, eachUnknown(filepath.Join(e.o.RunDir, "containers"), folders, os.RemoveAll))
+	return errors.Join(errs...)
+}
+
+// eachUnknown calls remove for every entry of a folder that is not known.
+func eachUnknown(dir string, known map[string]bool, remove func(path string) error) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, entry := range entries {
+		if !known[entry.Name()] {
+			errs = append(errs, remove(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}

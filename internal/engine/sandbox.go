@@ -1,0 +1,314 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// CreateSandbox makes a sandbox of a namespace that exists (OwnerAttach), or
+// of a program to run (OwnerRun), which is started if start is set.
+func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error) {
+	id := catenet.NewID()
+	spec.Name = cmp.Or(spec.Name, catenet.ShortID(id))
+	spec.Hostname = cmp.Or(spec.Hostname, catenet.ShortID(id))
+	if err := e.validateSandbox(&spec); err != nil {
+		return catenet.SandboxStatus{}, err
+	}
+	r := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: catenet.Sandbox{
+		ID: id, SandboxSpec: spec, State: catenet.StateCreated, Created: time.Now(),
+	}}}
+	if spec.Owner == catenet.OwnerRun {
+		return e.createContainer(ctx, r, start)
+	}
+	return e.attach(ctx, r)
+}
+
+// validateSandbox checks a spec before anything is touched, and fills in the
+// default network.
+func (e *Engine) validateSandbox(spec *catenet.SandboxSpec) error {
+	if err := catenet.ValidateName("container", spec.Name); err != nil {
+		return err
+	}
+	if err := validateOwner(spec); err != nil {
+		return err
+	}
+	if err := validateMode(spec); err != nil {
+		return err
+	}
+	for _, p := range append(append([]catenet.PortSpec(nil), spec.Ports...), spec.Expose...) {
+		if err := p.Validate(); err != nil {
+			return err
+		}
+	}
+	for _, h := range spec.ExtraHosts {
+		if err := h.Validate(); err != nil {
+			return err
+		}
+	}
+	if err := spec.DNS.Validate(); err != nil {
+		return err
+	}
+	for _, s := range spec.Networks {
+		if err := checkEndpoint(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateOwner(spec *catenet.SandboxSpec) error {
+	switch spec.Owner {
+	case catenet.OwnerAttach:
+		if (spec.PID != 0) == (spec.Netns != "") {
+			return catenet.Invalidf("an attach names exactly one of a process and a namespace").WithHint("give --pid PID or --netns PATH")
+		}
+		if spec.PID < 0 {
+			return catenet.Invalidf("%d is no process ID", spec.PID)
+		}
+		if spec.Netns != "" && !filepath.IsAbs(spec.Netns) {
+			return catenet.Invalidf("the namespace's path %q is not absolute", spec.Netns).WithHint("give the whole path, like /run/netns/NAME")
+		}
+		if spec.Process != nil {
+			return catenet.Invalidf("an attached namespace runs no program of ours")
+		}
+		if spec.Mode != "" {
+			return catenet.Invalidf("an attached namespace cannot be in mode %q", spec.Mode).WithHint("name networks instead")
+		}
+	case catenet.OwnerRun:
+		if spec.Process == nil || len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
+			return catenet.Invalidf("there is no command to run").WithHint("catenet run [flags] -- COMMAND [ARG…]")
+		}
+		if r := spec.Process.Rootfs; r != "" && !filepath.IsAbs(r) {
+			return catenet.Invalidf("the rootfs %q is not an absolute path", r)
+		}
+		if spec.PID != 0 || spec.Netns != "" {
+			return catenet.Invalidf("a container that runs gets a namespace of its own").WithHint("catenet attach joins one that exists")
+		}
+	default:
+		return catenet.Invalidf("unknown owner %q", spec.Owner).WithHint("owners: run, attach")
+	}
+	return nil
+}
+
+func validateMode(spec *catenet.SandboxSpec) error {
+	target, container := strings.CutPrefix(spec.Mode, catenet.ModeContainer)
+	switch {
+	case spec.Mode == "":
+		if len(spec.Networks) == 0 {
+			spec.Networks = []catenet.EndpointSpec{{Network: catenet.NetworkBridge}}
+		}
+		for _, n := range spec.Networks {
+			if n.Network == catenet.NetworkHost || n.Network == catenet.NetworkNone {
+				return catenet.Invalidf("network %s cannot be joined beside others", n.Network).WithHint("it is a mode: --network %s alone", n.Network)
+			}
+		}
+		return nil
+	case len(spec.Networks) > 0:
+		return catenet.Invalidf("mode %q and networks exclude each other", spec.Mode)
+	case container && target == "":
+		return catenet.Invalidf("mode %q names no container", spec.Mode).WithHint("write container:NAME")
+	case !container && spec.Mode != catenet.ModeHost && spec.Mode != catenet.ModeNone:
+		return catenet.Invalidf("unknown mode %q", spec.Mode).WithHint("modes: host, none, container:NAME")
+	case len(spec.Ports) > 0 || spec.PublishAll:
+		return catenet.Invalidf("no ports can be published of a container in mode %q", spec.Mode).
+			WithHint("in mode host they are the host's already; with container:NAME publish them of that container")
+	}
+	return nil
+}
+
+// attach joins a namespace that somebody else made to its networks.
+func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxStatus, err error) {
+	sb, err := e.claim(next.ID, next.Name)
+	if err != nil {
+		return st, err
+	}
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	var u undo
+	defer u.unless(&err)
+	u.add(func() { e.forget(sb) })
+	if err = e.locate(ctx, next, &u); err != nil {
+		return st, err
+	}
+	next.State, next.Started = catenet.StateRunning, next.Created
+	if err = e.plan(nil, next, next.Networks, &u); err != nil {
+		return st, err
+	}
+	if err = e.transition(ctx, sb, nil, next); err != nil {
+		return st, err
+	}
+	e.watch(sb, next)
+	e.tellJoined(nil, next)
+	e.tell("sandbox", "start", next.ID, "name", next.Name, "owner", string(next.Owner))
+	return next.status(), nil
+}
+
+// plan gives next an endpoint for each spec, its default routes and its
+// bindings.
+func (e *Engine) plan(now, next *record, specs []catenet.EndpointSpec, u *undo) error {
+	e.mu.Lock()
+	var mine undo
+	err := func() error {
+		for _, s := range specs {
+			if err := e.join(next, s, &mine); err != nil {
+				return err
+			}
+		}
+		e.chooseDefaults(next)
+		return e.bind(now, next)
+	}()
+	e.mu.Unlock()
+	mine.unless(&err) // takes e.mu itself
+	if err == nil {
+		*u = append(*u, mine...)
+	}
+	return err
+}
+
+// locate finds the namespace of an attach and gives a nameless one a place.
+func (e *Engine) locate(ctx context.Context, r *record, u *undo) error {
+	path := r.Netns
+	if r.PID != 0 {
+		path = fmt.Sprintf("/proc/%d/ns/net", r.PID)
+	}
+	ns, err := e.o.Namespaces.Open(path)
+	if err != nil {
+		if r.PID != 0 && catenet.IsNotFound(err) {
+			return catenet.NotFoundf("there is no process %d", r.PID)
+		}
+		return err
+	}
+	defer ns.Close()
+	if err := e.strange(ns); err != nil {
+		return err
+	}
+	if r.Target, err = e.o.Namespaces.Target(path, ns.Inode); err != nil {
+		return err
+	}
+	r.InitPID = r.Target.PID
+	// A new namespace may have the inode number of one that died before its
+	// links were buried; those links die with it.
+	if r.Target.PID == 0 {
+		r.NetnsPath = path
+		return nil
+	}
+	r.Pin = e.netnsPath(r.ID)
+	r.NetnsPath = r.Pin
+	if err := e.o.Namespaces.Pin(ctx, path, r.Pin); err != nil {
+		return fmt.Errorf("pin namespace of process %d: %w", r.Target.PID, err)
+	}
+	u.add(func() { e.report("unpin namespace", r.Name, e.o.Namespaces.Unpin(context.WithoutCancel(ctx), r.Pin)) })
+	return nil
+}
+
+// strange checks that a namespace is neither the host's own nor attached
+// already.
+func (e *Engine) strange(ns *kernel.Namespace) error {
+	host, err := e.o.Namespaces.Host()
+	if err != nil {
+		return err
+	}
+	if ns.Inode == host {
+		return catenet.Invalidf("%s is the host's own network namespace", ns.Path).
+			WithHint("attach wants the namespace of a container; for the host's network use --network host")
+	}
+	for _, r := range e.records() {
+		if r.State == catenet.StateRunning && r.networked() && r.Target.Inode == ns.Inode {
+			return catenet.Conflictf("%s is attached already, as %s", ns.Path, r.Name).
+				WithHint("catenet network connect NETWORK %s joins it to one more network", r.Name)
+		}
+	}
+	return nil
+}
+
+// Remove removes a sandbox: detaches an attached one, deletes a container.
+func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
+	_, r, err := e.record(ref)
+	if err != nil {
+		return err
+	}
+	if r.Owner == catenet.OwnerRun && r.State == catenet.StateRunning {
+		if !force {
+			return catenet.Conflictf("container %s is running", r.Name).WithHint("catenet stop %s first, or catenet rm -f %s", r.Name, r.Name)
+		}
+		if err := e.Stop(ctx, r.ID, 0); err != nil {
+			return err
+		}
+	}
+	sb, now, err := e.lockSandbox(r.ID)
+	if err != nil {
+		if catenet.IsNotFound(err) {
+			return nil // it removed itself on its end
+		}
+		return err
+	}
+	defer sb.op.Unlock()
+	return e.remove(ctx, sb, now)
+}
+
+// remove removes what is left of a sandbox. sb.op is held.
+func (e *Engine) remove(ctx context.Context, sb *sandbox, now *record) error {
+	ctx = context.WithoutCancel(ctx)
+	if now.Owner == catenet.OwnerRun {
+		if now.State == catenet.StateRunning {
+			return catenet.Conflictf("container %s has been started again", now.Name)
+		}
+		return e.deleteContainer(sb, now)
+	}
+	err := e.dissolve(ctx, sb, now)
+	e.forget(sb)
+	e.tell("sandbox", "detach", now.ID, "name", now.Name, "owner", string(now.Owner))
+	return err
+}
+
+// dissolve takes everything from a running sandbox: its record first, then
+// names, ports and addresses at once, links behind. What fails is left to the
+// next start, and told. sb.op is held.
+func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
+	if sb.unwatch != nil {
+		sb.unwatch()
+	}
+	errs := []error{e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindSandbox, sb.id) })}
+	e.unname(sb, now)
+	if len(now.Bindings) > 0 {
+		errs = append(errs, e.switchPorts(ctx, nil, nil, now, now.Bindings))
+		e.unhold(sb, now.Bindings, nil)
+	}
+	e.locked(func() {
+		for _, ep := range now.Endpoints {
+			e.release(ep, now)
+		}
+	})
+	e.reaper.bury(now.Endpoints)
+	errs = append(errs, e.removeFiles(now))
+	if now.Pin != "" {
+		errs = append(errs, e.o.Namespaces.Unpin(ctx, now.Pin))
+	}
+	e.tellLeft(now, nil)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("take down %s: %w", now.Name, err)
+	}
+	return nil
+}
+
+// tellJoined and tellLeft tell of endpoints that came and went.
+func (e *Engine) tellJoined(now, next *record) {
+	for _, ep := range endpointsBut(next, now) {
+		e.tell("network", "connect", ep.NetworkID, "name", ep.Spec.Network, "container", next.ID, "container_name", next.Name)
+	}
+}
+
+func (e *Engine) tellLeft(now, next *record) {
+	for _, ep := range endpointsBut(now, next) {
+		e.tell("network", "disconnect", ep.NetworkID, "name", ep.Spec.Network, "container", now.ID, "container_name", now.Name)
+	}
+}

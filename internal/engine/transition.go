@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// transition takes a sandbox from its present record to the next, and undoes
+// what it did if a step fails. now is nil for a new sandbox and equal to next
+// to put right what may be wrong (restore, repair): every step is idempotent.
+// next belongs to the caller until transition returns: it fills in the host
+// ports and the resolver's port. sb.op is held.
+func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record) (err error) {
+	var u undo
+	defer u.unless(&err)
+	if now != next {
+		err = e.hold(ctx, sb, next, &u)
+	} else {
+		e.holdAgain(ctx, sb, next)
+	}
+	if err != nil {
+		return err
+	}
+	if now == nil || now.State != catenet.StateRunning {
+		e.placeFiles(next)
+	}
+	if !next.networked() {
+		if err = e.writeFiles(next, &u); err != nil || now == next {
+			return err
+		}
+		return e.commit(sb, next)
+	}
+	if err = e.settleFor(ctx, next); err != nil {
+		return err
+	}
+	ns, err := e.open(next)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err = e.serve(ctx, sb, next, ns, &u); err != nil {
+		return err
+	}
+	if now != next {
+		if err = e.intend(sb, now, next, &u); err != nil {
+			return err
+		}
+	}
+	if err = e.dress(ctx, now, next, ns, &u); err != nil {
+		return err
+	}
+	if err = e.publish(ctx, now, next, &u); err != nil {
+		return err
+	}
+	e.name(sb, now, next, &u)
+	if err = e.writeFiles(next, &u); err != nil {
+		return err
+	}
+	if now != next {
+		if err = e.commit(sb, next); err != nil {
+			return err
+		}
+		e.drop(ctx, sb, now, next)
+	}
+	return nil
+}
+
+// intend records where a sandbox is going, before the kernel changes.
+func (e *Engine) intend(sb *sandbox, now, next *record, u *undo) error {
+	if err := e.keep(sb.id, sandboxEntry{Now: now, Next: next}); err != nil {
+		return err
+	}
+	u.add(func() {
+		if err := e.keep(sb.id, sandboxEntry{Now: now}); err != nil {
+			e.log.Error("take back intent; the next start will", "container", next.Name, "err", err)
+		}
+	})
+	return nil
+}
+
+// commit records that next is what the sandbox has now.
+func (e *Engine) commit(sb *sandbox, next *record) error {
+	if err := e.keep(sb.id, sandboxEntry{Now: next}); err != nil {
+		return err
+	}
+	e.locked(func() { sb.now = next })
+	return nil
+}
+
+// keep writes a live entry; an empty one is removed. Containers of ours that
+// do not run have no live side.
+func (e *Engine) keep(id string, entry sandboxEntry) error {
+	live := func(r *record) bool { return r != nil && r.State == catenet.StateRunning }
+	err := e.o.Store.Update(store.Live, func(tx *store.Tx) error {
+		if !live(entry.Now) && !live(entry.Next) {
+			return tx.Delete(kindSandbox, id)
+		}
+		return tx.Put(kindSandbox, id, entry)
+	})
+	if err != nil {
+		return fmt.Errorf("record container %s: %w", catenet.ShortID(id), err)
+	}
+	return nil
+}
+
+// open opens the sandbox's namespace and makes sure that it is still the one
+// that joined.
+func (e *Engine) open(r *record) (*kernel.Namespace, error) {
+	ns, err := e.o.Namespaces.Open(r.NetnsPath)
+	if err != nil {
+		return nil, fmt.Errorf("open namespace of %s: %w", r.Name, err)
+	}
+	if r.Target.Inode != 0 && ns.Inode != r.Target.Inode {
+		ns.Close()
+		return nil, catenet.NotFoundf("the namespace of %s is gone: %s is another one now", r.Name, r.NetnsPath)
+	}
+	return ns, nil
+}
+
+// dress makes the links of endpoints that are new or whose routes change, and
+// gives the namespace what is inside.
+func (e *Engine) dress(ctx context.Context, now, next *record, ns *kernel.Namespace, u *undo) error {
+	outfit := kernel.Outfit{ResolverPort: next.ResolverPort}
+	// An endpoint that leaves takes its default route along first.
+	for _, ep := range endpointsBut(now, next) {
+		if !ep.DefaultRoute4 && !ep.DefaultRoute6 {
+			continue
+		}
+		ep.DefaultRoute4, ep.DefaultRoute6 = false, false
+		att, err := e.link(ctx, ep, ns)
+		if err != nil {
+			return err
+		}
+		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
+	}
+	for i := range next.Endpoints {
+		if now != next && unchanged(now, next.Endpoints[i]) {
+			continue
+		}
+		att, err := e.linkNamed(ctx, now, next, i, ns, u)
+		if err != nil {
+			return err
+		}
+		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
+	}
+	// Losing its default route comes before another's getting it.
+	slices.SortStableFunc(outfit.Interfaces, func(a, b kernel.Interface) int { return len(a.Routes) - len(b.Routes) })
+	if err := e.o.Host.Dress(ctx, ns, outfit); err != nil {
+		return fmt.Errorf("dress namespace of %s: %w", next.Name, err)
+	}
+	return nil
+}
+
+// unchanged reports whether an endpoint is just as it was.
+func unchanged(now *record, ep catenet.Endpoint) bool {
+	return now != nil && slices.ContainsFunc(now.Endpoints, func(old catenet.Endpoint) bool {
+		return old.ID == ep.ID && old.DefaultRoute4 == ep.DefaultRoute4 && old.DefaultRoute6 == ep.DefaultRoute6
+	})
+}
+
+// renames bounds how many interface names are tried in a namespace that has
+// interfaces of somebody else's.
+const renames = 16
+
+// linkNamed makes the link of next.Endpoints[i]. Where a name that nobody
+// asked for turns out to be taken inside, it takes the next one.
+func (e *Engine) linkNamed(ctx context.Context, now, next *record, i int, ns *kernel.Namespace, u *undo) (driver.Attachment, error) {
+	ep := &next.Endpoints[i]
+	fresh := !now.has(ep.ID)
+	att, err := e.link(ctx, *ep, ns)
+	for try := 0; fresh && catenet.IsConflict(err) && ep.Spec.Interface == "" && ep.Spec.Options[optIfname] == "" && try < renames; try++ {
+		ep.Interface = nextName(next, ep.Interface)
+		att, err = e.link(ctx, *ep, ns)
+	}
+	if err != nil {
+		return att, err
+	}
+	ep.HostLink = att.HostLink
+	if fresh {
+		dead := *ep
+		u.add(func() {
+			if err := e.unlink(context.WithoutCancel(ctx), []catenet.Endpoint{dead}); err != nil {
+				e.log.Error("take back link", "endpoint", catenet.ShortID(dead.ID), "err", err)
+			}
+		})
+	}
+	return att, nil
+}
+
+// nextName counts an interface name up to one that the record does not have.
+func nextName(r *record, name string) string {
+	prefix := name
+	for len(prefix) > 0 && prefix[len(prefix)-1] >= '0' && prefix[len(prefix)-1] <= '9' {
+		prefix = prefix[:len(prefix)-1]
+	}
+	for i := 0; ; i++ {
+		next := fmt.Sprintf("%s%d", prefix, i)
+		later := len(next) > len(name) || len(next) == len(name) && next > name
+		if later && !slices.ContainsFunc(r.Endpoints, func(ep catenet.Endpoint) bool { return ep.Interface == next }) {
+			return next
+		}
+	}
+}
+
+// link has the driver make an endpoint's link.
+func (e *Engine) link(ctx context.Context, ep catenet.Endpoint, ns *kernel.Namespace) (driver.Attachment, error) {
+	e.mu.Lock()
+	n := e.networks[ep.NetworkID]
+	e.mu.Unlock()
+	if n == nil {
+		return driver.Attachment{}, catenet.NotFoundf("network %s is gone", ep.Spec.Network)
+	}
+	att, err := n.driver.Link(ctx, e.o.Host, n.Network, ep, driver.Place{NS: ns})
+	if err != nil {
+		return att, fmt.Errorf("link to network %s: %w", n.Name, err)
+	}
+	return att, nil
+}
+
+// publish opens the host's ports of next and closes those that it has no
+// more, in one change of the firewall.
+func (e *Engine) publish(ctx context.Context, now, next *record, u *undo) error {
+	add, remove := bindingsDiff(now, next)
+	if len(add) == 0 && len(remove) == 0 {
+		return nil
+	}
+	if err := e.switchPorts(ctx, next, add, now, remove); err != nil {
+		return err
+	}
+	u.add(func() {
+		if err := e.switchPorts(context.WithoutCancel(ctx), now, remove, next, add); err != nil {
+			e.log.Error("take back ports", "container", next.Name, "err", err)
+		}
+	})
+	return nil
+}
+
+// switchPorts adds bindings of one record and removes bindings of another.
+func (e *Engine) switchPorts(ctx context.Context, a *record, add []catenet.PortBinding, r *record, remove []catenet.PortBinding) error {
+	var change firewall.Change
+	var on, off, flows []kernel.LoopbackPort
+	for _, b := range remove {
+		change.RemovePorts = append(change.RemovePorts, r.firewallPort(b))
+		flows = append(flows, r.loopbackPort(b))
+		if onLoopback(b) {
+			off = append(off, r.loopbackPort(b))
+		}
+	}
+	for _, b := range add {
+		change.AddPorts = append(change.AddPorts, a.firewallPort(b))
+		if onLoopback(b) {
+			on = append(on, a.loopbackPort(b))
+		}
+	}
+	if err := e.o.Firewall.Apply(ctx, change); err != nil {
+		return fmt.Errorf("publish ports: %w", err)
+	}
+	if len(on)+len(off) > 0 {
+		if err := e.o.Loopback.Set(ctx, on, off); err != nil {
+			return fmt.Errorf("publish ports on loopback: %w", err)
+		}
+	}
+	if len(flows) > 0 {
+		if err := e.o.Flows.Forget(ctx, flows); err != nil {
+			return fmt.Errorf("forget flows of closed ports: %w", err)
+		}
+	}
+	return nil
+}
+
+// drop lets go of what now had and next has not, once next is committed.
+func (e *Engine) drop(ctx context.Context, sb *sandbox, now, next *record) {
+	gone := endpointsBut(now, next)
+	e.locked(func() {
+		for _, ep := range gone {
+			e.release(ep, next)
+		}
+	})
+	e.reaper.bury(gone)
+	_, closed := bindingsDiff(now, next)
+	e.unhold(sb, closed, next)
+}
