@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -327,20 +328,18 @@ func (e *Engine) repairSandbox(ctx context.Context, sb *sandbox) {
 // sweep removes what is ours by its mark and unknown by record: links, pinned
 // namespaces, folders.
 func (e *Engine) sweep(ctx context.Context) error {
-	known := make(map[string]bool) // links, by name
+	known := make(map[string]bool) // what links belong to: networks and endpoints, by ID
 	folders := make(map[string]bool)
 	e.locked(func() {
-		for _, n := range e.networks {
-			for _, f := range n.state.Firewall {
-				known[f.Link] = true
-			}
+		for id := range e.networks {
+			known[id] = true
 		}
 		for id, sb := range e.sandboxes {
 			if sb.now.State == catenet.StateRunning {
 				folders[id] = true
 			}
 			for _, ep := range sb.now.Endpoints {
-				known[hostLink(ep)] = true
+				known[ep.ID] = true
 			}
 		}
 	})
@@ -350,7 +349,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 	}
 	var orphans []string
 	for _, l := range links {
-		if !known[l.Name] {
+		if !known[strings.TrimPrefix(l.Alias, kernel.Mark)] {
 			orphans = append(orphans, l.Name)
 		}
 	}
