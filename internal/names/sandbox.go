@@ -1,0 +1,153 @@
+package names
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/catenet/catenet"
+)
+
+// Bounds of one sandbox.
+const (
+	slowPerSandbox  = 256 // queries on the slow way
+	connsPerSandbox = 64  // TCP connections
+)
+
+// slowInAll bounds the slow way of all sandboxes together.
+const slowInAll = 2048
+
+// Sandbox is one whose lookups are answered.
+type Sandbox struct {
+	ID         string
+	Networks   []string // IDs; the first that knows a name answers
+	DNS        catenet.DNSConfig
+	ExtraHosts []Host
+}
+
+// sandbox is a Sandbox being served.
+type sandbox struct {
+	n      *Names
+	conf   Sandbox // guarded by Names.mu
+	view   atomic.Pointer[view]
+	udp    *net.UDPConn
+	tcp    net.Listener
+	ctx    context.Context
+	cancel context.CancelFunc
+	slow   chan struct{} // a place for each query on the slow way
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // nil once the sandbox is stopped
+}
+
+// Serve answers what arrives on pc (a *net.UDPConn of IPv4) and ln until
+// Stop. It takes both over, unless it fails.
+func (n *Names) Serve(conf Sandbox, pc net.PacketConn, ln net.Listener) error {
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		return catenet.Invalidf("serve names: a %T is no UDP socket", pc)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return catenet.Errorf(catenet.KindUnavailable, "serve names: the resolver is closed")
+	}
+	if n.sandboxes[conf.ID] != nil {
+		return catenet.Conflictf("serve names: sandbox %s is served already", catenet.ShortID(conf.ID))
+	}
+	s := &sandbox{
+		n: n, udp: udp, tcp: ln,
+		slow:  make(chan struct{}, slowPerSandbox),
+		conns: map[net.Conn]struct{}{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	n.setView(s, conf)
+	n.sandboxes[conf.ID] = s
+	s.wg.Go(s.serveUDP)
+	s.wg.Go(s.serveTCP)
+	return nil
+}
+
+// Update changes what a sandbox sees and how it forwards. One that is not
+// served is left alone.
+func (n *Names) Update(conf Sandbox) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.sandboxes[conf.ID]; s != nil {
+		n.setView(s, conf)
+	}
+}
+
+// Stop closes a sandbox's sockets and returns when nothing of it runs any
+// more. One that is not served is no error.
+func (n *Names) Stop(id string) {
+	n.mu.Lock()
+	s := n.sandboxes[id]
+	delete(n.sandboxes, id)
+	n.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.cancel()
+	s.udp.Close()
+	s.tcp.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.Close()
+	}
+	s.conns = nil
+	s.mu.Unlock()
+	s.wg.Wait()
+	n.mu.Lock()
+	n.release(s.view.Load().set)
+	n.mu.Unlock()
+}
+
+// later answers a message on the slow way, in a goroutine of its own, hands
+// the reply to send, if there is one, and calls done. If too many queries are
+// under way, it says so at once.
+func (s *sandbox) later(m []byte, byUDP bool, send func([]byte), done func()) {
+	if !s.enter() {
+		send(bare(m, rcodeServFail))
+		done()
+		return
+	}
+	m = append(make([]byte, 0, len(m)+plainUDP), m...)
+	s.wg.Go(func() {
+		defer done()
+		defer s.leave()
+		if r := s.answer(m, byUDP); r != nil && s.ctx.Err() == nil {
+			send(r)
+		}
+	})
+}
+
+func (s *sandbox) enter() bool {
+	select {
+	case s.slow <- struct{}{}:
+	default:
+		return false
+	}
+	select {
+	case s.n.slow <- struct{}{}:
+		return true
+	default:
+		<-s.slow
+		return false
+	}
+}
+
+func (s *sandbox) leave() {
+	<-s.n.slow
+	<-s.slow
+}
+
+// limit is the largest answer that a client takes, in bytes.
+func (q *query) limit(byUDP bool) int {
+	if byUDP {
+		return q.size
+	}
+	return maxMessage
+}

@@ -1,0 +1,119 @@
+package names
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Dialer opens sockets towards upstream servers. A net.Dialer is one, and the
+// default: it opens them in the daemon's own namespace. For "udp" each call
+// must give a socket with a fresh random port, connected, so that only
+// datagrams of that address come in.
+type Dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// demotion is how long a server that failed or was outrun is asked after the
+// others.
+const demotion = 10 * time.Second
+
+// upstream is one server.
+type upstream struct {
+	addr string // with the port
+	// reserve: not raced, only asked when those before it have failed.
+	reserve bool
+	demoted atomic.Int64 // until when, Unix nanoseconds
+}
+
+func (u *upstream) demote(now time.Time) { u.demoted.Store(now.Add(demotion).UnixNano()) }
+func (u *upstream) promote() {
+	if u.demoted.Load() != 0 {
+		u.demoted.Store(0)
+	}
+}
+
+// upstreams is a list of servers that give one view of the world. Sandboxes
+// with the same list share it, and with it the cache's entries.
+type upstreams struct {
+	id   uint64 // in the keys of the cache
+	key  string
+	list []*upstream
+	refs int // guarded by Names.mu
+}
+
+// order returns the servers as they are to be asked now: as configured, but
+// those that lately failed or were slow last.
+func (s *upstreams) order(now time.Time) []*upstream {
+	list := slices.Clone(s.list)
+	slices.SortStableFunc(list, func(a, b *upstream) int {
+		return rank(a, now) - rank(b, now)
+	})
+	return list
+}
+
+func rank(u *upstream, now time.Time) int {
+	if u.demoted.Load() > now.UnixNano() {
+		return 1
+	}
+	return 0
+}
+
+// appendKey makes the key of a question to these servers: what the answer may
+// depend on, and nothing else.
+func (s *upstreams) appendKey(b []byte, q *query) []byte {
+	flags := q.flags[0]&flagRD | q.flags[1]&(flagAD|flagCD)
+	if q.do {
+		flags |= 0x80
+	}
+	b = binary.BigEndian.AppendUint64(b, s.id)
+	b = binary.BigEndian.AppendUint16(b, q.qtype)
+	return append(append(b, flags), q.name()...)
+}
+
+// servers names the upstreams of a set, in order.
+func servers(addrs, reserve []netip.Addr) []*upstream {
+	var list []*upstream
+	for _, a := range slices.Concat(addrs, reserve) {
+		at := netip.AddrPortFrom(a.Unmap(), 53).String()
+		if !slices.ContainsFunc(list, func(u *upstream) bool { return u.addr == at }) {
+			list = append(list, &upstream{addr: at, reserve: len(list) >= len(addrs)})
+		}
+	}
+	return list
+}
+
+// acquire returns the shared set of these servers. n.mu is held.
+func (n *Names) acquire(list []*upstream) *upstreams {
+	var b strings.Builder
+	for _, u := range list {
+		b.WriteString(u.addr)
+		if u.reserve {
+			b.WriteByte('?')
+		}
+		b.WriteByte(' ')
+	}
+	s := n.sets[b.String()]
+	if s == nil {
+		n.lastSet++
+		s = &upstreams{id: n.lastSet, key: b.String(), list: list}
+		n.sets[s.key] = s
+	}
+	s.refs++
+	return s
+}
+
+// release gives a set back. n.mu is held.
+func (n *Names) release(s *upstreams) {
+	if s == nil {
+		return
+	}
+	if s.refs--; s.refs == 0 {
+		delete(n.sets, s.key)
+	}
+}

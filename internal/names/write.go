@@ -1,0 +1,67 @@
+package names
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/catenet/catenet"
+)
+
+// maxPadding is the most that is filled up with empty lines, in bytes.
+const maxPadding = 1 << 20
+
+// WriteInPlace gives the file at path a new content and keeps the file: a
+// bind mount of it shows the new content too. If there is none, one is made
+// that all may read. An equal content is not written again.
+//
+// A reader never finds the file empty, nor the tail of the old content behind
+// the new one: what gets shorter is first filled up with empty lines, in one
+// write, and then cut. A symbolic link is refused: it leads to a file that is
+// somebody else's.
+func WriteInPlace(path string, content []byte) (err error) {
+	fi, err := os.Lstat(path)
+	switch {
+	case err == nil && !fi.Mode().IsRegular():
+		return catenet.Conflictf("write %s: it is no regular file", path).
+			WithHint("remove it, and it is made anew")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("write file: %w", err)
+	}
+	made := err != nil
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if made {
+		if err := f.Chmod(0o644); err != nil { // whatever the umask says
+			return fmt.Errorf("write file: %w", err)
+		}
+	}
+	if fi, err = f.Stat(); err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	if fi.Size() == int64(len(content)) {
+		old := make([]byte, len(content))
+		if _, err := f.ReadAt(old, 0); err == nil && bytes.Equal(old, content) {
+			return nil
+		}
+	}
+	padded := content
+	// Whoever can write into the file may have made it huge: not for him.
+	if more := fi.Size() - int64(len(content)); more > 0 && more < maxPadding {
+		padded = append(bytes.Clone(content), bytes.Repeat([]byte("\n"), int(more))...)
+	}
+	if _, err := f.WriteAt(padded, 0); err != nil {
+		return fmt.Errorf("write file: %w", err)
+	}
+	if fi.Size() > int64(len(content)) {
+		if err := f.Truncate(int64(len(content))); err != nil {
+			return fmt.Errorf("write file: %w", err)
+		}
+	}
+	return nil
+}
