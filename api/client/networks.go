@@ -10,12 +10,14 @@ import (
 
 // Version returns the daemon's version.
 func (c *Client) Version(ctx context.Context) (v catenet.Version, err error) {
-	return v, c.call(ctx, "GET", "/version", nil, nil, &v)
+	err = c.call(ctx, "GET", "/version", nil, nil, &v)
+	return v, err
 }
 
 // Info describes the daemon.
 func (c *Client) Info(ctx context.Context) (info catenet.Info, err error) {
-	return info, c.call(ctx, "GET", "/info", nil, nil, &info)
+	err = c.call(ctx, "GET", "/info", nil, nil, &info)
+	return info, err
 }
 
 // CreateNetwork creates a network and returns warnings for people beside it.
@@ -32,7 +34,8 @@ func (c *Client) Networks(ctx context.Context) ([]catenet.NetworkStatus, error) 
 
 // NetworksBy returns the networks that f matches, by name.
 func (c *Client) NetworksBy(ctx context.Context, f catenet.Filter) (ns []catenet.NetworkStatus, err error) {
-	return ns, c.call(ctx, "GET", "/networks", filter(f), nil, &ns)
+	err = c.call(ctx, "GET", "/networks", filter(f), nil, &ns)
+	return ns, err
 }
 
 // Network returns one network.
@@ -41,7 +44,8 @@ func (c *Client) Network(ctx context.Context, ref string) (n catenet.NetworkStat
 	if err != nil {
 		return n, err
 	}
-	return n, c.call(ctx, "GET", path, nil, nil, &n)
+	err = c.call(ctx, "GET", path, nil, nil, &n)
+	return n, err
 }
 
 // RemoveNetwork removes a network that no endpoint is in.
@@ -67,7 +71,8 @@ func (c *Client) Connect(ctx context.Context, network, sandbox string, spec cate
 	if err != nil {
 		return ep, err
 	}
-	return ep, c.call(ctx, "POST", path, nil, api.ConnectRequest{Sandbox: sandbox, Endpoint: spec}, &ep)
+	err = c.call(ctx, "POST", path, nil, api.ConnectRequest{Sandbox: sandbox, Endpoint: spec}, &ep)
+	return ep, err
 }
 
 // Disconnect takes a sandbox out of a network.
@@ -81,12 +86,14 @@ func (c *Client) Disconnect(ctx context.Context, network, sandbox string, force 
 
 // Endpoints returns the endpoints of all sandboxes.
 func (c *Client) Endpoints(ctx context.Context) (eps []catenet.Endpoint, err error) {
-	return eps, c.call(ctx, "GET", "/endpoints", nil, nil, &eps)
+	err = c.call(ctx, "GET", "/endpoints", nil, nil, &eps)
+	return eps, err
 }
 
 // Ports returns all published ports.
 func (c *Client) Ports(ctx context.Context) (ports []catenet.PortBinding, err error) {
-	return ports, c.call(ctx, "GET", "/ports", nil, nil, &ports)
+	err = c.call(ctx, "GET", "/ports", nil, nil, &ports)
+	return ports, err
 }
 
 // at returns the path of one network or container.

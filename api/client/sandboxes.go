@@ -17,7 +17,8 @@ func (c *Client) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, st
 	if !start {
 		q = url.Values{"start": {"false"}}
 	}
-	return sb, c.call(ctx, "POST", "/sandboxes", q, spec, &sb)
+	err = c.call(ctx, "POST", "/sandboxes", q, spec, &sb)
+	return sb, err
 }
 
 // Sandboxes returns the running ones, or all, newest first.
@@ -26,7 +27,8 @@ func (c *Client) Sandboxes(ctx context.Context, all bool) (sbs []catenet.Sandbox
 	if all {
 		q = url.Values{"all": {"true"}}
 	}
-	return sbs, c.call(ctx, "GET", "/sandboxes", q, nil, &sbs)
+	err = c.call(ctx, "GET", "/sandboxes", q, nil, &sbs)
+	return sbs, err
 }
 
 // Sandbox returns one sandbox.
@@ -35,7 +37,8 @@ func (c *Client) Sandbox(ctx context.Context, ref string) (sb catenet.SandboxSta
 	if err != nil {
 		return sb, err
 	}
-	return sb, c.call(ctx, "GET", path, nil, nil, &sb)
+	err = c.call(ctx, "GET", path, nil, nil, &sb)
+	return sb, err
 }
 
 // Start starts a container that does not run.

@@ -65,11 +65,14 @@ func (s *Server) carry(ctx context.Context, cancel context.CancelFunc, conn net.
 	}()
 	defer in.end()
 	code, err := s.engine.Exec(ctx, id, spec, in, out.stream(api.FrameStdout), out.stream(api.FrameStderr))
-	if err == nil {
+	if err == nil && ctx.Err() == nil {
 		out.number(api.FrameExit, code)
 		return
 	}
-	msg, merr := json.Marshal(api.NewError(err))
+	if err == nil {
+		err = ctx.Err() // how the program ended says nothing: it was killed
+	}
+	msg, merr := json.Marshal(api.NewError(s.told(err)))
 	if merr != nil || len(msg) > api.MaxFrame {
 		msg = []byte(`{"kind":"internal","message":"exec failed"}`)
 	}

@@ -1,0 +1,303 @@
+// Package apitest has an engine in memory, for tests of what stands on the
+// API. It keeps networks, sandboxes and ports as the real one does, and runs
+// containers as plain processes of the host; of the kernel's networks it
+// touches nothing. Its IDs and times are the same in every run.
+package apitest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/catenet/catenet"
+)
+
+// Now is the time at which everything happens in the engine.
+var Now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// Engine implements server.Engine.
+type Engine struct {
+	mu        sync.Mutex // guards all below
+	networks  map[string]*catenet.NetworkStatus
+	sandboxes map[string]*container
+	order     []string // IDs of sandboxes, oldest first
+	nextPort  uint16
+	subs      map[chan catenet.Event]catenet.Filter
+}
+
+// New makes an engine with the predefined networks.
+func New() *Engine {
+	e := &Engine{
+		networks:  map[string]*catenet.NetworkStatus{},
+		sandboxes: map[string]*container{},
+		nextPort:  32768,
+		subs:      map[chan catenet.Event]catenet.Filter{},
+	}
+	for _, name := range []string{catenet.NetworkBridge, catenet.NetworkHost, catenet.NetworkNone} {
+		n := catenet.Network{ID: id("network", name), Created: Now, Predefined: true}
+		n.Name, n.Driver = name, name
+		if name == catenet.NetworkBridge {
+			n.Pools = []catenet.Pool{{Subnet: netip.MustParsePrefix("172.17.0.0/16"), Gateway: netip.MustParseAddr("172.17.0.1")}}
+		}
+		if name == catenet.NetworkNone {
+			n.Driver = "null"
+		}
+		e.networks[n.ID] = &catenet.NetworkStatus{Network: n}
+	}
+	return e
+}
+
+// Close ends every container that still runs.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	var running []*container
+	for _, c := range e.sandboxes {
+		running = append(running, c)
+	}
+	e.mu.Unlock()
+	for _, c := range running {
+		c.kill()
+	}
+}
+
+func id(what, name string) string {
+	sum := sha256.Sum256([]byte(what + " " + name))
+	return hex.EncodeToString(sum[:])
+}
+
+// find returns the key that ref names among names by ID.
+func find(what, ref string, names map[string]string) (string, error) {
+	if _, ok := names[ref]; ok {
+		return ref, nil
+	}
+	var hits []string
+	for id, name := range names {
+		if name == ref {
+			return id, nil
+		}
+		if strings.HasPrefix(id, ref) {
+			hits = append(hits, id)
+		}
+	}
+	switch len(hits) {
+	case 0:
+		return "", catenet.NotFoundf("no %s is called %q", what, ref)
+	case 1:
+		return hits[0], nil
+	}
+	return "", catenet.Invalidf("%q begins the IDs of %d %ss", ref, len(hits), what)
+}
+
+func (e *Engine) network(ref string) (*catenet.NetworkStatus, error) {
+	names := map[string]string{}
+	for id, n := range e.networks {
+		names[id] = n.Name
+	}
+	id, err := find("network", ref, names)
+	return e.networks[id], err
+}
+
+func (e *Engine) sandbox(ref string) (*container, error) {
+	names := map[string]string{}
+	for id, c := range e.sandboxes {
+		names[id] = c.status.Name
+	}
+	id, err := find("container", ref, names)
+	return e.sandboxes[id], err
+}
+
+// tell sends an event to whom it concerns. The caller holds e.mu.
+func (e *Engine) tell(typ, action, id string, attrs map[string]string) {
+	ev := catenet.Event{Time: Now, Type: typ, Action: action, ID: id, Attributes: attrs}
+	for ch, f := range e.subs {
+		if f.MatchEvent(ev) {
+			ch <- ev
+		}
+	}
+}
+
+// Events implements server.Engine.
+func (e *Engine) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.Event, error) {
+	ch := make(chan catenet.Event, 1000)
+	e.mu.Lock()
+	e.subs[ch] = f
+	e.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.subs, ch)
+		close(ch)
+	})
+	return ch, nil
+}
+
+// Subscribers returns how many read events now.
+func (e *Engine) Subscribers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.subs)
+}
+
+// Info implements server.Engine.
+func (e *Engine) Info(context.Context) (catenet.Info, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	info := catenet.Info{
+		Version: catenet.Version{Version: "0.0.0-test", API: catenet.APIVersion, Go: "go1", Platform: "linux/test"},
+		NodeID:  id("node", "test"), Hostname: "testhost", Kernel: "6.18.0-test",
+		RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Drivers: []string{"bridge", "host", "null"},
+		Networks: len(e.networks), Sandboxes: len(e.sandboxes),
+		Loopback: "cgroup-ebpf", Firewall: catenet.FirewallInfo{Backend: "nftables", Owner: true},
+		DNSUpstreams: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
+		Obstacles:    []catenet.Obstacle{{Rule: "chain FORWARD of table ip filter has policy drop", Remedy: "start catenetd with --allow-forward"}},
+		Warnings:     []string{"this kernel has no SCTP"},
+	}
+	for _, c := range e.sandboxes {
+		if c.status.State == catenet.StateRunning {
+			info.Running++
+		}
+		info.Endpoints += len(c.status.Endpoints)
+		info.Ports += len(c.status.Bindings)
+	}
+	return info, nil
+}
+
+// Endpoints implements server.Engine.
+func (e *Engine) Endpoints(context.Context) (eps []catenet.Endpoint, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range e.order {
+		eps = append(eps, e.sandboxes[id].status.Endpoints...)
+	}
+	return eps, nil
+}
+
+// Ports implements server.Engine.
+func (e *Engine) Ports(context.Context) (ports []catenet.PortBinding, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range e.order {
+		ports = append(ports, e.sandboxes[id].status.Bindings...)
+	}
+	return ports, nil
+}
+
+// CreateNetwork implements server.Engine.
+func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := catenet.ValidateName("network", spec.Name); err != nil {
+		return catenet.Network{}, nil, err
+	}
+	if spec.Driver == "" {
+		spec.Driver = "bridge"
+	}
+	if spec.Driver != "bridge" {
+		return catenet.Network{}, nil, catenet.Invalidf("there is no driver %q", spec.Driver).WithHint("drivers: bridge")
+	}
+	n := catenet.Network{ID: id("network", spec.Name), NetworkSpec: spec, Created: Now}
+	if _, ok := e.networks[n.ID]; ok {
+		return catenet.Network{}, nil, catenet.Conflictf("a network %s exists", spec.Name).WithHint("choose another name, or remove it: catenet network rm %s", spec.Name)
+	}
+	n.Pools = slices.Clone(spec.Pools)
+	if !slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet.Addr().Is4() }) && !spec.DisableIPv4 {
+		n.Pools = append(n.Pools, catenet.Pool{Subnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(15 + len(e.networks)), 0, 0}), 16)})
+	}
+	var warnings []string
+	if spec.IPv6 && !slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet.Addr().Is6() }) {
+		n.Pools = append(n.Pools, catenet.Pool{Subnet: netip.MustParsePrefix(fmt.Sprintf("fd00:%x::/64", len(e.networks)))})
+		warnings = append(warnings, "router advertisements of this host stay as they are")
+	}
+	for i, p := range n.Pools {
+		if !p.Gateway.IsValid() {
+			n.Pools[i].Gateway = p.Subnet.Masked().Addr().Next()
+		}
+	}
+	e.networks[n.ID] = &catenet.NetworkStatus{Network: n}
+	e.tell("network", "create", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
+	return n, warnings, nil
+}
+
+// status fills in what changes. The caller holds e.mu.
+func (e *Engine) status(n *catenet.NetworkStatus) catenet.NetworkStatus {
+	out := *n
+	out.Endpoints, out.Use = nil, nil
+	for _, id := range e.order {
+		for _, ep := range e.sandboxes[id].status.Endpoints {
+			if ep.NetworkID == n.ID {
+				out.Endpoints = append(out.Endpoints, ep)
+			}
+		}
+	}
+	for _, p := range n.Pools {
+		used := uint64(len(out.Endpoints) + 1)
+		out.Use = append(out.Use, catenet.PoolUse{Subnet: p.Subnet, Used: used, Free: 65534 - used})
+	}
+	return out
+}
+
+// Networks implements server.Engine.
+func (e *Engine) Networks(context.Context) ([]catenet.NetworkStatus, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []catenet.NetworkStatus
+	for _, n := range e.networks {
+		out = append(out, e.status(n))
+	}
+	slices.SortFunc(out, func(a, b catenet.NetworkStatus) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Network implements server.Engine.
+func (e *Engine) Network(_ context.Context, ref string) (catenet.NetworkStatus, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.network(ref)
+	if err != nil {
+		return catenet.NetworkStatus{}, err
+	}
+	return e.status(n), nil
+}
+
+// RemoveNetwork implements server.Engine.
+func (e *Engine) RemoveNetwork(_ context.Context, ref string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.network(ref)
+	if err != nil {
+		return err
+	}
+	if n.Predefined {
+		return catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
+	}
+	if eps := e.status(n).Endpoints; len(eps) > 0 {
+		return catenet.Forbiddenf("network %s has %d endpoints", n.Name, len(eps)).WithHint("disconnect them first")
+	}
+	delete(e.networks, n.ID)
+	e.tell("network", "destroy", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
+	return nil
+}
+
+// PruneNetworks implements server.Engine.
+func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) (names []string, err error) {
+	e.mu.Lock()
+	all := maps.Clone(e.networks)
+	e.mu.Unlock()
+	for _, n := range all {
+		if n.Predefined || !f.MatchNetwork(n.Network, Now) {
+			continue
+		}
+		if e.RemoveNetwork(ctx, n.ID) == nil {
+			names = append(names, n.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
