@@ -1,0 +1,153 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/netns"
+)
+
+// Dress gives the namespace what o says, in one visit: it looks at what is
+// there, writes the difference in one batch, and has the resolver's redirect
+// set last. What it removes is gone even if it fails later.
+func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {
+	err := h.with(ctx, func(c *conn) error { return h.remember(c, ns) })
+	if err != nil {
+		return err
+	}
+	return netns.Do(ns, func() error {
+		c, err := dial()
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		return h.dress(c, o)
+	})
+}
+
+// dress works on a thread inside the namespace.
+func (h *Host) dress(c *conn, o kernel.Outfit) error {
+	if err := h.strip(c, o.Remove); err != nil {
+		return err
+	}
+	var p plan
+	if err := p.raiseLoopback(c); err != nil {
+		return err
+	}
+	if len(o.Interfaces) > 0 {
+		if err := p.wear(c, o.Interfaces); err != nil {
+			return err
+		}
+	}
+	if err := p.apply(h, c); err != nil {
+		return err
+	}
+	if o.ResolverPort == 0 {
+		return nil
+	}
+	if h.redirect == nil {
+		return errors.Join(errors.New("redirect the resolver: this host was opened without the means"), p.revert(h, c))
+	}
+	if err := h.redirect(o.ResolverPort); err != nil {
+		return errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
+	}
+	return nil
+}
+
+// strip removes links of the namespace.
+func (h *Host) strip(c *conn, names []string) error {
+	var present []string
+	for _, name := range names {
+		index, err := c.index(name)
+		if err != nil {
+			return err
+		}
+		if index != 0 {
+			present = append(present, name)
+		}
+	}
+	return h.remove(c, present...)
+}
+
+// raiseLoopback plans lo to be up.
+func (p *plan) raiseLoopback(c *conn) error {
+	ifr, err := unix.NewIfreq("lo")
+	if err == nil {
+		err = unix.IoctlIfreq(c.fd, unix.SIOCGIFFLAGS, ifr)
+	}
+	if err != nil {
+		return fmt.Errorf("look at lo: %w", err)
+	}
+	if ifr.Uint16()&unix.IFF_UP != 0 {
+		return nil
+	}
+	const lo = 1 // LOOPBACK_IFINDEX: in every namespace
+	p.step(func(b *batch) { b.message("lower lo", unix.RTM_NEWLINK, 0, ifinfo(lo, 0, unix.IFF_UP)) },
+		"raise lo", unix.RTM_NEWLINK, 0, ifinfo(lo, unix.IFF_UP, unix.IFF_UP))
+	return nil
+}
+
+// wear plans the interfaces: all links and addresses, then the routes, those
+// to add before those to remove, so that a default route that moves from one
+// interface to another is there throughout.
+func (p *plan) wear(c *conn, interfaces []kernel.Interface) error {
+	addrs, err := c.addresses(0)
+	if err != nil {
+		return err
+	}
+	routes, err := c.routes()
+	if err != nil {
+		return err
+	}
+	worn := make([]*info, len(interfaces))
+	for i, want := range interfaces {
+		cur, err := find(c, want)
+		if err != nil {
+			return err
+		}
+		worn[i] = cur
+		if err := p.settle(cur, addrs, aim{
+			name: want.Name, alias: want.Alias, mtu: want.MTU, mac: want.MAC,
+			master: cur.master, // the container may have made it a port of its own
+			addrs:  want.Addrs, noIPv6: want.NoIPv6, sysctls: want.Sysctls,
+		}); err != nil {
+			return err
+		}
+	}
+	for i, want := range interfaces {
+		if err := p.addRoutes(worn[i], want, routes); err != nil {
+			return err
+		}
+	}
+	for i, want := range interfaces {
+		p.dropRoutes(worn[i], want, routes)
+	}
+	return nil
+}
+
+// find returns the link that is to be the interface: under its last name if
+// it was dressed before, else under the one it came with.
+func find(c *conn, want kernel.Interface) (*info, error) {
+	cur, err := c.link(want.Name)
+	if err != nil {
+		return nil, err
+	}
+	if cur != nil && (cur.alias == want.Alias || cur.alias == "" && want.Link == want.Name) {
+		return cur, nil
+	}
+	if cur != nil {
+		return nil, catenet.Conflictf("the namespace has another interface %s already", want.Name).
+			WithHint("choose another interface name for this endpoint")
+	}
+	if want.Link != want.Name {
+		if cur, err = c.link(want.Link); err != nil || cur != nil {
+			return cur, err
+		}
+	}
+	return nil, catenet.NotFoundf("the namespace has no interface %s", want.Link)
+}

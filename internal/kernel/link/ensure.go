@@ -1,0 +1,215 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// EnsureLink makes the link exist as described. One that is new and one that
+// differs go the same way, save that a veth is born complete.
+func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
+	return h.with(ctx, func(c *conn) error {
+		want, err := aimOf(c, l)
+		if err != nil {
+			return err
+		}
+		index, err := c.index(l.Name)
+		if err != nil {
+			return err
+		}
+		if index == 0 {
+			return h.create(c, l, want)
+		}
+		cur, err := c.link(l.Name)
+		if err != nil {
+			return err
+		}
+		if cur == nil { // gone since
+			return h.create(c, l, want)
+		}
+		if err := admit(cur, l); err != nil {
+			return err
+		}
+		stale, err := h.stale(c, cur, l)
+		if err != nil {
+			return err
+		}
+		if stale {
+			h.expect([]string{l.Name})
+			if err := h.remove(c, l.Name); err != nil {
+				return err
+			}
+			return h.create(c, l, want)
+		}
+		return h.repair(c, cur, want)
+	})
+}
+
+// aimOf says what the link should be, once it is there.
+func aimOf(c *conn, l kernel.Link) (aim, error) {
+	want := aim{name: l.Name, alias: l.Alias, mtu: l.MTU, mac: l.MAC, addrs: l.Addrs,
+		noIPv6: l.NoIPv6, noLinkLocal: !hasIPv6(l.Addrs)}
+	if l.Master == "" {
+		return want, nil
+	}
+	master, err := c.index(l.Master)
+	if err != nil {
+		return want, err
+	}
+	if master == 0 {
+		return want, catenet.NotFoundf("there is no link %s for %s to be a port of", l.Master, l.Name)
+	}
+	want.master, want.port = master, &port{l.Isolated, l.Hairpin}
+	return want, nil
+}
+
+// admit refuses a link that somebody else made. A veth of our name without an
+// alias is one whose making was cut short.
+func admit(cur *info, l kernel.Link) error {
+	cut := cur.alias == "" && l.Kind == "veth" && strings.HasPrefix(l.Name, kernel.EndpointLinkPrefix)
+	if cur.kind == l.Kind && (cur.alias == l.Alias || cut) {
+		return nil
+	}
+	kind := cur.kind
+	if kind == "" {
+		kind = "network"
+	}
+	return catenet.Conflictf("there is a %s interface %s already, and it is not ours", kind, l.Name).
+		WithHint("choose another name, or remove it: ip link del %s", l.Name)
+}
+
+// stale tells whether a veth leads elsewhere than it should, which only making
+// it again mends.
+func (h *Host) stale(c *conn, cur *info, l kernel.Link) (bool, error) {
+	if l.Peer == nil {
+		return false, nil
+	}
+	if l.Peer.NS == nil { // parked: whoever took the peer may have it
+		return false, nil
+	}
+	id, err := c.nsid(l.Peer.NS)
+	if err != nil {
+		return false, err
+	}
+	if id < 0 || id != cur.peerNS {
+		return true, nil
+	}
+	peer, err := c.linkIn(id, cur.peer)
+	return peer == nil || peer.name != l.Peer.Name, err
+}
+
+// repair writes what differs.
+func (h *Host) repair(c *conn, cur *info, want aim) error {
+	have, err := c.addresses(cur.index)
+	if err != nil {
+		return err
+	}
+	var p plan
+	if err := p.settle(cur, have, want); err != nil {
+		return err
+	}
+	return p.apply(h, c)
+}
+
+// create makes a link that does not exist, and unmakes it on failure.
+func (h *Host) create(c *conn, l kernel.Link, want aim) error {
+	var b batch
+	newLink(&b, l, want)
+	born := l.Kind == "veth" && len(l.Addrs) == 0
+	if born {
+		// What a birth cannot bring. Nothing can have arrived meanwhile: the
+		// peer is still down.
+		b.message("dress link "+l.Name, unix.RTM_NEWLINK, 0, ifinfo(0, 0, 0))
+		b.str(unix.IFLA_IFNAME, l.Name)
+		b.attr(unix.IFLA_IFALIAS, []byte(l.Alias))
+		addrGenAttr(&b, addrGenNone)
+		if want.port != nil {
+			portAttr(&b, *want.port)
+		}
+	}
+	refused, err := h.run(c, &b)
+	if err != nil {
+		return err
+	}
+	if len(refused) > 0 && refused[0].index == 0 {
+		if refused[0].errno == unix.EEXIST && l.Peer != nil {
+			return catenet.Conflictf("there is an interface %s already where %s leads", l.Peer.Name, l.Name).
+				WithHint("choose another interface name for this endpoint")
+		}
+		return translate(refused[0])
+	}
+	if len(refused) > 0 {
+		err = translate(refused[0])
+	} else if born {
+		err = h.quiet(l)
+	} else {
+		var cur *info
+		if cur, err = c.link(l.Name); err == nil && cur == nil {
+			err = fmt.Errorf("make link %s: it is gone again", l.Name)
+		}
+		if err == nil {
+			err = h.repair(c, cur, want)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, h.remove(c, l.Name))
+	}
+	return nil
+}
+
+// quiet sets the sysctls of a link that is new: nothing to compare.
+func (h *Host) quiet(l kernel.Link) error {
+	var p plan
+	if err := p.planSysctls(l.Name, wantSysctls(l.NoIPv6, false, nil)); err != nil {
+		return err
+	}
+	return p.apply(h, nil)
+}
+
+// newLink appends the message by which a link is born.
+func newLink(b *batch, l kernel.Link, want aim) {
+	var up uint32
+	if l.Kind == "veth" {
+		up = unix.IFF_UP
+	}
+	b.message("make link "+l.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfo(0, up, up))
+	b.str(unix.IFLA_IFNAME, l.Name)
+	if l.MAC != nil {
+		b.attr(unix.IFLA_ADDRESS, l.MAC)
+	}
+	if want.master != 0 {
+		b.u32(unix.IFLA_MASTER, uint32(want.master))
+	}
+	// The MTU of a bridge sticks only if it is set afterwards: until then it
+	// follows that of its ports.
+	if l.MTU != 0 && l.Kind != "bridge" {
+		b.u32(unix.IFLA_MTU, uint32(l.MTU))
+	}
+	kind := b.nest(unix.IFLA_LINKINFO | nlaNested)
+	b.str(unix.IFLA_INFO_KIND, l.Kind)
+	if l.Peer != nil {
+		data := b.nest(unix.IFLA_INFO_DATA | nlaNested)
+		peer := b.nest(vethInfoPeer | nlaNested)
+		b.buf = append(b.buf, ifinfo(0, 0, 0)...)
+		b.str(unix.IFLA_IFNAME, l.Peer.Name)
+		if l.Peer.MAC != nil {
+			b.attr(unix.IFLA_ADDRESS, l.Peer.MAC)
+		}
+		if l.MTU != 0 {
+			b.u32(unix.IFLA_MTU, uint32(l.MTU))
+		}
+		if l.Peer.NS != nil {
+			b.u32(unix.IFLA_NET_NS_FD, uint32(l.Peer.NS.File.Fd()))
+		}
+		b.end(peer)
+		b.end(data)
+	}
+	b.end(kind)
+}

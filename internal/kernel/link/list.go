@@ -1,0 +1,110 @@
+package link
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// etherMTU is what a link carries when nothing else is known.
+const etherMTU = 1500
+
+// Links returns the links that carry our mark, with the addresses we gave
+// them. Peer is not told, nor NoIPv6.
+func (h *Host) Links(ctx context.Context) (found []kernel.Link, err error) {
+	err = h.with(ctx, func(c *conn) error {
+		all, err := c.links()
+		if err != nil {
+			return err
+		}
+		addrs, err := c.addresses(0)
+		if err != nil {
+			return err
+		}
+		names := map[int]string{}
+		for _, i := range all {
+			names[i.index] = i.name
+		}
+		for _, i := range all {
+			if !i.ours() {
+				continue
+			}
+			l := kernel.Link{Name: i.name, Kind: i.kind, Alias: i.alias, MTU: i.mtu, MAC: i.mac,
+				Master: names[i.master], Isolated: i.isolated, Hairpin: i.hairpin}
+			for _, a := range addrs {
+				if a.index == i.index && a.ours {
+					l.Addrs = append(l.Addrs, a.prefix)
+				}
+			}
+			found = append(found, l)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Routes returns where the host can reach without its default route.
+func (h *Host) Routes(ctx context.Context) (found []netip.Prefix, err error) {
+	err = h.with(ctx, func(c *conn) error {
+		routes, err := c.routes()
+		if err != nil {
+			return err
+		}
+		addrs, err := c.addresses(0)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			found = append(found, r.Dst)
+		}
+		for _, a := range addrs {
+			found = append(found, a.prefix.Masked())
+		}
+		return nil
+	})
+	// Link-local subnets are on every link, and on no network of ours.
+	found = slices.DeleteFunc(found, func(p netip.Prefix) bool {
+		return p.Bits() == 0 || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()
+	})
+	slices.SortFunc(found, func(a, b netip.Prefix) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
+	return slices.Compact(found), err
+}
+
+// DefaultLink returns the link of the default route that the kernel prefers.
+func (h *Host) DefaultLink(ctx context.Context) (name string, mtu int, err error) {
+	mtu = etherMTU
+	err = h.with(ctx, func(c *conn) error {
+		routes, err := c.routes()
+		if err != nil {
+			return err
+		}
+		var best *route
+		for _, r := range routes {
+			if r.Dst.Bits() != 0 || r.index == 0 {
+				continue
+			}
+			six := r.Dst.Addr().Is6()
+			if best == nil || best.Dst.Addr().Is6() && !six || best.Dst.Addr().Is6() == six && r.Metric < best.Metric {
+				best = &r
+			}
+		}
+		if best == nil {
+			return nil
+		}
+		all, err := c.links()
+		for _, i := range all {
+			if i.index == best.index {
+				name, mtu = i.name, i.mtu
+			}
+		}
+		return err
+	})
+	return name, mtu, err
+}

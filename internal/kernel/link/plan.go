@@ -1,0 +1,119 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+)
+
+// plan is what is to be written in one namespace: first the sysctls (what a
+// link may hear must be settled before it is up), then one batch. Each part
+// knows its way back.
+//
+// It is made and applied on a thread in that namespace.
+type plan struct {
+	sysctls []setting
+	batch   batch
+	undo    []func(*batch) // for each message of batch; nil: nothing to undo
+	// gone lists what a refused message may say and be as good as done:
+	// that the thing to remove is not there.
+	removes []bool
+}
+
+// step adds a message with its way back. The caller goes on with attributes.
+func (p *plan) step(undo func(*batch), what string, kind, flags uint16, body []byte) {
+	p.batch.message(what, kind, flags, body)
+	p.undo = append(p.undo, undo)
+	p.removes = append(p.removes, kind == unix.RTM_DELADDR || kind == unix.RTM_DELROUTE || kind == unix.RTM_DELLINK)
+}
+
+// empty tells whether all is right already.
+func (p *plan) empty() bool { return len(p.sysctls) == 0 && p.batch.empty() }
+
+// apply writes the plan; on failure it takes back what it did.
+func (p *plan) apply(h *Host, c *conn) error {
+	for i, s := range p.sysctls {
+		h.writes.Add(1)
+		if err := s.write(s.value); err != nil {
+			p.sysctls = p.sysctls[:i]
+			return errors.Join(err, p.revertSysctls(h))
+		}
+	}
+	refused, err := h.run(c, &p.batch)
+	if err != nil {
+		return err // the socket broke: there is no telling, and no way to undo
+	}
+	var first *refusal
+	for _, r := range refused {
+		if p.removes[r.index] && isAbsent(r.errno) {
+			p.undo[r.index] = nil
+			continue
+		}
+		p.undo[r.index] = nil
+		if first == nil {
+			first = r
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return errors.Join(translate(first), p.revert(h, c))
+}
+
+// revert takes back all that apply did.
+func (p *plan) revert(h *Host, c *conn) error {
+	var back batch
+	for i := len(p.undo) - 1; i >= 0; i-- {
+		if p.undo[i] != nil {
+			p.undo[i](&back)
+		}
+	}
+	p.undo = nil
+	refused, err := h.run(c, &back)
+	errs := []error{err}
+	for _, r := range refused {
+		// One step back may have taken what another would have.
+		if !isAbsent(r.errno) && r.errno != unix.EEXIST {
+			errs = append(errs, fmt.Errorf("undo: %w", r))
+		}
+	}
+	return errors.Join(append(errs, p.revertSysctls(h))...)
+}
+
+func (p *plan) revertSysctls(h *Host) error {
+	var errs []error
+	for i := len(p.sysctls) - 1; i >= 0; i-- {
+		h.writes.Add(1)
+		s := p.sysctls[i]
+		errs = append(errs, s.write(s.old))
+	}
+	p.sysctls = nil
+	return errors.Join(errs...)
+}
+
+// isAbsent tells the errors that say that a thing to remove is not there.
+func isAbsent(errno unix.Errno) bool {
+	switch errno {
+	case unix.ENODEV, unix.ENOENT, unix.ESRCH, unix.EADDRNOTAVAIL, unix.ENXIO:
+		return true
+	}
+	return false
+}
+
+// translate gives a refusal the kind that callers act on.
+func translate(r *refusal) error {
+	switch r.errno {
+	case unix.EEXIST, unix.EBUSY:
+		return catenet.Conflictf("%w", r)
+	case unix.ENODEV, unix.ENOENT:
+		return catenet.NotFoundf("%w", r)
+	case unix.EOPNOTSUPP:
+		return catenet.Unsupportedf("%w", r)
+	case unix.EINVAL, unix.ERANGE, unix.EADDRNOTAVAIL:
+		return catenet.Invalidf("%w", r)
+	}
+	return r
+}

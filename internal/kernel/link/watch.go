@@ -1,0 +1,244 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// watchBuffer is the receive buffer of the watch, in bytes: a container that
+// comes or goes makes some ten events of about 2 KiB in kernel memory.
+const watchBuffer = 8 << 20
+
+// atHost stands for the host where an event says in which namespace it was.
+const atHost = -1
+
+// Watch tells of links set down or removed and addresses removed. One socket
+// on the host hears all namespaces that the host has a number for
+// (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a veth of it leads to. It
+// keeps none of them alive. What DeleteLinks removes on the host is not told.
+// A Loss with neither field set says that events were lost, or that one came
+// from a namespace not dressed since the start: everything may be affected.
+func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var f *os.File
+	err := h.there(func() (err error) { f, err = listen(); return err })
+	if err != nil {
+		return fmt.Errorf("watch links: %w", err)
+	}
+	defer f.Close()
+	h.watching(1)
+	defer h.watching(-1)
+	w := watch{h: h, lost: lost, names: map[int]string{}}
+	if err := h.with(ctx, w.learn); err != nil {
+		return fmt.Errorf("watch links: %w", err)
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// A deadline in the past wakes the receive; it fails where f is closed.
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buf, oob := make([]byte, 64<<10), make([]byte, 128)
+	for {
+		var n, oobn int
+		var rerr error
+		err := raw.Read(func(fd uintptr) bool {
+			n, oobn, _, _, rerr = unix.Recvmsg(int(fd), buf, oob, 0)
+			return rerr != unix.EAGAIN && rerr != unix.EINTR
+		})
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("watch links: %w", err)
+		case errors.Is(rerr, unix.ENOBUFS):
+			h.mu.Lock()
+			clear(h.removing) // the events that would have ended the entries may be lost
+			h.mu.Unlock()
+			if err := h.with(ctx, w.learn); err != nil {
+				return fmt.Errorf("watch links: %w", err)
+			}
+			lost(kernel.Loss{})
+		case rerr != nil:
+			return fmt.Errorf("watch links: %w", rerr)
+		default:
+			w.take(nsidOf(oob[:oobn]), buf[:n])
+		}
+	}
+}
+
+// listen opens the socket.
+func listen() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "rtnetlink")
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, watchBuffer),
+	)
+	var groups uint32
+	for _, g := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_NSID} {
+		groups |= 1 << (g - 1)
+	}
+	err = errors.Join(err, unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// nsidOf returns the number of the namespace that a message came from.
+func nsidOf(oob []byte) int {
+	cmsgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return atHost
+	}
+	for _, m := range cmsgs {
+		if m.Header.Level == unix.SOL_NETLINK && m.Header.Type == unix.NETLINK_LISTEN_ALL_NSID && len(m.Data) >= 4 {
+			return int(int32(native.Uint32(m.Data)))
+		}
+	}
+	return atHost
+}
+
+// watching counts the Watch calls, for expect.
+func (h *Host) watching(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watchers += n; h.watchers == 0 {
+		clear(h.removing)
+	}
+}
+
+// watch is one Watch.
+type watch struct {
+	h     *Host
+	lost  func(kernel.Loss)
+	names map[int]string // index → name of the host's links that are ours
+}
+
+// learn reads which links of the host are ours.
+func (w *watch) learn(c *conn) error {
+	all, err := c.links()
+	if err != nil {
+		return err
+	}
+	clear(w.names)
+	for _, i := range all {
+		if i.ours() {
+			w.names[i.index] = i.name
+		}
+	}
+	return nil
+}
+
+// take reads what one receive returned.
+func (w *watch) take(nsid int, b []byte) {
+	for m := range messages(b) {
+		switch m.kind {
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+			w.link(nsid, m)
+		case unix.RTM_DELADDR:
+			w.address(nsid, m.body)
+		case unix.RTM_DELNSID:
+			w.forget(m.body)
+		}
+	}
+}
+
+// link reads an event about a link.
+func (w *watch) link(nsid int, m message) {
+	if len(m.body) < unix.SizeofIfInfomsg {
+		return
+	}
+	i := readInfo(m.body)
+	if m.body[0] == unix.AF_BRIDGE { // of a bridge about its port: it left
+		if m.kind == unix.RTM_DELLINK && nsid == atHost && w.names[i.index] != "" && !w.h.isRemoving(i.name, false) {
+			w.lost(kernel.Loss{Link: i.name})
+		}
+		return
+	}
+	if !i.ours() {
+		return
+	}
+	// change is all ones where it is not about the flags.
+	lowered := !i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0)
+	gone := m.kind == unix.RTM_DELLINK
+	if nsid != atHost {
+		if lowered || gone {
+			w.inside(nsid)
+		}
+		return
+	}
+	w.names[i.index] = i.name
+	if gone {
+		delete(w.names, i.index)
+	}
+	if gone && w.h.isRemoving(i.name, true) {
+		return
+	}
+	if (lowered || gone) && !w.h.isRemoving(i.name, false) {
+		w.lost(kernel.Loss{Link: i.name})
+	}
+}
+
+// isRemoving tells whether DeleteLinks takes the link away; done if this was
+// the last event about it.
+func (h *Host) isRemoving(name string, done bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.removing[name]
+	if done {
+		delete(h.removing, name)
+	}
+	return ok
+}
+
+// address reads the end of an address.
+func (w *watch) address(nsid int, body []byte) {
+	a, ok := readAddress(body)
+	if !ok || !a.ours {
+		return
+	}
+	if nsid != atHost {
+		w.inside(nsid)
+		return
+	}
+	if name := w.names[a.index]; name != "" && !w.h.isRemoving(name, false) {
+		w.lost(kernel.Loss{Link: name})
+	}
+}
+
+// inside tells of a loss in a namespace.
+func (w *watch) inside(nsid int) {
+	w.h.mu.Lock()
+	inode := w.h.known[nsid]
+	w.h.mu.Unlock()
+	w.lost(kernel.Loss{Namespace: inode})
+}
+
+// forget drops the number of a namespace that is gone.
+func (w *watch) forget(body []byte) {
+	if len(body) < 4 {
+		return
+	}
+	for kind, v := range attrs(body[4:]) {
+		if kind == unix.NETNSA_NSID {
+			w.h.mu.Lock()
+			delete(w.h.known, int(int32(number(v))))
+			w.h.mu.Unlock()
+		}
+	}
+}
