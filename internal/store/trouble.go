@@ -1,0 +1,77 @@
+package store
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/catenet/catenet"
+)
+
+// opening says why a file cannot be opened.
+func opening(path string, err error) error {
+	if errors.Is(err, berrors.ErrTimeout) {
+		return catenet.Conflictf("the folder %s is in use by %s", filepath.Dir(path), lockHolder(path)).
+			WithHint("stop that one, or give this daemon folders of its own (--state-dir, --run-dir)")
+	}
+	return unwritable("open "+path, err)
+}
+
+// unwritable gives a kind to the errors of a file system that takes nothing.
+func unwritable(what string, err error) error {
+	for errno, hint := range map[syscall.Errno]string{
+		syscall.ENOSPC: "free some space on that file system: nothing was changed",
+		syscall.EDQUOT: "free some space on that file system: nothing was changed",
+		syscall.EROFS:  "the file system is read-only: mount it read-write, or choose another folder (--state-dir, --run-dir)",
+		syscall.EACCES: "catenetd runs as root; choose a folder that it may write to (--state-dir, --run-dir)",
+		syscall.EPERM:  "catenetd runs as root; choose a folder that it may write to (--state-dir, --run-dir)",
+	} {
+		if errors.Is(err, errno) {
+			return catenet.Errorf(catenet.KindUnavailable, "%s: %w", what, err).WithHint("%s", hint)
+		}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// lockHolder names the process that has the file locked, from /proc/locks:
+//
+//	1: FLOCK  ADVISORY  WRITE 1234 00:1f:56789 0 EOF
+//
+// The device there is not always the one that stat tells (btrfs, overlayfs),
+// so the inode must do.
+func lockHolder(path string) string {
+	const somebody = "another process"
+	info, err := os.Stat(path)
+	if err != nil {
+		return somebody
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return somebody
+	}
+	locks, err := os.Open("/proc/locks")
+	if err != nil {
+		return somebody
+	}
+	defer locks.Close()
+	inode := ":" + strconv.FormatUint(stat.Ino, 10)
+	for lines := bufio.NewScanner(locks); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		if len(f) < 6 || f[1] != "FLOCK" || !strings.HasSuffix(f[5], inode) {
+			continue
+		}
+		name, err := os.ReadFile(filepath.Join("/proc", f[4], "comm"))
+		if err != nil {
+			return "process " + f[4]
+		}
+		return fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), f[4])
+	}
+	return somebody
+}
