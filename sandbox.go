@@ -2,7 +2,6 @@ package catenet
 
 import (
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -77,33 +76,6 @@ const HostGateway = "host-gateway"
 type HostEntry struct {
 	Name string `json:"name"`
 	Addr string `json:"addr"` // an IP address or HostGateway
-}
-
-// Validate checks an entry before anything is touched.
-func (h HostEntry) Validate() error {
-	const right = "an extra host is NAME:ADDRESS, with an IP address or the word host-gateway"
-	if h.Name == "" || len(h.Name) > 253 || strings.ContainsAny(h.Name, " \t\r\n#/:") {
-		return Invalidf("%q cannot be the name of a host", h.Name).WithHint(right)
-	}
-	if _, err := netip.ParseAddr(h.Addr); err != nil && h.Addr != HostGateway {
-		return Invalidf("%q, the address of extra host %s, is none", h.Addr, h.Name).WithHint(right)
-	}
-	return nil
-}
-
-// Validate checks a DNSConfig before anything is touched.
-func (c DNSConfig) Validate() error {
-	for _, s := range c.Servers {
-		if !s.IsValid() || s.IsUnspecified() || s.IsMulticast() {
-			return Invalidf("%s cannot be a DNS server", s).WithHint("give the IP address of a server: --dns 192.0.2.53")
-		}
-	}
-	for _, w := range append(append([]string(nil), c.Search...), c.Options...) {
-		if w == "" || len(w) > 253 || strings.ContainsAny(w, " \t\r\n#;") {
-			return Invalidf("%q cannot stand in resolv.conf", w).WithHint("give one search domain or option at a time")
-		}
-	}
-	return nil
 }
 
 // Process is the program of a container that catenet runs itself.

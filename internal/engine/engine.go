@@ -114,7 +114,7 @@ type sandbox struct {
 	unwatch context.CancelFunc // stops the goroutine that waits for its end
 }
 
-// New makes an engine; Start brings it to life.
+// New makes an engine; Restore brings it to life.
 func New(o Options) *Engine {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Engine{

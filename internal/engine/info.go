@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 
 	"github.com/catenet/catenet"
@@ -12,7 +13,9 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 	info := e.o.Info
 	info.Drivers = e.driverNames()
 	info.Loopback = e.o.Loopback.Name()
-	info.DNSUpstreams = e.o.Names.Upstreams()
+	for _, a := range e.o.Names.HostConf().Servers {
+		info.DNSUpstreams = append(info.DNSUpstreams, netip.AddrPortFrom(a, 53))
+	}
 	info.NodeID = e.o.Store.NodeID()
 	e.locked(func() {
 		for _, n := range e.networks {

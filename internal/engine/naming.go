@@ -139,10 +139,20 @@ func (e *Engine) writeFiles(r *record, u *undo) error {
 // them where ip-netns(8) would look, if it has a name there; files that
 // somebody else put there stay as they are.
 func (e *Engine) placeFiles(r *record) {
-	if r.Etc != "" || r.Mode == catenet.ModeHost { // container:NAME has that one's
+	switch {
+	case r.Etc != "": // that of the container in container:NAME
 		return
-	}
-	if r.Owner == catenet.OwnerRun {
+	case r.Mode == catenet.ModeHost:
+		// The host's own files, unless something else was asked for.
+		if len(r.ExtraHosts) > 0 {
+			r.EtcFiles = append(r.EtcFiles, "hosts")
+		}
+		if len(r.DNS.Servers)+len(r.DNS.Search)+len(r.DNS.Options) > 0 {
+			r.EtcFiles = append(r.EtcFiles, "resolv.conf")
+		}
+		r.Etc = e.filesDir(r.ID)
+		return
+	case r.Owner == catenet.OwnerRun:
 		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf", "hostname"}
 		return
 	}
@@ -167,16 +177,40 @@ func (e *Engine) content(r *record, name string) []byte {
 	case "hostname":
 		return []byte(r.Hostname + "\n")
 	case "hosts":
-		h := names.HostsFile{Hostname: r.Hostname, Extra: e.extraHosts(r)}
+		h := names.HostsFile{Names: []string{r.Hostname, r.Name}, Extra: e.extraHosts(r)}
+		if r.Mode == catenet.ModeHost {
+			h.Base, h.Names = hostFile("/etc/hosts"), nil
+		}
 		for _, ep := range r.Endpoints {
 			h.Addrs = append(h.Addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
 		}
 		return names.Hosts(h)
 	}
+	host := e.o.Names.HostConf()
 	if !r.networked() {
-		return names.HostResolvConf(r.DNS)
+		return names.HostResolvConf(hostFile("/etc/resolv.conf"), r.DNS, host)
 	}
-	return e.o.Names.ResolvConf(r.DNS)
+	return names.ResolvConf(r.DNS, host, e.outside(r))
+}
+
+// hostFile is one of the host's own files; one that is missing is empty, as
+// the C library takes it.
+func hostFile(path string) []byte {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return []byte{}
+	}
+	return b
+}
+
+// outside reports whether a sandbox is in a network that is not internal.
+func (e *Engine) outside(r *record) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(r.Endpoints, func(ep catenet.Endpoint) bool {
+		n := e.networks[ep.NetworkID]
+		return n != nil && !n.Internal
+	})
 }
 
 // removeFiles removes what writeFiles wrote, and the folder if nothing else

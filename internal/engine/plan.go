@@ -11,6 +11,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/kernel"
 )
 
 // optIfname names an endpoint's interface, as Docker's driver option does.

@@ -24,11 +24,11 @@ import (
 // takes one change of links at a time; more would only wait.
 const restoreWorkers = 4
 
-// Start brings the engine to life: what was promised before is made true
+// Restore brings the engine to life: what was promised before is made true
 // again, what is ours and unknown goes, and the predefined networks exist.
 // One thing that cannot be restored is told and does not keep the others from
 // it.
-func (e *Engine) Start(ctx context.Context) error {
+func (e *Engine) Restore(ctx context.Context) error {
 	if err := os.MkdirAll(e.netnsDir(), 0o755); err != nil {
 		return fmt.Errorf("make run folder: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/names"
 	"github.com/catenet/catenet/internal/store"
 )
 
@@ -49,12 +50,10 @@ func (e *Engine) validateSandbox(spec *catenet.SandboxSpec) error {
 			return err
 		}
 	}
-	for _, h := range spec.ExtraHosts {
-		if err := h.Validate(); err != nil {
-			return err
-		}
+	if _, err := names.ExtraHosts(spec.ExtraHosts); err != nil {
+		return err
 	}
-	if err := spec.DNS.Validate(); err != nil {
+	if err := names.ValidateDNS(spec.DNS); err != nil {
 		return err
 	}
 	for _, s := range spec.Networks {
