@@ -1,0 +1,149 @@
+package shim
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/process/rundir"
+)
+
+// execInside runs one more program in a container's namespaces, or in a
+// network namespace on the host's file system, and returns its exit status.
+// When nobody listens to the report any more, the program is killed: its user
+// has given up, or the daemon is dead.
+func execInside() int {
+	runtime.LockOSThread() // the one thread that enters the namespaces
+	closeOnExec(fdInitSpec)
+	pid, pidfd, err := startInside()
+	report(fdInitReport, err)
+	if err != nil {
+		return 1
+	}
+	for _, fd := range []int{0, 1, 2} {
+		unix.Close(fd) // the program's, and nobody else's
+	}
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}, {Fd: fdInitReport}}
+	for fds[0].Revents == 0 {
+		if _, err := unix.Poll(fds, -1); err != nil {
+			continue // EINTR
+		}
+		if fds[1].Revents != 0 {
+			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			fds[1].Fd = -1
+		}
+	}
+	return wait(pid)
+}
+
+func startInside() (pid, pidfd int, err error) {
+	spec := os.NewFile(fdInitSpec, "spec")
+	s, err := ReadSpec(spec)
+	if err != nil {
+		return 0, 0, failed("read spec", err)
+	}
+	if err := spec.Close(); err != nil {
+		return 0, 0, failed("close spec", err)
+	}
+	unix.Umask(0o022)
+	if s.Inside.PID != 0 {
+		err = enterContainer(s.Inside)
+	} else {
+		err = enterNamed(s.Netns)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	p, err := prepare(s)
+	if err != nil {
+		return 0, 0, err
+	}
+	pid, err = syscall.ForkExec(p.path, p.args, &syscall.ProcAttr{
+		Env:   p.env,
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	})
+	return pid, pidfd, p.failed(err)
+}
+
+// enterContainer takes the calling thread into all namespaces of a process:
+// of the PID namespace its children will be.
+func enterContainer(id rundir.Identity) error {
+	gone := &Failure{Kind: Conflict, Msg: "the container is not running"}
+	fd, err := id.Open()
+	if err == rundir.ErrGone {
+		return gone
+	}
+	if err != nil {
+		return failed("find the container", err)
+	}
+	defer unix.Close(fd)
+	// A mount namespace can't be entered with a root shared with other
+	// threads (setns(2)).
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return failed("unshare root", err)
+	}
+	err = unix.Setns(fd, unix.CLONE_NEWNS|unix.CLONE_NEWPID|unix.CLONE_NEWUTS|unix.CLONE_NEWIPC|unix.CLONE_NEWNET)
+	if err == unix.ESRCH {
+		return gone
+	}
+	return failed("enter the container", err)
+}
+
+// namedFolders are where ip-netns(8) keeps namespaces with a name.
+var namedFolders = []string{"/run/netns/", "/var/run/netns/"}
+
+// enterNamed takes the calling thread into a network namespace, in a mount
+// namespace in which /sys shows it. If it has a name, its files of
+// /etc/netns/NAME stand over those of /etc, as with "ip netns exec".
+func enterNamed(path string) error {
+	if err := enterNetns(path); err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return failed("make mount namespace", err)
+	}
+	if err := detach(); err != nil {
+		return err
+	}
+	files, err := namedFiles(path)
+	if err != nil {
+		return err
+	}
+	if err := freshSys(); err != nil {
+		return err
+	}
+	bs, err := openSources(files)
+	if err != nil {
+		return err
+	}
+	return bs.mount(false)
+}
+
+// namedFiles returns what is in the namespace's folder below /etc/netns.
+func namedFiles(path string) ([]Bind, error) {
+	for _, folder := range namedFolders {
+		name, ok := strings.CutPrefix(filepath.Clean(path), folder)
+		if !ok || strings.Contains(name, "/") {
+			continue
+		}
+		dir := filepath.Join("/etc/netns", name)
+		entries, err := os.ReadDir(dir)
+		if os.IsNotExist(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, failed("list "+dir, err)
+		}
+		var files []Bind
+		for _, e := range entries {
+			files = append(files, Bind{Target: filepath.Join("/etc", e.Name()), Source: filepath.Join(dir, e.Name())})
+		}
+		return files, nil
+	}
+	return nil, nil
+}
