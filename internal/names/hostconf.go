@@ -106,14 +106,18 @@ func fileStamp(path string) string {
 	return fmt.Sprintln(st.Ino, st.Ctim, st.Size)
 }
 
-// readResolvConf reads a file of the form of resolv.conf(5). What it does not
-// understand it passes over, as the C library does.
 func readResolvConf(path string) (HostConf, error) {
-	var c HostConf
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return c, err
+		return HostConf{}, err
 	}
+	return parseResolvConf(b), nil
+}
+
+// parseResolvConf reads the form of resolv.conf(5). What it does not
+// understand it passes over, as the C library does.
+func parseResolvConf(b []byte) HostConf {
+	var c HostConf
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) < 2 || strings.HasPrefix(f[0], "#") || strings.HasPrefix(f[0], ";") {
@@ -132,7 +136,7 @@ func readResolvConf(path string) (HostConf, error) {
 			c.Options = append(c.Options, f[1:]...)
 		}
 	}
-	return c, nil
+	return c
 }
 
 // wireNames translates names into the form of query.name, without those that

@@ -37,7 +37,6 @@ func testNames(t testing.TB, upstreams ...*fakeServer) *Names {
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
-		noGoroutines(t)
 	})
 	return n
 }
@@ -208,3 +207,10 @@ func refusing(rcode int) func(dns.ResponseWriter, *dns.Msg) {
 }
 
 func silent(dns.ResponseWriter, *dns.Msg) {}
+
+func catenetAddrs(list ...string) (out []netip.Addr) {
+	for _, s := range list {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}

@@ -17,10 +17,11 @@ const maxPadding = 1 << 20
 // bind mount of it shows the new content too. If there is none, one is made
 // that all may read. An equal content is not written again.
 //
-// A reader never finds the file empty, nor the tail of the old content behind
-// the new one: what gets shorter is first filled up with empty lines, in one
-// write, and then cut. A symbolic link is refused: it leads to a file that is
-// somebody else's.
+// A reader never finds the file empty: the new content is written over the
+// old, and what gets shorter is first filled up with empty lines, in the same
+// write, and then cut. (A read at the very moment of the cut can see zero
+// bytes in place of those empty lines, which C libraries pass over too.) A
+// symbolic link is refused: it leads to a file that is somebody else's.
 func WriteInPlace(path string, content []byte) (err error) {
 	fi, err := os.Lstat(path)
 	switch {
