@@ -16,7 +16,7 @@ DESTDIR ?=
 BINDIR  := $(PREFIX)/bin
 UNITDIR ?= /etc/systemd/system
 VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null),dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
 
 .PHONY: all build install uninstall deps deps-bench test vet fmt-check lint demo demo-clean bench clean

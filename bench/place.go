@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/netns"
+)
+
+// Bench is what one row stands on: a folder, and the hosts made in it.
+type Bench struct {
+	Dir    string
+	rounds int
+	places []string
+	close  []func() error // run last to first
+	made   int
+	ns     *netns.Namespaces
+}
+
+func newBench(rounds int) (*Bench, error) {
+	dir, err := os.MkdirTemp("/tmp", "cnbench-")
+	if err != nil {
+		return nil, err
+	}
+	return &Bench{Dir: dir, rounds: rounds, ns: netns.New()}, nil
+}
+
+// Rounds is how many pairs a row takes: the user's word, or what fits it.
+func (b *Bench) Rounds(fits int) int {
+	if b.rounds > 0 {
+		return b.rounds
+	}
+	return fits
+}
+
+// Close removes everything.
+func (b *Bench) Close() error {
+	var errs []error
+	for i := len(b.close) - 1; i >= 0; i-- {
+		errs = append(errs, b.close[i]())
+	}
+	for _, p := range b.places {
+		errs = append(errs, b.ns.Unpin(context.Background(), p))
+	}
+	return errors.Join(append(errs, os.RemoveAll(b.Dir))...)
+}
+
+// Place makes a namespace: a host, or a container.
+func (b *Bench) Place(ctx context.Context) (string, error) {
+	b.made++
+	path := filepath.Join(b.Dir, "ns", fmt.Sprint(b.made))
+	if err := b.ns.Create(ctx, path); err != nil {
+		return "", err
+	}
+	b.places = append(b.places, path)
+	return path, nil
+}
+
+// Folder makes a folder for what a host's programs keep.
+func (b *Bench) Folder(name string) (string, error) {
+	b.made++
+	dir := filepath.Join(b.Dir, fmt.Sprintf("%s%d", name, b.made))
+	return dir, os.Mkdir(dir, 0o700)
+}
+
+// Places makes n of them.
+func (b *Bench) Places(ctx context.Context, n int) ([]string, error) {
+	all := make([]string, n)
+	for i := range all {
+		var err error
+		if all[i], err = b.Place(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Forget removes places that are done with, so that the machine does not fill.
+func (b *Bench) Forget(ctx context.Context, paths ...string) error {
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, b.ns.Unpin(ctx, p))
+	}
+	return errors.Join(errs...)
+}
+
+// in runs fn on a thread in the namespace at path. Programs started by fn
+// begin their life there without an nsenter, whose cost is not theirs.
+func (b *Bench) in(path string, fn func() error) error {
+	ns, err := b.ns.Open(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return netns.Do(ns, fn)
+}
+
+// open opens a namespace for longer.
+func (b *Bench) open(path string) (*kernel.Namespace, error) {
+	ns, err := b.ns.Open(path)
+	if err == nil {
+		b.close = append(b.close, ns.Close)
+	}
+	return ns, err
+}
+
+// tool runs a program in the namespace at path and returns what it printed.
+func (b *Bench) tool(ctx context.Context, path string, argv ...string) (string, error) {
+	var out []byte
+	err := b.in(path, func() error {
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		var err error
+		if out, err = cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+		}
+		return nil
+	})
+	return string(out), err
+}
+
+// daemon starts a program that stays, in the namespace at path, and ends it
+// with the bench.
+func (b *Bench) daemon(path string, argv ...string) error {
+	log, err := os.Create(filepath.Join(b.Dir, filepath.Base(argv[0])+"-"+fmt.Sprint(len(b.close))+".log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := b.in(path, cmd.Start); err != nil {
+		return fmt.Errorf("start %s: %w", argv[0], err)
+	}
+	b.close = append(b.close, func() error {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		late := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
+		defer late.Stop()
+		if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// until polls ok, for at most ten seconds.
+func until(ctx context.Context, what string, ok func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", what, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
