@@ -64,6 +64,20 @@ func TestServersWithManners(t *testing.T) {
 		w.Write(packed[:len(packed)-2])
 		good(w, m)
 	}
+	elsewhere := func(w dns.ResponseWriter, m *dns.Msg) {
+		if w.RemoteAddr().Network() == "udp" { // the right answer in all but where it comes from
+			c, err := net.Dial("udp4", w.RemoteAddr().String())
+			if err != nil {
+				panic(err)
+			}
+			defer c.Close()
+			if err := (&dns.Conn{Conn: c}).WriteMsg(replyTo(m, "@ 60 IN A 203.0.113.66")); err != nil {
+				panic(err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		good(w, m)
+	}
 	for name, tc := range map[string]struct {
 		servers []func(dns.ResponseWriter, *dns.Msg)
 		want    string
@@ -83,6 +97,7 @@ func TestServersWithManners(t *testing.T) {
 		"another type":     {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
 		"no question":      {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question = nil })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
 		"a query back":     {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Response = false })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
+		"another address":  {[]func(dns.ResponseWriter, *dns.Msg){elsewhere}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
 		"garbage":          {[]func(dns.ResponseWriter, *dns.Msg){garbage}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
 		"none":             {nil, "SERVFAIL", 200 * time.Millisecond},
 		"upper case echoed": {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) {

@@ -139,14 +139,16 @@ func readRR(m []byte, off int) (rr, int, error) {
 	return r, next, nil
 }
 
-// skipName returns where the name at off ends.
+// skipName returns where the name at off ends. A pointer must lead back (RFC
+// 1035, section 4.1.4): not into what is dropped.
 func skipName(m []byte, off int) (int, bool) {
+	begin := off
 	for off < len(m) {
 		switch l := int(m[off]); {
 		case l == 0:
 			return off + 1, true
 		case l >= 0xc0:
-			return off + 2, off+2 <= len(m)
+			return off + 2, off+2 <= len(m) && int(binary.BigEndian.Uint16(m[off:])&0x3fff) < begin
 		case l > 63:
 			return 0, false
 		default:
