@@ -1,0 +1,138 @@
+// Package config is the daemon's settings: flags, and a YAML file with the
+// same names. A flag that is given wins over the file, the file over the
+// defaults.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/pflag"
+
+	"github.com/catenet/catenet"
+)
+
+// DefaultFile is read if it exists and --config names no other.
+const DefaultFile = "/etc/catenet/catenet.yaml"
+
+// Config is the settings of one daemon. The names in YAML are the flags'.
+type Config struct {
+	RunDir   string `yaml:"run-dir"`   // sockets, namespaces, what lives no longer than the machine runs
+	StateDir string `yaml:"state-dir"` // what outlives a restart of the machine
+	Listen   string `yaml:"listen"`    // unix://PATH; "" is <run-dir>/catenet.sock
+	Metrics  string `yaml:"metrics"`   // HOST:PORT of /metrics; "" is none
+	// AllowForward puts accept rules for our bridges where another firewall
+	// would drop their packets.
+	AllowForward bool       `yaml:"allow-forward"`
+	LogLevel     slog.Level `yaml:"log-level"`
+	// AddressPools are the ranges that networks get their subnets from if
+	// they ask for none; empty are Docker's.
+	AddressPools []AddressPool `yaml:"default-address-pools"`
+	// Loopback chooses what carries connections to ports on loopback
+	// addresses: "auto", "cgroup-ebpf" or "proxy".
+	Loopback string `yaml:"loopback"`
+}
+
+// AddressPool is a range that subnets of one size are cut from.
+type AddressPool struct {
+	Base netip.Prefix `yaml:"base"`
+	Size int          `yaml:"size"` // prefix length of the subnets
+}
+
+// Default returns the settings of a daemon that is told nothing.
+func Default() Config {
+	return Config{RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Loopback: "auto"}
+}
+
+// Parse reads the command line, without the program's name, and the file that
+// it names. pflag.ErrHelp means that help was asked for and printed.
+func Parse(args []string, help io.Writer) (Config, error) {
+	c := Default()
+	file := DefaultFile
+	fs := pflag.NewFlagSet("catenetd", pflag.ContinueOnError)
+	fs.SetOutput(help)
+	fs.StringVar(&file, "config", file, "settings `file` (YAML, the same names as the flags)")
+	c.flags(fs)
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return c, err
+		}
+		return c, catenet.Invalidf("%w", err).WithHint("catenetd --help lists the flags")
+	}
+	if fs.NArg() > 0 {
+		return c, catenet.Invalidf("catenetd takes no argument, %q is one", fs.Arg(0)).WithHint("catenetd --help lists the flags")
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) && !fs.Changed("config") {
+		return c, c.check()
+	}
+	if err != nil {
+		return c, catenet.Invalidf("read settings: %w", err)
+	}
+	if c, err = read(file, text); err != nil {
+		return c, err
+	}
+	// The flags once more, over the file.
+	fs = pflag.NewFlagSet("catenetd", pflag.ContinueOnError)
+	fs.StringVar(&file, "config", file, "")
+	c.flags(fs)
+	if err := fs.Parse(args); err != nil {
+		return c, catenet.Invalidf("%w", err)
+	}
+	return c, c.check()
+}
+
+// flags registers a flag for each setting, with c's values as defaults.
+func (c *Config) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.RunDir, "run-dir", c.RunDir, "`folder` for sockets, namespaces and what lives no longer than the machine runs")
+	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "`folder` for what outlives a restart of the machine")
+	fs.StringVar(&c.Listen, "listen", c.Listen, "`address` of the API (default unix://<run-dir>/catenet.sock)")
+	fs.StringVar(&c.Metrics, "metrics", c.Metrics, "`HOST:PORT` to serve Prometheus metrics at")
+	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules in DOCKER-USER")
+	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
+	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	fs.Var((*poolFlag)(&c.AddressPools), "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")
+}
+
+// read reads the file's text, strictly: an unknown key is an error with its
+// line and column.
+func read(name string, text []byte) (Config, error) {
+	c := Default()
+	if len(bytes.TrimSpace(text)) == 0 {
+		return c, nil // the decoder would empty c
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, catenet.Invalidf("settings file %s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true))).
+			WithHint("the keys are the names of the flags: catenetd --help")
+	}
+	return c, nil
+}
+
+// check refuses what no daemon could work with.
+func (c *Config) check() error {
+	for name, dir := range map[string]string{"run-dir": c.RunDir, "state-dir": c.StateDir} {
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
+			return catenet.Invalidf("%s %q is no absolute path of a folder", name, dir)
+		}
+	}
+	if c.Listen == "" {
+		c.Listen = "unix://" + filepath.Join(c.RunDir, "catenet.sock")
+	}
+	if path, ok := strings.CutPrefix(c.Listen, "unix://"); !ok || !filepath.IsAbs(path) {
+		return catenet.Invalidf("listen %q is no address of the API", c.Listen).WithHint("the API is served on a file socket: unix:///PATH")
+	}
+	switch c.Loopback {
+	case "auto", "cgroup-ebpf", "proxy":
+	default:
+		return catenet.Invalidf("loopback %q is unknown", c.Loopback).WithHint("choose auto, cgroup-ebpf or proxy")
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/spf13/pflag"
+	"net/netip"
+)
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "catenet.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFlagsWinOverTheFileAndTheFileOverDefaults(t *testing.T) {
+	path := file(t, "run-dir: /run/a\nstate-dir: /var/lib/a\nlog-level: debug\nallow-forward: true\n"+
+		"default-address-pools:\n- base: 10.0.0.0/8\n  size: 24\n")
+	got, err := Parse([]string{"--config", path, "--run-dir", "/run/b", "--metrics=127.0.0.1:9"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		RunDir: "/run/b", StateDir: "/var/lib/a", Listen: "unix:///run/b/catenet.sock", Metrics: "127.0.0.1:9",
+		AllowForward: true, LogLevel: slog.LevelDebug, Loopback: "auto",
+		AddressPools: []AddressPool{{netip.MustParsePrefix("10.0.0.0/8"), 24}},
+	}
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPoolFlag(t *testing.T) {
+	got, err := Parse([]string{"--default-address-pool", "base=10.1.0.0/16,size=24", "--default-address-pool=size=28,base=10.2.0.0/16"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := (*poolFlag)(&got.AddressPools).String(); s != "base=10.1.0.0/16,size=24 base=10.2.0.0/16,size=28" {
+		t.Error(s)
+	}
+}
+
+func TestBadSettingsSayWhatIsWrongAndWhere(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		args       []string
+		want       []string
+	}{
+		{"unknown key", "run-dir: /run/a\nrun_dir: /x\n", nil, []string{"[2:1]", "run_dir"}},
+		{"unknown key in a pool", "default-address-pools:\n- base: 10.0.0.0/8\n  sise: 2\n", nil, []string{"[3:3]", "sise"}},
+		{"wrong type", "allow-forward: 7up\n", nil, []string{"[1:16]"}},
+		{"no YAML", "a: [", nil, []string{"settings file"}},
+		{"relative folder", "run-dir: x\n", nil, []string{"run-dir", "absolute"}},
+		{"root as folder", "", []string{"--state-dir=/"}, []string{"state-dir"}},
+		{"TCP", "", []string{"--listen=tcp://0.0.0.0:1"}, []string{"tcp://0.0.0.0:1"}},
+		{"loopback", "loopback: magic\n", nil, []string{"magic"}},
+		{"unknown flag", "", []string{"--rundir=/x"}, []string{"rundir"}},
+		{"argument", "", []string{"start"}, []string{"start"}},
+		{"pool", "", []string{"--default-address-pool=10.0.0.0/8"}, []string{"base="}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse(append([]string{"--config", file(t, c.text)}, c.args...), io.Discard)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q does not say %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestAFileThatIsNamedMustExist(t *testing.T) {
+	if _, err := Parse([]string{"--config", filepath.Join(t.TempDir(), "none.yaml")}, io.Discard); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var b strings.Builder
+	if _, err := Parse([]string{"--help"}, &b); !errors.Is(err, pflag.ErrHelp) || !strings.Contains(b.String(), "--run-dir") {
+		t.Errorf("%v, %q", err, b.String())
+	}
+}
