@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// draw draws a picture with box characters: the host on top, its networks on
+// a spine below it, and their containers below each.
+func draw(p picture) string {
+	inner := width(p.title) + 3
+	for _, b := range p.boxes {
+		inner = max(inner, width(b.title)+3, width(b.about)+2)
+	}
+	host := max(inner+4, width(p.about)+2) // a network's box stands 4 columns to the right
+	var s strings.Builder
+	fmt.Fprintf(&s, "╔═ %s %s╗\n", p.title, strings.Repeat("═", host-width(p.title)-3))
+	fmt.Fprintf(&s, "║ %s ║\n", pad(p.about, host-2))
+	if len(p.boxes) == 0 {
+		fmt.Fprintf(&s, "╚%s╝\n", strings.Repeat("═", host))
+		return s.String()
+	}
+	fmt.Fprintf(&s, "╚═╤%s╝\n", strings.Repeat("═", host-2))
+	cols := columns(p.boxes)
+	for i, b := range p.boxes {
+		drawBox(&s, b, inner, cols, i == len(p.boxes)-1)
+	}
+	return s.String()
+}
+
+// columns are the widths of names, links and addresses.
+func columns(boxes []box) (w [3]int) {
+	for _, b := range boxes {
+		for _, m := range b.members {
+			w = [3]int{max(w[0], width(m.name)), max(w[1], width(m.link)), max(w[2], width(m.addr))}
+		}
+	}
+	return w
+}
+
+func drawBox(s *strings.Builder, b box, inner int, cols [3]int, last bool) {
+	spine, branch := "│", "├"
+	fmt.Fprintf(s, "  │   ╭─ %s %s╮\n", b.title, strings.Repeat("─", inner-width(b.title)-3))
+	if last {
+		spine, branch = " ", "╰"
+	}
+	fmt.Fprintf(s, "  %s───┤ %s │\n", branch, pad(b.about, inner-2))
+	foot := strings.Repeat("─", inner)
+	if len(b.members) > 0 {
+		foot = "─┬" + strings.Repeat("─", inner-2)
+	}
+	fmt.Fprintf(s, "  %s   ╰%s╯\n", spine, foot)
+	for i, m := range b.members {
+		twig, dot := "├", "●"
+		if i == len(b.members)-1 {
+			twig = "╰"
+		}
+		if !m.running {
+			dot = "○"
+		}
+		line := fmt.Sprintf("  %s     %s─%s %s  %s  %s  %s", spine, twig, dot, pad(m.name, cols[0]), pad(m.link, cols[1]), pad(m.addr, cols[2]), m.notes)
+		s.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	if !last {
+		s.WriteString("  │\n")
+	}
+}
+
+func width(s string) int { return utf8.RuneCountInString(s) }
+
+func pad(s string, w int) string { return s + strings.Repeat(" ", max(0, w-width(s))) }

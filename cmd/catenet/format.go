@@ -1,0 +1,135 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"github.com/catenet/catenet"
+)
+
+// format is how a reply is shown: as a table (or what stands for it), as
+// JSON, or by a Go template.
+type format struct {
+	how     string
+	quiet   bool
+	noTrunc bool
+	tmpl    *template.Template
+}
+
+// formatFlag adds --format.
+func (f *format) formatFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.how, "format", "table", "table, json, or a Go template of the API's fields")
+}
+
+// listFlags adds what every listing has.
+func (f *format) listFlags(cmd *cobra.Command, quiet string) {
+	f.formatFlag(cmd)
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, quiet)
+	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "show whole IDs")
+}
+
+// check reads the template, before anything is asked of the daemon.
+func (f *format) check() error {
+	if f.how == "table" || f.how == "json" || f.how == "" {
+		return nil
+	}
+	if !strings.Contains(f.how, "{{") {
+		return usage(catenet.Invalidf("unknown format %q", f.how).WithHint("a format is table, json or a Go template like '{{.Name}}'"))
+	}
+	var err error
+	f.tmpl, err = template.New("format").Funcs(template.FuncMap{
+		"json":  func(v any) (string, error) { b, err := json.Marshal(v); return string(b), err },
+		"join":  strings.Join,
+		"lower": strings.ToLower,
+		"upper": strings.ToUpper,
+		"short": catenet.ShortID,
+	}).Parse(f.how)
+	if err != nil {
+		return usage(catenet.Invalidf("read format: %w", err).WithHint("see https://pkg.go.dev/text/template"))
+	}
+	return nil
+}
+
+// asTable says that neither JSON nor a template is asked for.
+func (f *format) asTable() bool { return f.tmpl == nil && f.how != "json" }
+
+// one writes one value as JSON on a line, or by the template.
+func (f *format) one(w io.Writer, v any) error {
+	if f.tmpl == nil {
+		return json.NewEncoder(w).Encode(v)
+	}
+	if err := f.tmpl.Execute(w, v); err != nil {
+		return catenet.Invalidf("format: %w", err).WithHint("--format json shows which fields there are")
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// id shortens an ID for people, unless they want it whole.
+func (f *format) id(id string) string {
+	if f.noTrunc {
+		return id
+	}
+	return catenet.ShortID(id)
+}
+
+// list writes a listing: quiet is what -q prints of an item, row its cells.
+func list[T any](w io.Writer, f *format, items []T, quiet func(T) string, header []string, row func(T) []string) error {
+	if f.quiet {
+		for _, it := range items {
+			if _, err := io.WriteString(w, quiet(it)+"\n"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if !f.asTable() {
+		for _, it := range items {
+			if err := f.one(w, it); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	rows := make([][]string, len(items))
+	for i, it := range items {
+		rows[i] = row(it)
+	}
+	return writeTable(w, header, rows)
+}
+
+// writeTable writes columns three spaces apart, as docker does.
+func writeTable(w io.Writer, header []string, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, r := range append([][]string{header}, rows...) {
+		if _, err := io.WriteString(t, strings.Join(r, "\t")+"\n"); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
+
+// writeInspected writes values as an indented JSON array, or each by the
+// template.
+func writeInspected[T any](w io.Writer, f *format, items []T) error {
+	if f.tmpl != nil {
+		for _, it := range items {
+			if err := f.one(w, it); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if items == nil {
+		items = []T{}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "    ")
+	return enc.Encode(items)
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/catenet/catenet"
+)
+
+func (c *cli) ps() *cobra.Command {
+	var f format
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "ps",
+		Short: "List containers",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			sbs, err := cl.Sandboxes(cmd.Context(), all)
+			if err != nil {
+				return err
+			}
+			return list(c.out, &f, sbs, func(sb catenet.SandboxStatus) string { return f.id(sb.ID) },
+				[]string{"CONTAINER ID", "NAME", "OWNER", "STATUS", "NETWORKS", "IP", "PORTS"},
+				func(sb catenet.SandboxStatus) []string {
+					return []string{f.id(sb.ID), sb.Name, string(sb.Owner), status(sb), networksCell(sb), strings.Join(addresses(sb.Endpoints), ", "), portCell(sb)}
+				})
+		},
+	}
+	f.listFlags(cmd, "print only IDs")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "also those that do not run")
+	return cmd
+}
+
+// networksCell names the networks of a sandbox: where it is, or where it will
+// be when it runs.
+func networksCell(sb catenet.SandboxStatus) string {
+	if sb.Mode != "" {
+		return sb.Mode
+	}
+	var names []string
+	for _, ep := range sb.Endpoints {
+		names = append(names, ep.Spec.Network)
+	}
+	if names == nil {
+		for _, ep := range sb.Networks {
+			names = append(names, ep.Network)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func addresses(eps []catenet.Endpoint) []string {
+	var out []string
+	for _, ep := range eps {
+		if ep.IPv4.IsValid() {
+			out = append(out, ep.IPv4.Addr().String())
+		}
+		if ep.IPv6.IsValid() {
+			out = append(out, ep.IPv6.Addr().String())
+		}
+	}
+	return out
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/client"
+)
+
+// grace is how long a container has to end when it is asked to.
+const grace = 10 * time.Second
+
+// runFlags are those of run that attach does not have.
+type runFlags struct {
+	join         joinFlags
+	detach, rm   bool
+	env          []string
+	rootfs, work string
+}
+
+func (c *cli) runCmd() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND...",
+		Short: "Run a container",
+		Long: `Run a container: a program in its own network, mount, PID, UTS and IPC
+namespaces, on the host's file system or on --rootfs.
+
+In the foreground its output is shown until it ends, SIGINT and SIGTERM stop it
+(a second one at once), and the exit code is its own. Its standard input is
+empty. With -d the ID is printed.`,
+		Args: args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := f.spec(args)
+			if err != nil {
+				return usage(err)
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			if !f.detach {
+				return c.foreground(cmd.Context(), cl, spec)
+			}
+			sb, err := cl.CreateSandbox(cmd.Context(), spec, true)
+			if err != nil {
+				return err
+			}
+			c.warn(sb)
+			fmt.Fprintln(c.out, sb.ID)
+			return nil
+		},
+	}
+	f.join.add(cmd)
+	fl := cmd.Flags()
+	fl.SetInterspersed(false)
+	fl.BoolVarP(&f.detach, "detach", "d", false, "print the ID and return")
+	fl.BoolVar(&f.rm, "rm", false, "remove the container when it has ended")
+	fl.StringArrayVarP(&f.env, "env", "e", nil, "environment, KEY=VALUE, or KEY with its value here")
+	fl.StringVar(&f.rootfs, "rootfs", "", "folder that is the container's file system (default: the host's)")
+	fl.StringVarP(&f.work, "workdir", "w", "", "working directory (default: /)")
+	return cmd
+}
+
+func (f *runFlags) spec(args []string) (catenet.SandboxSpec, error) {
+	s, err := f.join.spec()
+	if err != nil {
+		return s, err
+	}
+	s.Owner = catenet.OwnerRun
+	p := &catenet.Process{Args: args, AutoRemove: f.rm, Dir: f.work}
+	s.Process = p
+	if p.Env, err = environment(f.env); err != nil {
+		return s, err
+	}
+	if f.work != "" && !filepath.IsAbs(f.work) {
+		return s, catenet.Invalidf("--workdir %q does not begin with '/'", f.work)
+	}
+	if f.rootfs != "" {
+		// The daemon's working directory is not ours.
+		if p.Rootfs, err = filepath.Abs(f.rootfs); err != nil {
+			return s, fmt.Errorf("find --rootfs: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (c *cli) warn(sb catenet.SandboxStatus) {
+	for _, w := range sb.Warnings {
+		fmt.Fprintf(c.err, "catenet: warning: %s\n", w)
+	}
+}
+
+// foreground runs a container, shows its output until it ends, and exits as it
+// did. The container is made first and started when its log and its end are
+// being waited for, so that neither is lost, however short it lives.
+func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.SandboxSpec) error {
+	sb, err := cl.CreateSandbox(ctx, spec, false)
+	if err != nil {
+		return err
+	}
+	c.warn(sb)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	logged := make(chan error, 1)
+	go func() { logged <- c.copyLog(ctx, cl, sb.ID, catenet.LogOptions{Follow: true, Tail: -1}, false) }()
+	type end struct {
+		code int
+		err  error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		code, err := cl.Wait(ctx, sb.ID)
+		ended <- end{code, err}
+	}()
+	if err := cl.Start(ctx, sb.ID); err != nil {
+		// Nothing of it is of use: what could be asked of it never ran.
+		if rerr := cl.Remove(ctx, sb.ID, true); rerr != nil && !catenet.IsNotFound(rerr) {
+			c.tell(rerr)
+		}
+		return err
+	}
+	left := grace
+	for {
+		select {
+		case <-signals:
+			go func(grace time.Duration) {
+				if err := cl.Stop(ctx, sb.ID, grace); err != nil && !catenet.IsNotFound(err) {
+					c.tell(err)
+				}
+			}(left)
+			left = 0
+		case e := <-ended:
+			if e.err != nil {
+				return catenet.Errorf(catenet.KindOf(e.err), "%w", e.err).WithHint("the container may still run: catenet ps -a, catenet logs %s", sb.Name)
+			}
+			if err := <-logged; err != nil {
+				c.tell(err)
+			}
+			return exitError{e.code}
+		}
+	}
+}
+
+// copyLog writes a container's log: its output to ours, its errors to ours.
+func (c *cli) copyLog(ctx context.Context, cl *client.Client, ref string, o catenet.LogOptions, stamps bool) error {
+	return cl.Logs(ctx, ref, o, func(stream string, t time.Time, line []byte) error {
+		var w io.Writer = c.out
+		if stream == catenet.Stderr {
+			w = c.err
+		}
+		b := make([]byte, 0, len(line)+40)
+		if stamps {
+			b = append(t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z"), ' ')
+		}
+		_, err := w.Write(append(append(b, line...), '\n'))
+		return err
+	})
+}
