@@ -1,0 +1,203 @@
+# The stage of the demo: its namespaces and folders, the daemon, the traffic,
+# and how steps are shown and checked. Sourced by demo.sh.
+
+BIN=${CATENET_BIN:-$here/../bin}
+RUN=/run/catenet-demo
+STATE=/var/lib/catenet-demo
+WWW=$STATE/www
+PIDFILE=$RUN/catenetd.pid
+LOG=$STATE/catenetd.log
+HOST=catenet-demo HAND=catenet-demo-hand OUTSIDE=catenet-demo-outside
+HOST4=192.0.2.1 OUT4=192.0.2.2 HOST6=2001:db8:1::1 OUT6=2001:db8:1::2
+SECONDS_OF_TRAFFIC=6
+
+export PATH="$BIN:$PATH:/usr/sbin:/sbin" CATENET_HOST="unix://$RUN/catenet.sock"
+
+finished=no number=0 background=()
+bold='' dim='' green='' red='' plain=''
+if [ -t 1 ]; then
+	bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+fi
+
+# --- showing and checking ---------------------------------------------------
+
+step() {
+	number=$((number + 1))
+	printf '\n%s%d. %s%s\n' "$bold" "$number" "$1" "$plain"
+}
+
+# at PLACE COMMAND: shows the command as one would type it there, runs it, and
+# shows what it prints. The checks below look at the last one.
+at() {
+	printf '  %s# %s\n' "$1" "$2"
+	local ns=$HOST
+	[ "$1" = outside ] && ns=$OUTSIDE
+	said=$(timeout 30 nsenter --net="/run/netns/$ns" -- bash -c "$2" 2>&1 </dev/null)
+	status=$?
+	[ -z "$said" ] || printf '%s\n' "$said" | sed "s/^/    $dim/; s/\$/$plain/"
+}
+
+good() { printf '  %s✓ %s%s\n' "$green" "$1" "$plain"; }
+
+# die WHY: ends the demo; what is up is taken down by finish.
+die() {
+	printf '  %s✗ %s%s\n' "$red" "$1" "$plain" >&2
+	exit 1
+}
+
+ok() { [ "$status" -eq 0 ] && good "$1" || die "exit code $status; expected: $1"; }
+fails() { [ "$status" -ne 0 ] && good "$1" || die "it worked; expected: $1"; }
+
+# prints PATTERN WHAT: it succeeded, and a line matches.
+prints() {
+	[ "$status" -eq 0 ] || die "exit code $status; expected: $2"
+	grep -Eq -- "$1" <<<"$said" && good "$2" || die "no line matches '$1'; expected: $2"
+}
+lacks() { grep -Eq -- "$1" <<<"$said" && die "a line matches '$1'; expected: $2" || good "$2"; }
+gone() { [ ! -e "/proc/$1" ] && good "$2" || die "process $1 is still there; expected: $2"; }
+
+# address NAME: the container's first IPv4 address.
+address() {
+	catenet inspect --format '{{(index .Endpoints 0).IPv4.Addr}}' "$1" || die "$1 has no address"
+}
+
+# --- the stage --------------------------------------------------------------
+
+set_stage() {
+	if [ -e "$RUN" ] || [ -e "/run/netns/$HOST" ]; then
+		echo "An earlier demo is still up; removing it."
+		clear_stage
+	fi
+	mkdir -p "$RUN" "$WWW"/{web,db,stranger}
+	for name in web db stranger; do
+		echo "hello from $name" >"$WWW/$name/index.html"
+	done
+	ip netns add "$HOST" && ip netns add "$OUTSIDE" || die "cannot make network namespaces"
+	ip -n "$HOST" link set lo up
+	ip -n "$OUTSIDE" link set lo up
+	ip -n "$HOST" link add eth0 type veth peer name eth0 netns "$OUTSIDE"
+	local ends=("$HOST $HOST4 $HOST6" "$OUTSIDE $OUT4 $OUT6") end
+	for end in "${ends[@]}"; do
+		set -- $end
+		ip -n "$1" addr add "$2/24" dev eth0
+		ip -n "$1" addr add "$3/64" dev eth0 nodad
+		ip -n "$1" link set eth0 up
+	done
+	# The other host knows a way to the containers, as a neighbour on the
+	# LAN could make itself one: what stays closed is closed by us.
+	ip -n "$OUTSIDE" route add 172.16.0.0/12 via "$HOST4"
+	ip -n "$HOST" route add default via "$OUT4"
+	start_daemon
+	echo "A daemon runs in network namespace $HOST ($HOST4, $HOST6); $OUTSIDE is another host ($OUT4)."
+}
+
+start_daemon() {
+	nsenter --net="/run/netns/$HOST" -- catenetd --run-dir "$RUN" --state-dir "$STATE" >>"$LOG" 2>&1 </dev/null &
+	local pid=$!
+	disown
+	echo "$pid" >"$PIDFILE"
+	for _ in $(seq 200); do
+		catenet version >/dev/null 2>&1 && return
+		[ -e "/proc/$pid" ] || die "catenetd ended at its start"
+		sleep 0.05
+	done
+	die "catenetd does not answer after 10 seconds"
+}
+
+# clear_stage removes all that a demo makes, also one that another run left.
+clear_stage() {
+	local pid ids ns
+	if [ -e "/run/netns/$HOST" ] && [ -d "$RUN" ]; then
+		# A daemon that died is started once more: it knows its containers.
+		catenet version >/dev/null 2>&1 || (start_daemon) >/dev/null 2>&1
+		ids=$(catenet ps -aq 2>/dev/null)
+		[ -z "$ids" ] || catenet rm -f $ids >/dev/null
+		catenet network prune -f >/dev/null 2>&1
+		for _ in $(seq 100); do
+			ip -n "$HOST" -br link | grep -Eq '^(cn|br-)' || break
+			sleep 0.05
+		done
+		pid=$(cat "$PIDFILE" 2>/dev/null)
+		if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$BIN/catenetd")" ]; then
+			kill "$pid"
+			for _ in $(seq 100); do
+				[ -e "/proc/$pid" ] || break
+				sleep 0.05
+			done
+		fi
+	fi
+	for ns in "$HAND" "$OUTSIDE" "$HOST"; do
+		[ ! -e "/run/netns/$ns" ] || ip netns del "$ns"
+	done
+	rm -rf "$RUN" "$STATE" "/etc/netns/$HAND"
+}
+
+# finish runs however the demo ends.
+finish() {
+	local code=$?
+	trap - EXIT
+	for pid in "${background[@]}"; do
+		kill "$pid" 2>/dev/null
+	done
+	if [ "$finished" != yes ] && [ "$code" -ne 130 ] && [ -s "$LOG" ]; then
+		echo "The end of the daemon's log ($LOG):" >&2
+		tail -n 25 "$LOG" >&2
+	fi
+	if [ "${KEEP:-}" = 1 ]; then
+		cat <<-END
+
+			Everything stays up. To play with it, as root:
+			  export CATENET_HOST=$CATENET_HOST PATH=$BIN:\$PATH
+			  catenet ps; catenet network inspect front; catenet exec web -- ip addr
+			  ip netns exec $OUTSIDE busybox wget -qO- http://$HOST4:8080/
+			The daemon's log is $LOG. To remove it all:
+			  sudo make demo-clean
+		END
+	else
+		clear_stage
+		[ "$finished" = yes ] && printf '\nAll %d steps hold, and everything is removed again.\n' "$number"
+	fi
+	[ "$finished" = yes ] || code=$((code ? code : 1))
+	exit "$code"
+}
+
+# --- traffic ----------------------------------------------------------------
+
+listen_outside() {
+	nsenter --net="/run/netns/$OUTSIDE" -- timeout 60 socat TCP-LISTEN:7000,reuseaddr,fork SYSTEM:'echo you are $SOCAT_PEERADDR' &
+	background+=($!)
+	for _ in $(seq 100); do
+		nsenter --net="/run/netns/$OUTSIDE" -- ss -Hltn | grep -q ':7000 ' && return
+		sleep 0.02
+	done
+	die "the other host's server does not listen"
+}
+
+# start_traffic: three streams of 1,000 packets a second, bounded in time. They
+# enter web's namespace by its path, not by exec, which needs the daemon.
+start_traffic() {
+	local web count=$((SECONDS_OF_TRAFFIC * 1000))
+	web=$(catenet inspect --format '{{.NetnsPath}}' web) || die "web has no namespace"
+	local ping=(timeout 30 ping -n -q -i 0.001 -c "$count" -W 1)
+	nsenter --net="$web" -- "${ping[@]}" "$(address db)" >"$STATE/ping-db" 2>&1 &
+	streams=($!)
+	nsenter --net="$web" -- "${ping[@]}" "$OUT4" >"$STATE/ping-out" 2>&1 &
+	streams+=($!)
+	nsenter --net="/run/netns/$OUTSIDE" -- timeout 30 iperf3 --client "$HOST4" --udp --bitrate 8M --length 1000 \
+		--time "$SECONDS_OF_TRAFFIC" >"$STATE/udp" 2>&1 &
+	streams+=($!)
+	background+=("${streams[@]}")
+}
+
+# count_traffic waits for the streams and wants every packet counted.
+count_traffic() {
+	wait "${streams[@]}"
+	local line
+	for line in "ping-db:between web and db" "ping-out:from web to the other host"; do
+		said=$(grep 'packets transmitted' "$STATE/${line%%:*}")
+		status=0
+		prints ' 0% packet loss' "${line#*:}: $(cut -d, -f1-3 <<<"$said")"
+	done
+	said=$(grep 'receiver' "$STATE/udp")
+	prints ' 0/[0-9]+ \(0%\)' "from the other host to the published port (UDP), lost of all: $(grep -Eo '[0-9]+/[0-9]+ \([0-9.e+-]+%\)' <<<"$said")"
+}
