@@ -144,6 +144,11 @@ func TestWriteInPlace(t *testing.T) {
 	}
 	write("small again\n")
 
+	for size, want := range map[int64]string{0: "ab", 2: "ab", 5: "ab\n\n\n", 1 << 40: "ab"} {
+		if got := string(padded([]byte("ab"), size)); got != want {
+			t.Errorf("over %d bytes %q is written, want %q", size, got, want)
+		}
+	}
 	link := path + "-link"
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)

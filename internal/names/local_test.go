@@ -176,8 +176,16 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("web2", "NOERROR 172.21.0.7")
+	reverse := func(want string) {
+		t.Helper()
+		if got := data(ask(t, "udp", server, question("7.0.21.172.in-addr.arpa", dns.TypePTR))); got != want {
+			t.Errorf("PTR: %s, want %s", got, want)
+		}
+	}
+	reverse("NOERROR web2.inside.")
 	n.Delete("e1")
 	expect("web2", "NXDOMAIN")
+	reverse("NXDOMAIN")
 	n.RemoveNetwork("N1")
 	expect("db", "NXDOMAIN")
 	n.SetNetwork("N1", "front", true)

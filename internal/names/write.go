@@ -51,12 +51,7 @@ func WriteInPlace(path string, content []byte) (err error) {
 			return nil
 		}
 	}
-	padded := content
-	// Whoever can write into the file may have made it huge: not for him.
-	if more := fi.Size() - int64(len(content)); more > 0 && more < maxPadding {
-		padded = append(bytes.Clone(content), bytes.Repeat([]byte("\n"), int(more))...)
-	}
-	if _, err := f.WriteAt(padded, 0); err != nil {
+	if _, err := f.WriteAt(padded(content, fi.Size()), 0); err != nil {
 		return fmt.Errorf("write file: %w", err)
 	}
 	if fi.Size() > int64(len(content)) {
@@ -65,4 +60,14 @@ func WriteInPlace(path string, content []byte) (err error) {
 		}
 	}
 	return nil
+}
+
+// padded returns content filled up with empty lines to the size that the file
+// has. Whoever can write into the file may have made it huge: not for him.
+func padded(content []byte, size int64) []byte {
+	more := size - int64(len(content))
+	if more <= 0 || more > maxPadding {
+		return content
+	}
+	return append(bytes.Clone(content), bytes.Repeat([]byte("\n"), int(more))...)
 }
