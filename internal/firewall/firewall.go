@@ -1,0 +1,242 @@
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/catenet/catenet/internal/kernel/foreign"
+	"github.com/catenet/catenet/internal/kernel/nft"
+)
+
+// Backend is what the firewall needs of the kernel room: *nft.Conn, or in
+// tests *nft.Memory.
+type Backend interface {
+	Caps() nft.Caps
+	// Commit applies a batch in one transaction; on an error nothing has
+	// changed.
+	Commit(ctx context.Context, b nft.Batch) error
+	// Dump returns those of the named tables that there are, sorted.
+	Dump(ctx context.Context, refs ...nft.Ref) ([]nft.Table, error)
+	// Watch calls changed when somebody else may have changed a table.
+	Watch(ctx context.Context, refs []nft.Ref, changed func()) error
+	Close() error
+}
+
+// Neighbours are the rulesets of others on this host: *foreign.Rules.
+type Neighbours interface {
+	// Obstacles returns what would swallow forwarded packets of ours.
+	Obstacles(ctx context.Context) ([]foreign.Obstacle, error)
+	// Allow keeps exactly these bridges accepted in the foreign forward
+	// chains; with none, nothing of ours is left there.
+	Allow(ctx context.Context, bridges []string) error
+}
+
+// Firewall keeps the kernel's ruleset as the networks and ports want it.
+// Its methods are safe for concurrent use.
+type Firewall struct {
+	b   Backend
+	n   Neighbours
+	log *slog.Logger
+	// every is how often Watch looks without being told to.
+	every time.Duration
+
+	mu    sync.Mutex
+	want  *state
+	allow bool // AllowForward is in force
+}
+
+// New returns a firewall that wants nothing yet. Restore comes before all
+// else.
+func New(b Backend, n Neighbours, log *slog.Logger) *Firewall {
+	if !b.Caps().Bridge {
+		log.Warn("this kernel has no nf_tables for bridges: router advertisements of containers are not stopped", "feature", "NF_TABLES_BRIDGE")
+	}
+	return &Firewall{b: b, n: n, log: log, every: 30 * time.Second, want: newState()}
+}
+
+// Apply makes one change, in one transaction however many ports it has.
+// Adding what is there and removing what is not is no error; a port or
+// network that is there with other properties is replaced. On an error
+// nothing has changed.
+func (f *Firewall) Apply(ctx context.Context, c Change) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before, after, undo := f.want.change(c)
+	err := f.b.Commit(ctx, nft.Diff([]nft.Table{before}, []nft.Table{after}))
+	if nft.IsStale(err) { // somebody was there before Watch could mend it
+		f.log.Warn("the firewall is not as it was left, restoring all of it", "err", err)
+		_, err = f.repair(ctx)
+	}
+	if err != nil {
+		undo()
+		return fmt.Errorf("change firewall: %w", err)
+	}
+	if f.allow && len(c.AddNetworks)+len(c.RemoveNetworks) > 0 {
+		if err := f.n.Allow(ctx, f.bridges()); err != nil {
+			f.log.Error("cannot keep our bridges accepted in the forward chain of others", "err", err)
+		}
+	}
+	return nil
+}
+
+// Restore makes these networks and ports all that is wanted, and the kernel
+// so: in one transaction, so that nothing is open in between that is closed
+// before and after. Tables that an earlier daemon left are taken over. What
+// is right is not written again.
+func (f *Firewall) Restore(ctx context.Context, networks []Network, ports []Port) error {
+	c := Change{AddNetworks: networks, AddPorts: ports}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.want
+	f.want = newState()
+	f.want.change(c)
+	if _, err := f.repair(ctx); err != nil {
+		f.want = old
+		return fmt.Errorf("restore firewall: %w", err)
+	}
+	return nil
+}
+
+// Check compares the kernel's ruleset with the wanted one and repairs it.
+func (f *Firewall) Check(ctx context.Context) (repaired bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if repaired, err = f.repair(ctx); err != nil {
+		return false, fmt.Errorf("check firewall: %w", err)
+	}
+	if f.allow {
+		if err := f.n.Allow(ctx, f.bridges()); err != nil {
+			return repaired, fmt.Errorf("check forward chain of others: %w", err)
+		}
+	}
+	return repaired, nil
+}
+
+// repair writes what differs. f.mu is held.
+func (f *Firewall) repair(ctx context.Context) (wrote bool, err error) {
+	have, err := f.b.Dump(ctx, inetTable, bridgeTable)
+	if err != nil {
+		return false, err
+	}
+	b := nft.Diff(have, f.want.tables(f.b.Caps()))
+	return len(b) > 0, f.b.Commit(ctx, b)
+}
+
+// Watch puts back what somebody else changes, as soon as the kernel tells
+// of it, and looks unasked now and then. It returns when ctx ends, with its
+// error, or when it cannot go on.
+func (f *Firewall) Watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	check := func() {
+		switch repaired, err := f.Check(ctx); {
+		case err != nil && ctx.Err() == nil:
+			f.log.Error("cannot repair the firewall", "err", err)
+		case repaired:
+			f.log.Warn("somebody changed our firewall rules: they are back")
+		}
+	}
+	var done sync.WaitGroup
+	defer done.Wait()
+	done.Go(func() {
+		for t := time.NewTicker(f.every); ; {
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-t.C:
+				check()
+			}
+		}
+	})
+	err := f.b.Watch(ctx, []nft.Ref{inetTable, bridgeTable}, check)
+	cancel(err)
+	return err
+}
+
+// Obstacles returns the rules of others that would swallow packets of ours.
+func (f *Firewall) Obstacles(ctx context.Context) ([]Obstacle, error) {
+	f.mu.Lock()
+	allow := f.allow
+	f.mu.Unlock()
+	found, err := f.n.Obstacles(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for obstacles: %w", err)
+	}
+	var out []Obstacle
+	for _, o := range found {
+		if allow && o.Iptables {
+			continue // the rule that lets us through is there
+		}
+		out = append(out, Obstacle{Rule: o.Rule, Remedy: o.Remedy})
+	}
+	return out, nil
+}
+
+// AllowForward keeps our bridges accepted in the forward chains of others,
+// from now on and for networks to come.
+func (f *Firewall) AllowForward(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.n.Allow(ctx, f.bridges()); err != nil {
+		return fmt.Errorf("allow forwarding: %w", err)
+	}
+	f.allow = true
+	return nil
+}
+
+// DenyForward removes what AllowForward has put there.
+func (f *Firewall) DenyForward(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.n.Allow(ctx, nil); err != nil {
+		return fmt.Errorf("stop allowing forwarding: %w", err)
+	}
+	f.allow = false
+	return nil
+}
+
+// bridges are those of all networks, sorted. f.mu is held.
+func (f *Firewall) bridges() []string {
+	var links []string
+	for n := range maps.Values(f.want.networks) {
+		links = append(links, n.Link)
+	}
+	slices.Sort(links)
+	return links
+}
+
+// Remove deletes everything of ours from the kernel, and wants nothing any
+// more.
+func (f *Firewall) Remove(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	have, err := f.b.Dump(ctx, inetTable, bridgeTable)
+	if err == nil {
+		err = f.b.Commit(ctx, nft.Diff(have, nil))
+	}
+	if f.allow {
+		err = errors.Join(err, f.n.Allow(ctx, nil))
+	}
+	if err != nil {
+		return fmt.Errorf("remove firewall: %w", err)
+	}
+	f.want, f.allow = newState(), false
+	return nil
+}
+
+// Close lets go of the kernel. Where tables have owners, ours stay and wait
+// for the next one; elsewhere they just stay.
+func (f *Firewall) Close() error { return f.b.Close() }

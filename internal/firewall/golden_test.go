@@ -1,0 +1,121 @@
+package firewall
+
+import (
+	"flag"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel/foreign"
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
+	"github.com/catenet/catenet/internal/kernel/nft"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// open returns a firewall of a namespace, on its real kernel.
+func open(t testing.TB, ns *kerneltest.NS, o nft.Options) *Firewall {
+	t.Helper()
+	var f *Firewall
+	ns.MustDo(func() error {
+		c, err := nft.Open(o)
+		if err != nil {
+			return err
+		}
+		f = New(c, foreign.New(c, inetTable.Name), slog.New(slog.NewTextHandler(t.Output(), nil)))
+		return nil
+	})
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func prefixes(s ...string) (out []netip.Prefix) {
+	for _, p := range s {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+func publish(proto catenet.Proto, host, to, network string) Port {
+	h := netip.MustParseAddrPort(host)
+	return Port{Proto: proto, HostIP: h.Addr(), HostPort: h.Port(), To: netip.MustParseAddrPort(to), Network: network}
+}
+
+var (
+	front = Network{ID: "front0000000", Link: "br-front", Subnets: prefixes("172.18.0.0/16", "fd00:18::/64"), Masquerade4: true, Masquerade6: true}
+	back  = Network{ID: "back00000000", Link: "br-back", Subnets: prefixes("172.19.0.0/16"), Masquerade4: true, NoICC: true}
+	inner = Network{ID: "inner0000000", Link: "br-inner", Subnets: prefixes("172.20.0.0/16"), Internal: true}
+)
+
+// TestGolden compares what nft(8), a second opinion, reads back from the
+// kernel with testdata/*.nft.
+func TestGolden(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		networks []Network
+		ports    []Port
+	}{
+		{name: "empty"},
+		{name: "networks", networks: []Network{front, back, inner}},
+		{name: "ports", networks: []Network{front}, ports: []Port{
+			publish(catenet.TCP, "0.0.0.0:8080", "172.18.0.2:80", front.ID),
+			publish(catenet.TCP, "[::]:8080", "[fd00:18::2]:80", front.ID),
+			publish(catenet.UDP, "192.0.2.1:53", "172.18.0.2:5353", front.ID),
+			publish(catenet.SCTP, "[2001:db8::1]:9", "[fd00:18::2]:9", front.ID),
+			publish(catenet.TCP, "127.0.0.1:81", "172.18.0.2:81", front.ID),
+			publish(catenet.TCP, "127.0.0.2:81", "172.18.0.3:81", front.ID),
+			publish(catenet.TCP, "[::1]:81", "[fd00:18::2]:81", front.ID),
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			ns := kerneltest.New(t)
+			f := open(t, ns, nft.Options{})
+			must(t, f.Restore(t.Context(), c.networks, c.ports))
+			golden(t, c.name, ns.Run("nft", "list", "ruleset"))
+			if repaired, err := f.Check(t.Context()); err != nil || repaired {
+				t.Errorf("a Check after Restore wrote: %v %v", repaired, err)
+			}
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	// The owner's name is that of the process.
+	var lines []string
+	for line := range strings.Lines(got) {
+		if i := strings.Index(line, " # progname"); i >= 0 {
+			line = line[:i] + "\n"
+		}
+		lines = append(lines, line)
+	}
+	got = strings.Join(lines, "")
+	path := filepath.Join("testdata", name+".nft")
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s differs (-update writes it anew):\n%s", path, d)
+	}
+}
+

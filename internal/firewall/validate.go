@@ -1,0 +1,34 @@
+package firewall
+
+import (
+	"github.com/catenet/catenet"
+)
+
+// validate refuses what cannot be rendered. Whoever asks has checked what
+// people ask for already: these are the last lines before the kernel.
+func (c Change) validate() error {
+	for _, n := range c.AddNetworks {
+		if n.ID == "" {
+			return catenet.Invalidf("a network of the firewall has no ID")
+		}
+		if err := catenet.ValidateInterfaceName(n.Link); err != nil {
+			return err
+		}
+		for _, s := range n.Subnets {
+			if !s.IsValid() || s.Addr().Is4In6() || s.Bits() == 0 {
+				return catenet.Invalidf("%s cannot be the subnet of a network", s)
+			}
+		}
+	}
+	for _, p := range c.AddPorts {
+		switch {
+		case p.Proto.Number() == 0:
+			return catenet.Invalidf("unknown protocol %q of a published port", p.Proto)
+		case p.HostPort == 0 || p.To.Port() == 0:
+			return catenet.Invalidf("a published port is 0")
+		case !p.HostIP.IsValid() || p.HostIP.Is4() != p.To.Addr().Is4() || p.HostIP.Is4In6() || p.To.Addr().Is4In6():
+			return catenet.Invalidf("port %d: %s and %s are not of one family", p.HostPort, p.HostIP, p.To.Addr())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package foreign
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// mark is the comment of every rule that we put among those of others.
+const mark = "catenet"
+
+// Allow keeps exactly these bridges accepted where others filter what is
+// forwarded by iptables, for IPv4 and IPv6: in DOCKER-USER, the chain that
+// Docker leaves to its users, or without one at the begin of FORWARD. With
+// no bridges nothing of ours is left there. It makes no chain and no table.
+func (r *Rules) Allow(ctx context.Context, bridges []string) error {
+	var errs []error
+	for _, v6 := range []bool{false, true} {
+		tools, err := r.tools(ctx, v6)
+		if err != nil {
+			return err
+		}
+		for _, t := range tools {
+			if err := allow(ctx, t, bridges); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tools are the iptables programs of a family that have a table filter here,
+// with something in it that is not ours to make.
+func (r *Rules) tools(ctx context.Context, v6 bool) ([]string, error) {
+	var out []string
+	chains, err := r.nft.ForwardChains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range chains {
+		if isIptables(c) && c.Table.Family.String() == map[bool]string{false: "ip", true: "ip6"}[v6] {
+			out = append(out, tool(v6)+"-nft")
+		}
+	}
+	legacy, err := legacyLoaded(v6)
+	if legacy {
+		out = append(out, tool(v6)+"-legacy")
+	}
+	return out, err
+}
+
+// allow changes one table, in one transaction, and only where it differs.
+func allow(ctx context.Context, tool string, bridges []string) error {
+	saved, err := run(ctx, "", tool+"-save", "-t", "filter")
+	if err != nil {
+		return err
+	}
+	chains, ours := parse(saved)
+	var want []string
+	switch {
+	case slices.Contains(chains, "DOCKER-USER"):
+		want = rules("DOCKER-USER", bridges)
+	case slices.Contains(chains, "FORWARD"):
+		want = rules("FORWARD", bridges)
+	}
+	if slices.Equal(ours, want) {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString("*filter\n")
+	for _, r := range ours {
+		fmt.Fprintf(&b, "-D %s\n", r)
+	}
+	for _, r := range slices.Backward(want) {
+		fmt.Fprintf(&b, "-I %s\n", r) // each before the last: at the end in order
+	}
+	b.WriteString("COMMIT\n")
+	_, err = run(ctx, b.String(), tool+"-restore", "--noflush", "-w", "5")
+	return err
+}
+
+// rules are what is wanted in a chain, as iptables-save prints it without
+// "-A". What comes to our bridges our own table filters. What leaves them is
+// accepted too, but in Docker's chain not towards Docker's bridges: what
+// Docker thinks of that comes after.
+func rules(chain string, bridges []string) (out []string) {
+	add := func(b string, match, target string) {
+		out = append(out, fmt.Sprintf("%s %s -m comment --comment %s -j %s", chain, fmt.Sprintf(match, b), mark, target))
+	}
+	for _, b := range bridges {
+		add(b, "-o %s", "ACCEPT")
+	}
+	for _, b := range bridges {
+		if chain == "DOCKER-USER" {
+			add(b, "-i %s -o docker+", "RETURN")
+			add(b, "-i %s -o br-+", "RETURN")
+		}
+		add(b, "-i %s", "ACCEPT")
+	}
+	return out
+}
+
+// parse returns the chains of what iptables-save printed, and the rules that
+// carry our mark, without "-A".
+func parse(saved string) (chains, ours []string) {
+	for line := range strings.Lines(saved) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, ":"); ok {
+			name, _, _ = strings.Cut(name, " ")
+			chains = append(chains, name)
+		}
+		if rule, ok := strings.CutPrefix(line, "-A "); ok && strings.Contains(rule, " --comment "+mark+" ") {
+			ours = append(ours, rule)
+		}
+	}
+	return chains, ours
+}
+
+// run runs a command and returns what it printed.
+func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("run %s: %w: %s", name, err, bytes.TrimSpace(errs.Bytes()))
+	}
+	return out.String(), nil
+}

@@ -1,0 +1,322 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Caps is what this kernel has of what we would like.
+type Caps struct {
+	Owner  bool // tables with Owner and Persist
+	Bridge bool // tables of family Bridge
+}
+
+// Conn is a connection to the nf_tables of one network namespace, and the
+// owner of the owned tables made through it. Its methods are safe for
+// concurrent use.
+type Conn struct {
+	caps Caps
+	mu   sync.Mutex // one exchange at a time
+	nl   *netlink.Conn
+	snd  int // size of the send buffer in bytes, as asked for
+}
+
+// Options of Open.
+type Options struct {
+	// NoOwner makes tables without an owner even where the kernel has them.
+	NoOwner bool
+}
+
+// Open connects to the namespace of the current thread and finds out what
+// the kernel has.
+func Open(o Options) (*Conn, error) {
+	c, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	if c.caps, err = c.probe(); err != nil {
+		return nil, errors.Join(err, c.nl.Close())
+	}
+	c.caps.Owner = c.caps.Owner && !o.NoOwner
+	return c, nil
+}
+
+func dial() (*Conn, error) {
+	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open nf_tables socket: %w", err)
+	}
+	// Without it errors say less, nothing else. (NETLINK_CAP_ACK would make
+	// them shorter, but the library then misreads them.)
+	if err := nl.SetOption(netlink.ExtendedAcknowledge, true); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+		return nil, errors.Join(fmt.Errorf("set up nf_tables socket: %w", err), nl.Close())
+	}
+	return &Conn{nl: nl, snd: 64 << 10}, nil
+}
+
+// Close closes the socket. Owned tables that persist stay, without an owner.
+func (c *Conn) Close() error { return c.nl.Close() }
+
+// Caps returns what the kernel has.
+func (c *Conn) Caps() Caps { return c.caps }
+
+// probe sends a transaction that cannot succeed, because its last step
+// deletes what is not there, and reads from the errors which of the others
+// would have.
+func (c *Conn) probe() (Caps, error) {
+	const name = "catenet-probe"
+	b := Batch{
+		{Do: AddTable, Table: Ref{Inet, name}, Flags: Owner | Persist},
+		{Do: AddTable, Table: Ref{Bridge, name}},
+		{Do: DeleteTable, Table: Ref{IPv4, name}},
+	}
+	e := encode(b)
+	failed, err := c.exchange(e)
+	if err != nil {
+		return Caps{}, fmt.Errorf("probe nf_tables: %w", err)
+	}
+	caps := Caps{Owner: true, Bridge: true}
+	for _, oe := range failed {
+		switch oe.Sequence {
+		case e.msgs[1].Header.Sequence:
+			caps.Owner = false
+		case e.msgs[2].Header.Sequence:
+			caps.Bridge = false
+		case e.msgs[3].Header.Sequence:
+		default:
+			return Caps{}, explain(b, e, oe)
+		}
+	}
+	return caps, nil
+}
+
+// Commit applies a batch in one transaction. On an error nothing has
+// changed. An empty batch is nothing.
+func (c *Conn) Commit(ctx context.Context, b Batch) error {
+	if err := ctx.Err(); err != nil || len(b) == 0 {
+		return err
+	}
+	e := encode(b)
+	failed, err := c.exchange(e)
+	if err != nil {
+		return fmt.Errorf("commit firewall transaction: %w", err)
+	}
+	if len(failed) > 0 {
+		return explain(b, e, failed[0]) // later ones follow from it
+	}
+	return nil
+}
+
+// patience is how long the kernel may take for an answer. It gives one
+// before send returns, so that only a bug comes this far.
+const patience = 10 * time.Second
+
+// exchange sends a batch and returns the errors of its messages. The kernel
+// answers with them in order, and at last to the last step, or only to the
+// frame's begin if it never looked at the steps.
+func (c *Conn) exchange(e encoded) (failed []*netlink.OpError, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.room(e); err != nil {
+		return nil, err
+	}
+	if err := c.nl.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	if _, err := c.nl.SendMessages(e.msgs); err != nil {
+		return nil, err
+	}
+	first := e.msgs[0].Header.Sequence
+	last := e.msgs[len(e.msgs)-2].Header.Sequence
+	for {
+		msgs, err := c.nl.Receive()
+		if oe, ok := errors.AsType[*netlink.OpError](err); ok && oe.Sequence != 0 {
+			if oe.Sequence-first > last-first {
+				continue // a late answer to an earlier batch
+			}
+			failed = append(failed, oe)
+			if oe.Sequence == first || oe.Sequence == last {
+				return failed, nil
+			}
+			continue
+		}
+		if err != nil {
+			return failed, err
+		}
+		for _, m := range msgs {
+			if m.Header.Sequence == last {
+				return failed, nil
+			}
+		}
+	}
+}
+
+// room makes the socket's buffers fit the batch: it must go out in one
+// piece, and every message of it may come back as an error.
+func (c *Conn) room(e encoded) error {
+	size := 4096
+	for _, m := range e.msgs {
+		size += len(m.Data) + 20
+	}
+	if size <= c.snd {
+		return nil
+	}
+	if err := errors.Join(c.nl.SetWriteBuffer(size), c.nl.SetReadBuffer(max(size, 1<<20))); err != nil {
+		return fmt.Errorf("grow nf_tables socket to %d bytes: %w", size, err)
+	}
+	c.snd = size
+	return nil
+}
+
+// errChanging is the answer to a dump that was overtaken by changes again
+// and again.
+var errChanging = errors.New("the ruleset changed while it was read")
+
+// Dump returns those of the named tables that there are, sorted.
+func (c *Conn) Dump(ctx context.Context, refs ...Ref) ([]Table, error) {
+	var tables []Table
+	for _, ref := range refs {
+		t, err := c.table(ctx, ref)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read table %s: %w", ref, err)
+		}
+		t.Sort()
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+func (c *Conn) table(ctx context.Context, ref Ref) (t Table, err error) {
+	t.Ref = ref
+	var name attrs
+	name.str(1, ref.Name)
+	if err := c.get(ctx, unix.NFT_MSG_GETTABLE, 0, ref, name, func(b []byte) (err error) {
+		var owner uint32
+		t.Flags, owner, err = decodeTable(b)
+		t.Held = t.Flags&Owner == 0 || owner == c.nl.PID()
+		return err
+	}); err != nil {
+		return t, err
+	}
+	if err := c.get(ctx, unix.NFT_MSG_GETCHAIN, netlink.Dump, ref, nil, func(b []byte) error {
+		ch, err := decodeChain(b)
+		t.Chains = append(t.Chains, ch)
+		return err
+	}); err != nil {
+		return t, err
+	}
+	if err := c.get(ctx, unix.NFT_MSG_GETRULE, netlink.Dump, ref, name, func(b []byte) error {
+		chain, userdata, _, err := decodeRule(b)
+		i := slices.IndexFunc(t.Chains, func(c Chain) bool { return c.Name == chain })
+		if i >= 0 {
+			t.Chains[i].Rules = append(t.Chains[i].Rules, Rule{{marked, userdata}})
+		}
+		return err
+	}); err != nil {
+		return t, err
+	}
+	if err := c.get(ctx, unix.NFT_MSG_GETSET, netlink.Dump, ref, name, func(b []byte) error {
+		s, err := decodeSet(b)
+		t.Sets = append(t.Sets, s)
+		return err
+	}); err != nil {
+		return t, err
+	}
+	for i := range t.Sets {
+		s := &t.Sets[i]
+		q := append(attrs(nil), name...)
+		q.str(2, s.Name)
+		if err := c.get(ctx, unix.NFT_MSG_GETSETELEM, netlink.Dump, ref, q, func(b []byte) error {
+			els, err := decodeElements(b)
+			s.Elements = append(s.Elements, els...)
+			return err
+		}); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// get asks one question and calls each with the attributes of every answer
+// that is about ref's table.
+func (c *Conn) get(ctx context.Context, typ uint16, flags netlink.HeaderFlags, ref Ref, q attrs, each func([]byte) error) error {
+	return c.answers(ctx, typ, flags, ref.Family, q, func(r Ref, b []byte) error {
+		if r != ref {
+			return nil
+		}
+		return each(b)
+	})
+}
+
+// answers asks one question, again if changes overtake it, and calls each
+// with the table and the attributes of every answer.
+func (c *Conn) answers(ctx context.Context, typ uint16, flags netlink.HeaderFlags, f Family, q attrs, each func(Ref, []byte) error) error {
+	for range 10 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		msgs, err := c.ask(typ, flags, f, q)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, m := range msgs {
+			ref, payload, err := message(m)
+			if err != nil {
+				return err
+			}
+			if err := each(ref, payload); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errChanging
+}
+
+// ask returns all answers to one question, or EINTR if the ruleset changed
+// in between.
+func (c *Conn) ask(typ uint16, flags netlink.HeaderFlags, f Family, q attrs) ([]netlink.Message, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.nl.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	sent, err := c.nl.Send(netlink.Message{
+		Header: netlink.Header{Type: messageType(typ), Flags: netlink.Request | flags},
+		Data:   append(header(f, 0), q...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		answers, err := c.nl.Receive()
+		if oe, ok := errors.AsType[*netlink.OpError](err); ok && oe.Sequence != 0 && oe.Sequence != sent.Header.Sequence {
+			continue // a late answer
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range answers {
+			if m.Header.Flags&netlink.DumpInterrupted != 0 {
+				return nil, unix.EINTR
+			}
+		}
+		if len(answers) > 0 && answers[0].Header.Sequence != sent.Header.Sequence {
+			continue
+		}
+		return answers, nil
+	}
+}

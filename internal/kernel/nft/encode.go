@@ -1,0 +1,179 @@
+package nft
+
+import (
+	"encoding/binary"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// maxList is how many bytes of elements go into one message: an attribute
+// has 16 bits for its length.
+const maxList = 60000
+
+// encoded is a transaction as messages; of[i] is the step that message i
+// belongs to, -1 for the frame around them.
+type encoded struct {
+	msgs []netlink.Message
+	of   []int
+}
+
+// encode writes a batch: its frame, and in between the steps. Only the last
+// step asks for an acknowledgement; a message that fails answers unasked.
+func encode(b Batch) encoded {
+	var e encoded
+	e.frame(unix.NFNL_MSG_BATCH_BEGIN)
+	for i, op := range b {
+		e.op(i, op)
+	}
+	e.msgs[len(e.msgs)-1].Header.Flags |= netlink.Acknowledge
+	e.frame(unix.NFNL_MSG_BATCH_END)
+	return e
+}
+
+func (e *encoded) frame(typ uint16) {
+	e.msgs = append(e.msgs, netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request},
+		Data:   header(unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+	})
+	e.of = append(e.of, -1)
+}
+
+// header is a struct nfgenmsg: family, version 0, and a resource number,
+// which of a batch's frame is the subsystem.
+func header(family Family, res uint16) []byte {
+	return binary.BigEndian.AppendUint16([]byte{byte(family), 0}, res)
+}
+
+func (e *encoded) add(step int, typ uint16, flags netlink.HeaderFlags, f Family, b attrs) {
+	e.msgs = append(e.msgs, netlink.Message{
+		Header: netlink.Header{Type: messageType(typ), Flags: netlink.Request | flags},
+		Data:   append(header(f, 0), b...),
+	})
+	e.of = append(e.of, step)
+}
+
+func messageType(typ uint16) netlink.HeaderType {
+	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ)
+}
+
+func (e *encoded) op(i int, op Op) {
+	f := op.Table.Family
+	var b attrs
+	b.str(1, op.Table.Name) // the table is attribute 1 of every message
+	switch op.Do {
+	case AddTable:
+		b.u32(2, op.Flags)
+		e.add(i, unix.NFT_MSG_NEWTABLE, netlink.Create, f, b)
+	case DeleteTable:
+		e.add(i, unix.NFT_MSG_DELTABLE, 0, f, b)
+	case AddChain:
+		encodeChain(&b, op.Chain)
+		e.add(i, unix.NFT_MSG_NEWCHAIN, netlink.Create, f, b)
+	case DeleteChain:
+		b.str(3, op.Chain.Name)
+		e.add(i, unix.NFT_MSG_DELCHAIN, 0, f, b)
+	case FlushChain:
+		b.str(2, op.Chain.Name)
+		e.add(i, unix.NFT_MSG_DELRULE, 0, f, b)
+	case AddRules:
+		b.str(2, op.Chain.Name)
+		for _, r := range op.Chain.Rules {
+			rb := append(attrs(nil), b...)
+			encodeRule(&rb, r)
+			e.add(i, unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, f, rb)
+		}
+	case AddSet:
+		encodeSet(&b, op.Set, uint32(i)+1)
+		e.add(i, unix.NFT_MSG_NEWSET, netlink.Create, f, b)
+	case AddElements:
+		e.elements(i, unix.NFT_MSG_NEWSETELEM, netlink.Create, op)
+	case DeleteElements:
+		e.elements(i, unix.NFT_MSG_DELSETELEM, 0, op)
+	}
+}
+
+func encodeChain(b *attrs, c Chain) {
+	b.str(3, c.Name)
+	if c.Hook == nil {
+		return
+	}
+	b.nest(4, func() {
+		b.u32(1, c.Hook.Num)
+		b.u32(2, uint32(c.Hook.Priority))
+	})
+	b.u32(5, c.Hook.Policy)
+	b.str(7, c.Hook.Type)
+}
+
+func encodeRule(b *attrs, r Rule) {
+	b.nest(4, func() {
+		for _, x := range r {
+			b.nest(1, func() {
+				b.str(1, x.Name)
+				b.raw(2|nested, x.Attrs)
+			})
+		}
+	})
+	b.raw(7, r.mark())
+}
+
+// Flags of a set.
+const (
+	setInterval uint32 = 4
+	setMap      uint32 = 8
+)
+
+func encodeSet(b *attrs, s Set, id uint32) {
+	var flags uint32
+	if s.Interval {
+		flags |= setInterval
+	}
+	if s.Data != (Type{}) {
+		flags |= setMap
+	}
+	b.str(2, s.Name)
+	b.u32(3, flags)
+	b.u32(4, s.Key.ID)
+	b.u32(5, s.Key.Len)
+	if s.Data != (Type{}) {
+		b.u32(6, s.Data.ID)
+		b.u32(7, s.Data.Len)
+	}
+	b.u32(10, id) // the kernel wants one, unique in the batch
+	if s.Key == TypeIfname {
+		// For nft(8) alone, which else shows names as empty: the byte order
+		// of the key (type 0 of libnftnl's udata) is the host's (1).
+		b.raw(13, binary.NativeEndian.AppendUint32([]byte{0, 4}, 1))
+	}
+}
+
+// elements splits the elements over as many messages as they need.
+func (e *encoded) elements(i int, typ uint16, flags netlink.HeaderFlags, op Op) {
+	els := op.Set.Elements
+	for len(els) > 0 {
+		var b attrs
+		b.str(1, op.Table.Name)
+		b.str(2, op.Set.Name)
+		n := 0
+		b.nest(3, func() {
+			for at := len(b); n < len(els) && len(b)-at < maxList; n++ {
+				b.nest(1, func() { encodeElement(&b, els[n], op.Set.Data == TypeVerdict) })
+			}
+		})
+		els = els[n:]
+		e.add(i, typ, flags, op.Table.Family, b)
+	}
+}
+
+func encodeElement(b *attrs, e Element, verdict bool) {
+	b.value(1, []byte(e.Key))
+	switch {
+	case e.End:
+		b.u32(3, 1) // NFT_SET_ELEM_INTERVAL_END
+	case verdict:
+		b.nest(2, func() { b.verdict(e.Verdict) })
+	case e.Value != "":
+		b.value(2, []byte(e.Value))
+	}
+}

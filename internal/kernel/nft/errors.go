@@ -1,0 +1,85 @@
+package nft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+)
+
+// IsStale reports whether err says that the kernel has not what it was
+// believed to have: something to change is gone, or something to make is
+// there already and differs.
+func IsStale(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
+}
+
+// explain turns the kernel's answer to one message of a batch into an error
+// that names the step.
+func explain(b Batch, e encoded, oe *netlink.OpError) error {
+	i := -1
+	for k, m := range e.msgs {
+		if m.Header.Sequence == oe.Sequence {
+			i = k
+		}
+	}
+	if i < 0 || e.of[i] < 0 {
+		if errors.Is(oe.Err, unix.EPERM) {
+			return catenet.Errorf(catenet.KindForbidden, "change the firewall: %w", oe.Err).
+				WithHint("run as root, or with CAP_NET_ADMIN in the owner of this network namespace")
+		}
+		return fmt.Errorf("commit firewall transaction: %w", oe.Err)
+	}
+	op := b[e.of[i]]
+	expr := exprAt(e.msgs[i].Data, oe.Offset)
+	missing := errors.Is(oe.Err, unix.EOPNOTSUPP) || errors.Is(oe.Err, unix.EAFNOSUPPORT)
+	switch {
+	case errors.Is(oe.Err, unix.EPERM):
+		return catenet.Conflictf("%s: it belongs to another running process", op).
+			WithHint("stop the other catenetd of this network namespace")
+	case expr != "" && expr != "lookup" && (missing || errors.Is(oe.Err, unix.ENOENT)):
+		return catenet.Unsupportedf("%s: this kernel has no nf_tables expression %q", op, expr)
+	case missing:
+		return catenet.Errorf(catenet.KindUnsupported, "%s: this kernel does not support it: %w", op, oe.Err)
+	}
+	if expr != "" {
+		return fmt.Errorf("%s: expression %s: %w", op, expr, oe.Err)
+	}
+	if oe.Message != "" {
+		return fmt.Errorf("%s: %s: %w", op, oe.Message, oe.Err)
+	}
+	return fmt.Errorf("%s: %w", op, oe.Err)
+}
+
+// exprAt returns the name of the expression that the kernel pointed at with
+// an offset into a rule's message, or "".
+func exprAt(data []byte, offset int) string {
+	const fixed = 16 + 4 // struct nlmsghdr and struct nfgenmsg
+	name := ""
+	at := fixed
+	for b := data[min(4, len(data)):]; len(b) >= 4; {
+		n, typ := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+		size := (n + 3) &^ 3
+		if n < 4 || size > len(b) {
+			return ""
+		}
+		if typ == 4|nested && offset > at && offset < at+size { // NFTA_RULE_EXPRESSIONS
+			b, at = b[4:size], at+4
+			continue
+		}
+		if typ == 1|nested && offset >= at && offset < at+size { // NFTA_LIST_ELEM
+			_ = walk(b[4:n], func(d *netlink.AttributeDecoder) {
+				if d.Type() == 1 {
+					name = cstring(d.Bytes())
+				}
+			}) // our own message
+			return name
+		}
+		b, at = b[size:], at+size
+	}
+	return name
+}
