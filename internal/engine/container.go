@@ -44,6 +44,9 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 		return st, err
 	}
 	u.add(func() { e.report("take back container", r.Name, e.eraseContainer(r.ID)) })
+	if err = e.makeLog(r.ID); err != nil {
+		return st, err
+	}
 	e.locked(func() { sb.now = r })
 	e.tell("sandbox", "create", r.ID, "name", r.Name, "owner", string(r.Owner))
 	if start {
@@ -56,6 +59,19 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 		}
 	}
 	return r.status(), nil
+}
+
+// makeLog makes a container's log, so that it can be followed before its
+// first line.
+func (e *Engine) makeLog(id string) error {
+	if err := os.MkdirAll(filepath.Dir(e.logPath(id)), 0o700); err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	f, err := os.OpenFile(e.logPath(id), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	return f.Close()
 }
 
 // checkNetworks checks that what a container is to join exists and takes it.

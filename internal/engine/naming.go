@@ -100,7 +100,8 @@ func (e *Engine) register(r *record) {
 	for _, ep := range r.Endpoints {
 		err := e.o.Names.Put(names.Record{
 			EndpointID: ep.ID, NetworkID: ep.NetworkID, Name: r.Name, Aliases: ep.Spec.Aliases,
-			IDs: []string{r.ID, catenet.ShortID(r.ID)}, IPv4: ep.IPv4.Addr(), IPv6: ep.IPv6.Addr(),
+			// The full ID, of 64 digits, is longer than a label may be.
+			IDs: []string{catenet.ShortID(r.ID)}, IPv4: ep.IPv4.Addr(), IPv6: ep.IPv6.Addr(),
 		})
 		e.report("make names known", r.Name, err)
 	}

@@ -1,0 +1,113 @@
+// Command catenetd is the daemon: it wires the rooms together and serves the
+// API on a socket.
+//
+// It can be stopped, killed and started again at any time: containers and
+// their traffic go on, and the next start makes true what was promised.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/server"
+	"github.com/catenet/catenet/internal/config"
+)
+
+// socketGroup is the group whose members may use the API, where there is one.
+const socketGroup = "catenet"
+
+// farewell bounds how long requests under way are waited for at the end.
+const farewell = 10 * time.Second
+
+func main() {
+	c, err := config.Parse(os.Args[1:], os.Stdout)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return
+	case err != nil:
+		complain(err)
+		os.Exit(2)
+	}
+	if err := run(c); err != nil {
+		complain(err)
+		os.Exit(1)
+	}
+}
+
+// complain says an error and its next step.
+func complain(err error) {
+	fmt.Fprintln(os.Stderr, "catenetd:", err)
+	if hint := catenet.HintOf(err); hint != "" {
+		fmt.Fprintln(os.Stderr, "catenetd:", hint)
+	}
+}
+
+// run is the daemon's life: open, restore, serve until a signal, close.
+func run(c config.Config) (err error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if os.Geteuid() != 0 {
+		return catenet.Forbiddenf("catenetd changes the host's network and must run as root").WithHint("sudo catenetd …")
+	}
+	began := time.Now()
+	d, err := open(ctx, c, log)
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err != nil {
+		return err
+	}
+	if err := d.engine.Restore(ctx); err != nil {
+		return err
+	}
+	if c.AllowForward {
+		if err := d.firewall.AllowForward(ctx); err != nil {
+			return err
+		}
+	}
+	d.watchFirewall(ctx, log)
+	if c.Metrics != "" {
+		if err := serveMetrics(ctx, c.Metrics, d.engine); err != nil {
+			return err
+		}
+	}
+	return d.serve(ctx, c, log, began)
+}
+
+// serve answers requests until ctx ends, then lets those under way end.
+func (d *daemon) serve(ctx context.Context, c config.Config, log *slog.Logger, began time.Time) error {
+	path := strings.TrimPrefix(c.Listen, "unix://")
+	l, err := server.Listen(ctx, path, socketGroup, log)
+	if err != nil {
+		return err
+	}
+	s := server.New(d.engine, log)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	log.Info("catenetd serves", "listen", c.Listen, "version", catenet.BuildVersion().Version, "started_in", time.Since(began).Round(time.Millisecond))
+	if err := notify("READY=1"); err != nil {
+		log.Warn("tell the service manager", "err", err)
+	}
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("catenetd stops; containers and their network go on")
+	if err := notify("STOPPING=1"); err != nil {
+		log.Warn("tell the service manager", "err", err)
+	}
+	last, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	err = s.Shutdown(last)
+	return errors.Join(err, <-served)
+}

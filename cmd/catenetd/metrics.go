@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/catenet/catenet"
+)
+
+// counts is what the metrics are made of.
+type counts interface {
+	Info(ctx context.Context) (catenet.Info, error)
+	Networks(ctx context.Context) ([]catenet.NetworkStatus, error)
+}
+
+// engineCollector asks the engine when it is scraped.
+type engineCollector struct {
+	engine   counts
+	things   *prometheus.Desc
+	pool     *prometheus.Desc
+	obstacle *prometheus.Desc
+}
+
+func newCollector(e counts) *engineCollector {
+	return &engineCollector{
+		engine:   e,
+		things:   prometheus.NewDesc("catenet_things", "How many networks, sandboxes, running sandboxes, endpoints and published ports there are.", []string{"thing"}, nil),
+		pool:     prometheus.NewDesc("catenet_pool_addresses", "Addresses of a network's pool, used and free.", []string{"network", "subnet", "state"}, nil),
+		obstacle: prometheus.NewDesc("catenet_obstacles", "Rules of other firewalls that swallow packets of ours.", nil, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.things
+	ch <- c.pool
+	ch <- c.obstacle
+}
+
+// Collect implements prometheus.Collector.
+func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	info, err := c.engine.Info(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.things, err)
+		return
+	}
+	for thing, n := range map[string]int{
+		"networks": info.Networks, "sandboxes": info.Sandboxes, "running": info.Running,
+		"endpoints": info.Endpoints, "ports": info.Ports,
+	} {
+		ch <- prometheus.MustNewConstMetric(c.things, prometheus.GaugeValue, float64(n), thing)
+	}
+	ch <- prometheus.MustNewConstMetric(c.obstacle, prometheus.GaugeValue, float64(len(info.Obstacles)))
+	networks, err := c.engine.Networks(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.pool, err)
+		return
+	}
+	for _, n := range networks {
+		for _, u := range n.Use {
+			ch <- prometheus.MustNewConstMetric(c.pool, prometheus.GaugeValue, float64(u.Used), n.Name, u.Subnet.String(), "used")
+			ch <- prometheus.MustNewConstMetric(c.pool, prometheus.GaugeValue, float64(u.Free), n.Name, u.Subnet.String(), "free")
+		}
+	}
+}
+
+// serveMetrics answers scrapes at addr until ctx ends. It listens before it
+// returns.
+func serveMetrics(ctx context.Context, addr string, e counts) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return catenet.Invalidf("cannot serve metrics at %q: %w", addr, err).WithHint("--metrics wants HOST:PORT with a free port, like 127.0.0.1:9090")
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newCollector(e), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { server.Close() })
+	go server.Serve(l) // ends with ErrServerClosed
+	return nil
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/config"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/driver/bridge"
+	"github.com/catenet/catenet/internal/driver/host"
+	"github.com/catenet/catenet/internal/driver/none"
+	"github.com/catenet/catenet/internal/engine"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/bpf"
+	"github.com/catenet/catenet/internal/kernel/flows"
+	"github.com/catenet/catenet/internal/kernel/foreign"
+	"github.com/catenet/catenet/internal/kernel/link"
+	"github.com/catenet/catenet/internal/kernel/netns"
+	"github.com/catenet/catenet/internal/kernel/nft"
+	"github.com/catenet/catenet/internal/kernel/process"
+	"github.com/catenet/catenet/internal/kernel/sockets"
+	"github.com/catenet/catenet/internal/names"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// drivers are the kinds of network there are, in the order in which they are
+// listed. A new one is one line here.
+func drivers() []driver.Driver {
+	return []driver.Driver{bridge.New(), host.New(), none.New()}
+}
+
+// daemon is everything that is wired.
+type daemon struct {
+	engine   *engine.Engine
+	firewall *firewall.Firewall
+	closers  []func() error // in the order in which things were opened
+}
+
+// close closes what was opened, last first.
+func (d *daemon) close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// later registers what close has to close.
+func (d *daemon) later(fn func() error) { d.closers = append(d.closers, fn) }
+
+// open opens every room. What it returns is to be closed even if it fails.
+func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, error) {
+	d := new(daemon)
+	records, err := store.Open(store.Options{StateDir: c.StateDir, RunDir: c.RunDir, Log: log})
+	if err != nil {
+		return d, err
+	}
+	d.later(records.Close)
+	rules, err := nft.Open(nft.Options{})
+	if err != nil {
+		return d, err
+	}
+	d.later(rules.Close)
+	links, err := link.Open(nft.Redirect)
+	if err != nil {
+		return d, err
+	}
+	d.later(links.Close)
+	held := sockets.New(log)
+	loopback, err := openLoopback(c, held, log)
+	if err != nil {
+		return d, err
+	}
+	d.later(loopback.Close)
+	resolver := names.New(names.Options{Log: log})
+	d.later(resolver.Close)
+	runner := process.New(process.Options{Log: log})
+	d.later(runner.Close)
+	d.firewall = firewall.New(rules, foreign.New(rules, "catenet"), log)
+	d.engine = engine.New(engine.Options{
+		RunDir: c.RunDir, StateDir: c.StateDir, Log: log,
+		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
+		Flows: flows.New(), Processes: runner, Logs: readLog,
+		Firewall: d.firewall, Names: resolver, Drivers: drivers(), Pools: pools(c),
+		Info: about(c, rules.Caps().Owner),
+	})
+	d.later(d.engine.Close)
+	return d, nil
+}
+
+// openLoopback opens what carries ports on loopback: eBPF where the kernel
+// has it, else the proxy.
+func openLoopback(c config.Config, held *sockets.Sockets, log *slog.Logger) (kernel.Loopback, error) {
+	if c.Loopback == "proxy" {
+		return held.Proxy(), nil
+	}
+	l, err := bpf.Open(bpf.Options{Dir: filepath.Join(c.RunDir, "bpf"), Log: log})
+	switch {
+	case err == nil:
+		return l, nil
+	case c.Loopback == "auto" && catenet.IsUnsupported(err):
+		log.Warn("ports on loopback are carried by a proxy in the daemon", "because", err)
+		return held.Proxy(), nil
+	}
+	return nil, fmt.Errorf("open loopback ports: %w", err)
+}
+
+// readLog reads a container's log as the engine wants it: lines without their
+// line feed.
+func readLog(ctx context.Context, path string, o catenet.LogOptions, ended <-chan struct{},
+	emit func(stream string, t time.Time, line []byte) error) error {
+	opts := process.LogOptions{Tail: o.Tail, Since: o.Since, Follow: o.Follow, Ended: ended}
+	switch {
+	case o.Tail < 0:
+		opts.Tail = 0
+	case o.Tail == 0:
+		opts.Tail = -1
+	}
+	return process.Logs(ctx, path, opts, func(stream string, t time.Time, line []byte) error {
+		return emit(stream, t, bytes.TrimSuffix(line, []byte("\n")))
+	})
+}
+
+// pools are the ranges that networks without a subnet get theirs from.
+func pools(c config.Config) []ipam.DefaultPool {
+	var out []ipam.DefaultPool
+	for _, p := range c.AddressPools {
+		out = append(out, ipam.DefaultPool{Base: p.Base, Size: p.Size})
+	}
+	return out
+}
+
+// about is what does not change of the daemon's description.
+func about(c config.Config, owner bool) catenet.Info {
+	info := catenet.Info{
+		Version: catenet.BuildVersion(), RunDir: c.RunDir, StateDir: c.StateDir,
+		Firewall: catenet.FirewallInfo{Backend: "nftables", Owner: owner},
+	}
+	if name, err := os.Hostname(); err == nil {
+		info.Hostname = name
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err == nil {
+		info.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	return info
+}
+
+// watchFirewall has the firewall put back what somebody else flushes.
+func (d *daemon) watchFirewall(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	d.later(func() error { cancel(); <-done; return nil })
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := d.firewall.Watch(ctx); err != nil && ctx.Err() == nil {
+				log.Error("watch firewall; trying again", "err", err)
+				select {
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+				}
+			}
+		}
+	}()
+}
