@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+)
+
+// dropForward sets what Docker and ufw leave: a FORWARD policy of DROP.
+func (g *ground) dropForward() {
+	for _, rule := range []string{"-N DOCKER-USER", "-A FORWARD -j DOCKER-USER", "-P FORWARD DROP"} {
+		for _, tool := range []string{"iptables", "ip6tables"} {
+			g.a.MustRun(tool, strings.Fields(rule)...)
+		}
+	}
+}
+
+func TestForwardDropIsNamed(t *testing.T) {
+	g := newGround(t)
+	g.dropForward()
+	rules := g.a.MustRun("iptables-save")
+	g.serve("web", "-p", "8080:80")
+	var info catenet.Info
+	g.Eventually(soon, func() string {
+		info = catenet.Info{}
+		g.a.Inspect(&info, "info")
+		if len(info.Obstacles) == 0 {
+			return "info names no obstacle"
+		}
+		return ""
+	})
+	o := info.Obstacles[0]
+	if !strings.Contains(o.Rule, "FORWARD") || !strings.Contains(o.Remedy, "--allow-forward") {
+		t.Errorf("the obstacle is %q, its remedy %q", o.Rule, o.Remedy)
+	}
+	if !strings.Contains(g.a.Log(), "FORWARD") {
+		t.Error("the log does not name it")
+	}
+	if got := g.a.MustRun("iptables-save"); strip(got) != strip(rules) {
+		t.Errorf("the rules of others were changed:\n%s\nthey were:\n%s", got, rules)
+	}
+}
+
+// strip takes the lines with the time and the counters out of iptables-save.
+func strip(rules string) string {
+	var kept []string
+	for _, l := range strings.Split(rules, "\n") {
+		if !strings.HasPrefix(l, "#") {
+			l, _, _ = strings.Cut(l, " [")
+			kept = append(kept, l)
+		}
+	}
+	return strings.Join(kept, "\n")
+}
+
+func TestAllowForward(t *testing.T) {
+	g := newGround(t)
+	g.a.Stop()
+	g.dropForward()
+	g.a.Daemon("--allow-forward")
+	g.out.Serve("", 7000, "out")
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.serve("web", "--network", "front", "-p", "8080:80")
+	for _, to := range []string{at(g.a.Addr4, 8080), at(g.a.Addr6, 8080)} {
+		g.answers(g.out, "", "tcp", to, "web")
+	}
+	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr4, 7000)); !strings.HasPrefix(got, "out") {
+		t.Errorf("the outside is not reached: %q", got)
+	}
+	if got := g.a.MustRun("iptables", "-S", "FORWARD"); strings.Contains(got, "catenet") || !strings.Contains(got, "-P FORWARD DROP") {
+		t.Errorf("FORWARD itself was changed:\n%s", got)
+	}
+}

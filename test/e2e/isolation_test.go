@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestNetworksReachThemselvesAndNotEachOther(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.a.Catenet("network", "create", "--ipv6", "back")
+	g.serve("web", "--network", "front")
+	g.serve("db", "--network", "front")
+	g.serve("stranger", "--network", "back")
+	for _, proto := range []string{"tcp", "udp"} {
+		g.answers(g.a, g.ns("web"), proto, at(g.addr4("db"), 80), "db")
+		g.answers(g.a, g.ns("web"), proto, at(g.addr6("db"), 80), "db")
+		g.silent(g.a, g.ns("stranger"), proto, at(g.addr4("db"), 80))
+		g.silent(g.a, g.ns("stranger"), proto, at(g.addr6("db"), 80))
+		g.silent(g.a, g.ns("db"), proto, at(g.addr4("stranger"), 80))
+	}
+	// The host itself is trusted with its containers.
+	g.answers(g.a, "", "tcp", at(g.addr4("db"), 80), "db")
+
+	// Joined to both, web reaches both.
+	g.a.Catenet("network", "connect", "back", "web")
+	g.answers(g.a, g.ns("web"), "tcp", at(g.addr4("stranger"), 80), "stranger")
+	g.a.Catenet("network", "disconnect", "back", "web")
+	g.silent(g.a, g.ns("web"), "tcp", at(g.addr4("stranger"), 80))
+}
+
+func TestOutsideIsReachedMasqueradedAndReachesNobody(t *testing.T) {
+	g := newGround(t)
+	g.out.Serve("", 7000, "out")
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.a.Catenet("network", "create", "--internal", "--ipv6", "inner")
+	g.serve("web", "--network", "front")
+	g.serve("vault", "--network", "inner")
+	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr4, 7000)); got != "out "+g.a.Addr4.String() && got != "out ::ffff:"+g.a.Addr4.String() && !strings.HasSuffix(got, g.a.Addr4.String()+"]") {
+		t.Errorf("outside saw %q, want the host's address %s", got, g.a.Addr4)
+	}
+	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr6, 7000)); !strings.Contains(got, "2001:") {
+		t.Errorf("outside saw %q, want the host's address %s", got, g.a.Addr6)
+	}
+	g.silent(g.a, g.ns("vault"), "tcp", at(g.out.Addr4, 7000))
+	g.silent(g.a, g.ns("vault"), "tcp", at(g.out.Addr6, 7000))
+
+	// A neighbour on the LAN that makes itself a route gets nothing.
+	for _, c := range []string{"web", "vault"} {
+		g.out.MustRun("ip", "route", "replace", g.endpoint(c).IPv4.Masked().String(), "via", g.a.Addr4.String())
+		g.out.MustRun("ip", "route", "replace", g.endpoint(c).IPv6.Masked().String(), "via", g.a.Addr6.String())
+		for _, proto := range []string{"tcp", "udp"} {
+			g.silent(g.out, "", proto, at(g.addr4(c), 80))
+			g.silent(g.out, "", proto, at(g.addr6(c), 80))
+		}
+	}
+}
+
+func TestIccOff(t *testing.T) {
+	const key = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	values := []string{"0", "1"}
+	if _, err := os.Stat(key); err != nil {
+		values = []string{""} // no br_netfilter: the one way there is
+	}
+	for _, value := range values {
+		t.Run("bridge-nf="+value, func(t *testing.T) {
+			g := newGround(t)
+			if value != "" {
+				g.a.MustRun("sh", "-c", "for f in "+key+" /proc/sys/net/bridge/bridge-nf-call-ip6tables; do echo "+value+" >$f; done")
+			}
+			g.a.Catenet("network", "create", "--ipv6", "-o", "com.docker.network.bridge.enable_icc=false", "quiet")
+			g.serve("web", "--network", "quiet", "-p", "8080:80")
+			g.serve("db", "--network", "quiet")
+			g.out.Serve("", 7000, "out")
+			g.silent(g.a, g.ns("web"), "tcp", at(g.addr4("db"), 80))
+			g.silent(g.a, g.ns("web"), "udp", at(g.addr6("db"), 80))
+			// The gateway, and what is behind it, stay in reach.
+			if got := g.a.Ask(g.ns("db"), "tcp", at(g.out.Addr4, 7000)); !strings.HasPrefix(got, "out") {
+				t.Errorf("a container cannot reach the outside: %q", got)
+			}
+			g.answers(g.a, g.ns("db"), "tcp", at(g.a.Addr4, 8080), "web")
+			g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
+		})
+	}
+}
+
+func TestDefaultRouteGoesByPriority(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "alpha")
+	g.a.Catenet("network", "create", "beta")
+	g.idle("plain", "--network", "alpha", "--network", "beta")
+	g.idle("chosen", "--network", "alpha", "--network", "beta:gw-priority=5,interface_name=up0")
+	if out := g.a.Exec("plain", "ip", "route", "show", "default").Text(); !strings.Contains(out, "dev eth0") {
+		t.Errorf("without priorities the default route is %q, want that of alpha", out)
+	}
+	if out := g.a.Exec("chosen", "ip", "route", "show", "default").Text(); !strings.Contains(out, "dev up0") {
+		t.Errorf("the default route is %q, want that of beta", out)
+	}
+}

@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet"
+)
+
+func TestKilledAndStartedUnderTraffic(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.serve("db", "--network", "front", "-p", "8080:80")
+	g.idle("web", "--network", "front")
+	before := status(g.a, "db")
+	web := g.ns("web")
+
+	inner, outer := g.a.Ping(web, g.addr4("db").String(), 20), g.a.Ping(web, g.out.Addr4.String(), 20)
+	inner6 := g.a.Ping(web, g.addr6("db").String(), 20)
+	time.Sleep(300 * time.Millisecond)
+	g.a.Kill()
+	time.Sleep(500 * time.Millisecond)
+	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "db")
+	start := time.Now()
+	g.a.Daemon()
+	g.Eventually(soon, func() string {
+		if got := g.a.Exec("web", "dig", "+short", "+tries=1", "+time=1", "db").Text(); got != g.addr4("db").String() {
+			return "db is " + got
+		}
+		return ""
+	})
+	t.Logf("names were served again %s after the start", time.Since(start).Round(time.Millisecond))
+	time.Sleep(300 * time.Millisecond)
+	for name, p := range map[string]interface{ Stop() (int, int) }{"between containers": inner, "by IPv6": inner6, "to the outside": outer} {
+		if sent, lost := p.Stop(); sent < 500 || lost != 0 {
+			t.Errorf("%s: %d of %d packets were lost", name, lost, sent)
+		}
+	}
+	if after := status(g.a, "db"); after.InitPID != before.InitPID || after.ID != before.ID || after.State != catenet.StateRunning || len(after.Bindings) != len(before.Bindings) {
+		t.Errorf("db was %+v and is %+v", before, after)
+	}
+	g.answers(g.a, "", "tcp", "127.0.0.1:8080", "db")
+	g.answers(g.out, "", "tcp", at(g.a.Addr6, 8080), "db")
+	g.a.Refused([]string{"8080"}, "run", "-d", "-p", "8080:80", "--", "sleep", "60")
+}
+
+func TestStopLosesNothing(t *testing.T) {
+	g := newGround(t)
+	g.serve("web", "-p", "8080:80")
+	g.a.Stop()
+	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
+	g.answers(g.out, "", "tcp", at(g.a.Addr6, 8080), "web")
+	g.a.Daemon()
+	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
+}
+
+func TestLogsAndExitCodeOutliveTheDaemon(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("run", "-d", "--name", "job", "--", "sh", "-c", "echo before; sleep 1.5; echo while; exit 7")
+	g.Eventually(soon, func() string {
+		return strings.TrimPrefix(g.a.Catenet("logs", "job"), "before")
+	})
+	g.a.Kill()
+	time.Sleep(2 * time.Second)
+	g.a.Daemon()
+	if got := g.a.Catenet("logs", "job"); got != "before\nwhile" {
+		t.Errorf("the log is %q", got)
+	}
+	if got := status(g.a, "job"); got.State != catenet.StateExited || got.ExitCode != 7 {
+		t.Errorf("job is %s with exit code %d, want exited with 7", got.State, got.ExitCode)
+	}
+}
+
+// What is promised is there, what is not is gone, wherever the kill falls.
+func TestKilledAtAnyPoint(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "front")
+	name := g.Name("hand")
+	g.a.MustRun("ip", "netns", "add", name)
+	defer g.a.MustRun("ip", "netns", "del", name)
+	promised := map[string]bool{} // containers whose creation was answered
+	for round := range 8 {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		tell := func(container string, there bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			promised[container] = there
+		}
+		work := func(container string, there bool, args ...string) {
+			wg.Go(func() {
+				if r := g.a.Try(args...); r.Code == 0 {
+					tell(container, there)
+				} else if !there {
+					mu.Lock()
+					defer mu.Unlock()
+					delete(promised, container) // removed or not: nobody promised
+				}
+			})
+		}
+		c := fmt.Sprintf("c%d", round)
+		work(c, true, "run", "-d", "--name", c, "--network", "front", "-p", fmt.Sprintf("%d:80", 8000+round), "--", "sleep", "600")
+		if promised["hand"] {
+			work("hand", false, "detach", "hand")
+		} else {
+			work("hand", true, "attach", "--name", "hand", "--netns", "/run/netns/"+name, "--network", "front", "-p", "7000:80")
+		}
+		if round > 2 {
+			old := fmt.Sprintf("c%d", round-2)
+			work(old, false, "rm", "-f", old)
+		}
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+		g.a.Kill()
+		wg.Wait()
+		g.a.Daemon()
+		g.consistent(promised)
+	}
+}
+
+// consistent wants the host to show what the daemon lists, and the daemon to
+// list what it promised.
+func (g *ground) consistent(promised map[string]bool) {
+	g.T.Helper()
+	g.Eventually(soon, func() string {
+		listed := map[string]bool{}
+		links := 0
+		for _, id := range strings.Fields(g.a.Catenet("ps", "-aq", "--no-trunc")) {
+			sb := status(g.a, id)
+			listed[sb.Name] = true
+			links += len(sb.Endpoints)
+			if sb.State != catenet.StateRunning && len(sb.Endpoints) > 0 {
+				return sb.Name + " does not run, and has endpoints"
+			}
+		}
+		for name, there := range promised {
+			if there != listed[name] {
+				return fmt.Sprintf("%s: promised %v, listed %v", name, there, listed[name])
+			}
+		}
+		if got := strings.Count("\n"+g.a.MustRun("ip", "-br", "link"), "\ncn"); got != links {
+			return fmt.Sprintf("%d links of endpoints, the daemon lists %d", got, links)
+		}
+		return ""
+	})
+}
+
+func TestTheFirewallSurvivesAFlush(t *testing.T) {
+	g := newGround(t)
+	g.serve("web", "-p", "8080:80")
+	g.a.MustRun("nft", "flush", "ruleset")
+	g.Eventually(time.Second, func() string {
+		if got := g.out.Ask("", "tcp", at(g.a.Addr4, 8080)); !strings.HasPrefix(got, "web ") {
+			return "after a flush the published port answers " + got
+		}
+		return ""
+	})
+	g.out.MustRun("ip", "route", "add", g.endpoint("web").IPv4.Masked().String(), "via", g.a.Addr4.String())
+	g.silent(g.out, "", "tcp", at(g.addr4("web"), 80))
+}
+
+func TestWhatOthersRemoveIsPutBack(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "front")
+	g.serve("web", "--network", "front", "-p", "8080:80")
+	g.idle("near", "--network", "front")
+	ep := g.endpoint("web")
+	works := func(what string) {
+		t.Helper()
+		g.Eventually(soon, func() string {
+			if got := g.a.Ask(g.ns("near"), "tcp", at(ep.IPv4.Addr(), 80)); !strings.HasPrefix(got, "web ") {
+				return "after " + what + " near gets " + got
+			}
+			if got := g.out.Ask("", "tcp", at(g.a.Addr4, 8080)); !strings.HasPrefix(got, "web ") {
+				return "after " + what + " the outside gets " + got
+			}
+			return ""
+		})
+	}
+	inside := func(args ...string) {
+		t.Helper()
+		g.a.MustRun("nsenter", append([]string{"--net=" + g.ns("web"), "--"}, args...)...)
+	}
+	works("nothing")
+	g.a.MustRun("ip", "link", "del", ep.HostLink)
+	works("the removal of the link")
+	inside("ip", "addr", "flush", "dev", "eth0")
+	works("the removal of the address")
+	inside("ip", "link", "set", "eth0", "down")
+	works("the link going down")
+	var bridge string
+	for _, l := range strings.Fields(g.a.MustRun("ip", "-br", "link")) {
+		if strings.HasPrefix(l, "br-") {
+			bridge = l
+		}
+	}
+	g.a.MustRun("ip", "addr", "flush", "dev", bridge)
+	works("the removal of the bridge's address")
+	g.a.MustRun("ip", "link", "del", bridge)
+	works("the removal of the bridge")
+}
