@@ -110,10 +110,11 @@ func executable(path string) error {
 
 // failed says why execve(2) failed, in words.
 func (p *program) failed(err error) error {
+	if err == nil {
+		return nil
+	}
 	f := &Failure{Kind: Invalid, Msg: p.path + " can't be executed: " + err.Error()}
 	switch err {
-	case nil:
-		return nil
 	case unix.ENOENT: // the file itself is there
 		f.Kind = NotFound
 		f.Msg = p.path + " can't be executed: the program that is to load it is not in the container"
