@@ -21,8 +21,9 @@ var kernelRoom = []string{
 // at it from outside.
 var atTheKernel = []string{
 	"internal/kernel/...",
-	"test/...",  // makes whole hosts with ip(8)
-	"bench/...", // the floor is kernel messages, the peers are programs
+	"test/...",    // makes whole hosts with ip(8)
+	"bench/...",   // the floor is kernel messages, the peers are programs
+	"api/apitest", // a twin of an engine for tests: it runs what it is told to run
 }
 
 // Arrow says what a room may import of this module, and why no more.
@@ -40,7 +41,7 @@ var Arrows = []Arrow{
 	{"internal/ipam/...", []string{"."}, "an allocator is pure: it is tested without a kernel and a disk"},
 	{"internal/store/...", []string{"."}, "records know nothing of who writes them"},
 	{"internal/names/...", []string{".", "internal/kernel", "internal/names/..."}, "the resolver is handed its sockets and records; it asks nobody"},
-	{"internal/firewall/...", []string{".", "internal/kernel", "internal/kernel/nft", "internal/firewall/..."}, "the firewall renders intents as nft data and commits nothing"},
+	{"internal/firewall/...", []string{".", "internal/kernel", "internal/kernel/nft", "internal/kernel/foreign", "internal/firewall/..."}, "the firewall renders intents as nft data, and hands them to what commits"},
 
 	{"internal/driver/conformance/...", []string{".", "internal/driver", "internal/kernel/...", "internal/firewall"}, "the suite knows the contract and no driver"},
 	{"internal/driver/...", []string{".", "internal/driver", "internal/firewall", "internal/kernel"}, "a driver is a translator: data in, data out; it never calls the engine, the store or another driver"},
@@ -50,6 +51,9 @@ var Arrows = []Arrow{
 
 	{"internal/engine/...", []string{".", "internal/ipam/...", "internal/store/...", "internal/names/...", "internal/firewall/...", "internal/driver", "internal/kernel", "internal/engine/..."}, "the engine knows contracts, not drivers and not who calls it"},
 
+	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
+
+	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},
 	{"api/...", []string{".", "api", "api/wire"}, "a client needs the wire types and nothing that runs in the daemon"},
 
