@@ -1,0 +1,114 @@
+// Package bridge is the driver of networks on one host: a Linux bridge with
+// the gateways' addresses, and a veth pair for each endpoint.
+//
+//	container eth0 ═══ veth ═══ cn<endpoint> ─┐
+//	container eth0 ═══ veth ═══ cn<endpoint> ─┴─ br-<network> (gateway) ── the host routes
+//
+// What leaves, enters or is kept apart is the firewall's: Up says what the
+// network wants of it. Containers that must not reach each other (icc off)
+// are isolated ports of the bridge, so that it holds whether or not bridged
+// frames pass the IP firewall.
+package bridge
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// predefinedLink is the bridge of the predefined network. It is not docker0:
+// we live beside Docker.
+const predefinedLink = "catenet0"
+
+// Driver is the bridge driver. It has no state.
+type Driver struct{}
+
+// New returns the driver.
+func New() Driver { return Driver{} }
+
+// Name implements driver.Driver.
+func (Driver) Name() string { return "bridge" }
+
+// Link names the network's bridge.
+func bridgeName(n catenet.Network, o options) string {
+	switch {
+	case o.name != "":
+		return o.name
+	case n.Predefined:
+		return predefinedLink
+	}
+	return "br-" + catenet.ShortID(n.ID)
+}
+
+// Up makes the bridge, lets the host route, and says what the network wants
+// of the firewall.
+func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.State, error) {
+	o, err := parse(n.NetworkSpec)
+	if err != nil {
+		return driver.State{}, err
+	}
+	mtu, err := mtuOf(ctx, h, o)
+	if err != nil {
+		return driver.State{}, err
+	}
+	name := bridgeName(n, o)
+	l := kernel.Link{
+		Name: name, Kind: "bridge", Alias: kernel.Mark + n.ID, MTU: mtu,
+		MAC: bridgeMAC(n.ID), NoIPv6: !n.IPv6,
+	}
+	state := firewall.Network{
+		ID: n.ID, Link: name, Internal: n.Internal, NoICC: !o.icc,
+		Masquerade4: o.masquerade && !n.Internal, Masquerade6: o.masquerade && !n.Internal,
+	}
+	for _, p := range n.Pools {
+		l.Addrs = append(l.Addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
+		state.Subnets = append(state.Subnets, p.Subnet)
+	}
+	if err := h.EnsureLink(ctx, l); err != nil {
+		return driver.State{}, err
+	}
+	if !n.Internal {
+		if err := h.EnableForwarding(ctx, !n.DisableIPv4, n.IPv6); err != nil {
+			return driver.State{}, fmt.Errorf("let the host route: %w", err)
+		}
+	}
+	return driver.State{Firewall: []firewall.Network{state}}, nil
+}
+
+// Down removes the bridge. Forwarding stays on: others may need it by now.
+func (Driver) Down(ctx context.Context, h kernel.Host, n catenet.Network) error {
+	o, err := parse(n.NetworkSpec)
+	if err != nil {
+		return err
+	}
+	return h.DeleteLinks(ctx, bridgeName(n, o))
+}
+
+// mtuOf is the MTU asked for, else that of the host's way out, in bytes.
+func mtuOf(ctx context.Context, h kernel.Host, o options) (int, error) {
+	if o.mtu != 0 {
+		return o.mtu, nil
+	}
+	_, mtu, err := h.DefaultLink(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("find the host's default route: %w", err)
+	}
+	return mtu, nil
+}
+
+// bridgeMAC gives a bridge an address of its own. Without one it takes the
+// lowest of its ports', and changes it as containers come and go.
+func bridgeMAC(networkID string) net.HardwareAddr {
+	mac := net.HardwareAddr{0x02, 0x42, 0, 0, 0, 0}
+	if b, err := hex.DecodeString(networkID[:8]); err == nil {
+		copy(mac[2:], b)
+	}
+	return mac
+}
