@@ -40,6 +40,13 @@ type Driver interface {
 	Down(ctx context.Context, h kernel.Host, n catenet.Network) error
 }
 
+// Mode is implemented by drivers whose predefined network is a way to run and
+// not joined: it has no addresses, and --network NAME stands alone.
+type Mode interface {
+	// Mode is what catenet.SandboxSpec.Mode says.
+	Mode() string
+}
+
 // Place is where an endpoint's link goes: into a namespace, or, with none,
 // parked on the host until somebody takes it.
 type Place struct {

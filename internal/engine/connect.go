@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/store"
 )
 
@@ -26,7 +27,7 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	if err != nil {
 		return ep, err
 	}
-	if n.Driver == "host" || n.Driver == "null" {
+	if _, mode := n.driver.(driver.Mode); mode {
 		return ep, catenet.Forbiddenf("network %s cannot be joined beside others", n.Name).WithHint("it is a mode: run --network %s", n.Name)
 	}
 	spec.Network = n.Name

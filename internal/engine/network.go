@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/ipam"
 	"github.com/catenet/catenet/internal/store"
@@ -98,7 +99,7 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 		}
 		around.Networks = append(around.Networks, other.Network)
 	}
-	if pooled(n.Driver) {
+	if _, mode := e.drivers[n.Driver].(driver.Mode); !mode {
 		pools, err := ipam.Complete(n.NetworkSpec, around)
 		if err != nil {
 			return nil, err
@@ -116,10 +117,6 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 	e.networks[n.ID] = net
 	return net, nil
 }
-
-// pooled reports whether a driver's endpoints get addresses from pools of
-// ours. The two that are no real networks do not.
-func pooled(driver string) bool { return driver != "host" && driver != "null" }
 
 // bringUp makes the network's links and firewall rules.
 func (e *Engine) bringUp(ctx context.Context, n *network, u *undo) error {

@@ -20,6 +20,9 @@ func New() Driver { return Driver{} }
 // Name implements driver.Driver.
 func (Driver) Name() string { return "host" }
 
+// Mode implements driver.Mode.
+func (Driver) Mode() string { return catenet.ModeHost }
+
 // refused is why no further network of this kind is made, and none joined.
 func refused() error {
 	return catenet.Forbiddenf("there is one network of driver host, the predefined %s", catenet.NetworkHost).

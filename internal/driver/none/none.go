@@ -20,6 +20,9 @@ func New() Driver { return Driver{} }
 // Name implements driver.Driver.
 func (Driver) Name() string { return "null" }
 
+// Mode implements driver.Mode.
+func (Driver) Mode() string { return catenet.ModeNone }
+
 // refused is why no further network of this kind is made, and none joined.
 func refused() error {
 	return catenet.Forbiddenf("there is one network of driver null, the predefined %s", catenet.NetworkNone).
