@@ -52,18 +52,14 @@ func Open(redirect Redirect) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open own namespace: %w", err)
 	}
-	main, err := os.Stat("/proc/self/ns/net")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("look at own namespace: %w", err), f.Close())
-	}
-	here, err := f.Stat()
+	away, err := isAway(f)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("look at own namespace: %w", err), f.Close())
 	}
 	h := &Host{
 		redirect: redirect,
 		home:     &kernel.Namespace{Path: f.Name(), File: f},
-		away:     !os.SameFile(main, here),
+		away:     away,
 		idle:     make(chan *conn, idleConns),
 		known:    map[int]uint64{},
 		removing: map[string]struct{}{},
@@ -74,6 +70,27 @@ func Open(redirect Redirect) (*Host, error) {
 	}
 	h.put(c)
 	return h, nil
+}
+
+// isAway tells whether here is another namespace than that of the program's
+// threads: of any that a new goroutine comes to run on, which are none that
+// are on a visit. (The first thread, of /proc/self, may be on one.)
+func isAway(here *os.File) (bool, error) {
+	type stat struct {
+		info os.FileInfo
+		err  error
+	}
+	there := make(chan stat, 1)
+	go func() {
+		info, err := os.Stat("/proc/thread-self/ns/net")
+		there <- stat{info, err}
+	}()
+	ours, err := here.Stat()
+	theirs := <-there
+	if err := errors.Join(err, theirs.err); err != nil {
+		return false, err
+	}
+	return !os.SameFile(ours, theirs.info), nil
 }
 
 // Close closes the sockets. Calls must have ended.

@@ -18,20 +18,23 @@ type plan struct {
 	sysctls []setting
 	batch   batch
 	undo    []func(*batch) // for each message of batch; nil: nothing to undo
-	// gone lists what a refused message may say and be as good as done:
-	// that the thing to remove is not there.
-	removes []bool
+	kinds   []kind         // of each message
+}
+
+// kind is a type of rtnetlink message.
+type kind uint16
+
+// removes tells a message that is as good as done where the thing is absent.
+func (k kind) removes() bool {
+	return k == unix.RTM_DELADDR || k == unix.RTM_DELROUTE || k == unix.RTM_DELLINK
 }
 
 // step adds a message with its way back. The caller goes on with attributes.
-func (p *plan) step(undo func(*batch), what string, kind, flags uint16, body []byte) {
-	p.batch.message(what, kind, flags, body)
+func (p *plan) step(undo func(*batch), what string, k kind, flags uint16, body []byte) {
+	p.batch.message(what, uint16(k), flags, body)
 	p.undo = append(p.undo, undo)
-	p.removes = append(p.removes, kind == unix.RTM_DELADDR || kind == unix.RTM_DELROUTE || kind == unix.RTM_DELLINK)
+	p.kinds = append(p.kinds, k)
 }
-
-// empty tells whether all is right already.
-func (p *plan) empty() bool { return len(p.sysctls) == 0 && p.batch.empty() }
 
 // apply writes the plan; on failure it takes back what it did.
 func (p *plan) apply(h *Host, c *conn) error {
@@ -48,13 +51,13 @@ func (p *plan) apply(h *Host, c *conn) error {
 	}
 	var first *refusal
 	for _, r := range refused {
-		if p.removes[r.index] && isAbsent(r.errno) {
-			p.undo[r.index] = nil
-			continue
-		}
-		p.undo[r.index] = nil
-		if first == nil {
+		absent := p.kinds[r.index].removes() && isAbsent(r.errno)
+		if !absent && first == nil {
 			first = r
+		}
+		// A refused change of a link may have been made in part.
+		if p.kinds[r.index] != unix.RTM_NEWLINK {
+			p.undo[r.index] = nil
 		}
 	}
 	if first == nil {

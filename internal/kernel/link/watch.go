@@ -30,7 +30,7 @@ func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
 		return err
 	}
 	var f *os.File
-	err := h.there(func() (err error) { f, err = listen(); return err })
+	err := h.there(func() (err error) { f, err = openWatch(); return err })
 	if err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
@@ -41,44 +41,62 @@ func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
 	if err := h.with(ctx, w.learn); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
+	// A deadline in the past wakes the receive; it fails where f is closed.
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := w.listen(ctx, f); ctx.Err() == nil {
+		return fmt.Errorf("watch links: %w", err)
+	}
+	return ctx.Err()
+}
+
+// listen takes events until ctx ends or something fails.
+func (w *watch) listen(ctx context.Context, f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	// A deadline in the past wakes the receive; it fails where f is closed.
-	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
 	buf, oob := make([]byte, 64<<10), make([]byte, 128)
+	overrun := false
 	for {
 		var n, oobn int
 		var rerr error
 		err := raw.Read(func(fd uintptr) bool {
 			n, oobn, _, _, rerr = unix.Recvmsg(int(fd), buf, oob, 0)
-			return rerr != unix.EAGAIN && rerr != unix.EINTR
+			return rerr != unix.EAGAIN || overrun
 		})
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case err != nil:
-			return fmt.Errorf("watch links: %w", err)
-		case errors.Is(rerr, unix.ENOBUFS):
-			h.mu.Lock()
-			clear(h.removing) // the events that would have ended the entries may be lost
-			h.mu.Unlock()
-			if err := h.with(ctx, w.learn); err != nil {
-				return fmt.Errorf("watch links: %w", err)
-			}
-			lost(kernel.Loss{})
-		case rerr != nil:
-			return fmt.Errorf("watch links: %w", rerr)
-		default:
+			return err
+		case rerr == nil:
 			w.take(nsidOf(oob[:oobn]), buf[:n])
+		case rerr == unix.ENOBUFS:
+			overrun = true // until the buffer is empty the kernel drops in silence
+		case rerr == unix.EAGAIN && overrun:
+			overrun = false
+			if err := w.restart(ctx); err != nil {
+				return err
+			}
+		case rerr != unix.EINTR:
+			return rerr
 		}
 	}
 }
 
-// listen opens the socket.
-func listen() (*os.File, error) {
+// restart goes on after events were lost.
+func (w *watch) restart(ctx context.Context) error {
+	w.h.mu.Lock()
+	clear(w.h.removing) // the events that would have ended the entries may be lost
+	w.h.mu.Unlock()
+	if err := w.h.with(ctx, w.learn); err != nil {
+		return err
+	}
+	w.lost(kernel.Loss{})
+	return nil
+}
+
+// openWatch opens the socket.
+func openWatch() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,8 @@ import (
 
 // own is the namespace of the thread that opens it. A Go program's threads
 // are all in the daemon's, but for those that Do has sent elsewhere.
+// (/proc/self/ns/net would be that of the first thread, which Do may have
+// sent elsewhere.)
 const own = "/proc/thread-self/ns/net"
 
 // Namespaces implements kernel.Namespaces.
@@ -108,7 +110,7 @@ func identify(f *os.File) (uint64, error) {
 
 // Host returns the inode of the daemon's own namespace.
 func (n *Namespaces) Host() (uint64, error) {
-	inode, err := inodeAt("/proc/self/ns/net")
+	inode, err := inodeAt(own)
 	if err != nil {
 		return 0, fmt.Errorf("find own namespace: %w", err)
 	}

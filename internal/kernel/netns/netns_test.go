@@ -307,11 +307,19 @@ func TestGoneEndsWithItsContext(t *testing.T) {
 	n := New()
 	ns := pinned(t, n, filepath.Join(t.TempDir(), "n", "a"))
 	self, _ := n.Host()
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		child.Process.Kill()
+		child.Wait()
+	}()
 	before := runtime.NumGoroutine()
 	for range 3 {
 		ctx, cancel := context.WithCancel(t.Context())
 		byPath := watch(ctx, n, kernel.Target{Path: ns.Path, Inode: ns.Inode})
-		byPID := watch(ctx, n, kernel.Target{PID: os.Getpid(), Inode: self})
+		byPID := watch(ctx, n, kernel.Target{PID: child.Process.Pid, Inode: self})
 		stillThere(t, byPath)
 		stillThere(t, byPID)
 		cancel()
