@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/netns"
 )
 
@@ -100,15 +99,6 @@ func (b *Bench) in(path string, fn func() error) error {
 	}
 	defer ns.Close()
 	return netns.Do(ns, fn)
-}
-
-// open opens a namespace for longer.
-func (b *Bench) open(path string) (*kernel.Namespace, error) {
-	ns, err := b.ns.Open(path)
-	if err == nil {
-		b.close = append(b.close, ns.Close)
-	}
-	return ns, err
 }
 
 // tool runs a program in the namespace at path and returns what it printed.

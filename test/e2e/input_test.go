@@ -110,6 +110,7 @@ func TestHugeBody(t *testing.T) {
 		if resp.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s: answered %s", head, resp.Status)
 		}
+		resp.Body.Close()
 		c.Close()
 	}
 	if got := g.a.Catenet("network", "ls", "-q"); strings.Count(got, "\n") != 2 {
