@@ -134,7 +134,7 @@ func TestContainerDiesWithItsShim(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	// The second has changed its user, which frees it of PR_SET_PDEATHSIG.
-	for _, script := range []string{"echo ready; sleep 60", "exec setpriv --reuid=65534 --clear-groups busybox sh -c 'echo ready; sleep 60'"} {
+	for _, script := range []string{"echo ready; sleep 60", "exec /usr/bin/setpriv --reuid=65534 --clear-groups busybox sh -c 'echo ready; sleep 60'"} {
 		c := l.sh(script)
 		pid := l.start(c)
 		l.ready(c)
