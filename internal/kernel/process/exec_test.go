@@ -37,9 +37,10 @@ func TestExec(t *testing.T) {
 	l := newLab(t)
 	ns := kerneltest.New(t)
 	ns.Run("ip", "link", "add", "inside0", "type", "veth", "peer", "name", "inside1")
-	c := l.sh("echo mine >/dev/shm/mark; sleep 60")
+	c := l.sh("echo mine >/dev/shm/mark; echo ready; sleep 60")
 	c.Netns = ns.Path
 	l.start(c)
+	l.ready(c)
 	in := func(script string) kernel.Exec {
 		return kernel.Exec{Dir: c.Dir, Args: []string{"/bin/busybox", "sh", "-c", script}}
 	}
