@@ -101,10 +101,10 @@ func TestGolden(t *testing.T) {
 
 var elements = regexp.MustCompile(`elements = \{([^}]*)\}`)
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	// The kernel gives elements of hashes in any order.
-	got = elements.ReplaceAllStringFunc(got, func(s string) string {
+// normal is what nft lists, with the elements in order: the kernel gives
+// those of hashes in any.
+func normal(listing string) string {
+	return elements.ReplaceAllStringFunc(listing, func(s string) string {
 		els := strings.Split(elements.FindStringSubmatch(s)[1], ",")
 		for i := range els {
 			els[i] = strings.TrimSpace(els[i])
@@ -112,6 +112,11 @@ func golden(t *testing.T, name, got string) {
 		slices.Sort(els)
 		return "elements = {\n\t\t\t" + strings.Join(els, ",\n\t\t\t") + "\n\t\t}"
 	})
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	got = normal(got)
 	path := filepath.Join("testdata", name+".nft")
 	if *update {
 		must(t, os.WriteFile(path, []byte(got), 0o644))

@@ -3,7 +3,6 @@ package nft
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -14,7 +13,7 @@ type ForwardChain struct {
 	Table Ref
 	Name  string
 	// Drops says that a packet that no rule of the chain speaks of is
-	// dropped (by policy) or refused (by a last rule for everything).
+	// dropped (by policy) or refused (by a rule for everything).
 	Drops, Refuses bool
 }
 
@@ -43,30 +42,31 @@ func (c *Conn) ForwardChains(ctx context.Context) ([]ForwardChain, error) {
 	return out, nil
 }
 
-// refuses reports whether the last rule of a chain drops or rejects whatever
-// comes that far, as firewalld's does.
+// refuses reports whether a rule of the chain drops or rejects whatever
+// comes that far, as firewalld's last one does.
 func (c *Conn) refuses(ctx context.Context, ch ForwardChain) (bool, error) {
 	var q attrs
 	q.str(1, ch.Table.Name)
 	q.str(2, ch.Name)
-	var last []Expr
+	found := false
 	err := c.get(ctx, unix.NFT_MSG_GETRULE, netlink.Dump, ch.Table, q, func(b []byte) error {
 		chain, _, exprs, err := decodeRule(b)
-		if chain == ch.Name {
-			last = exprs
-		}
+		found = found || chain == ch.Name && refusesAll(exprs)
 		return err
 	})
-	if err != nil || len(last) == 0 {
-		return false, err
-	}
-	for _, x := range last[:len(last)-1] {
-		if !slices.Contains([]string{"counter", "log"}, x.Name) {
-			return false, nil
+	return found, err
+}
+
+func refusesAll(exprs []Expr) bool {
+	for _, x := range exprs {
+		switch {
+		case x.Name == "reject" || x.Name == "immediate" && dropsNow(x):
+			return true
+		case x.Name != "counter" && x.Name != "log":
+			return false // a condition, or another end
 		}
 	}
-	x := last[len(last)-1]
-	return x.Name == "reject" || x.Name == "immediate" && dropsNow(x), nil
+	return false
 }
 
 // dropsNow reports whether an immediate expression is the verdict drop.

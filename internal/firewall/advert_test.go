@@ -1,0 +1,80 @@
+package firewall
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv6"
+
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
+	"github.com/catenet/catenet/internal/kernel/nft"
+)
+
+// TestRouterAdvertisements: what a container sends as a router reaches
+// neither its neighbours nor the host; a router that is no container's link
+// still does, and so do other messages.
+func TestRouterAdvertisements(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, nft.Options{})
+	router := newNS(t)
+	kerneltest.Connect(w.host, "rt0", "", router, "eth0", "fd00:18::9/64")
+	w.host.Run("ip", "link", "set", "rt0", "master", "br-front")
+	b, host := listenICMP(t, w.b), listenICMP(t, w.host)
+
+	advertise := func(ns *kerneltest.NS, typ ipv6.ICMPType) {
+		t.Helper()
+		c := listenICMP(t, ns)
+		ifi := 0
+		ns.MustDo(func() error {
+			i, err := net.InterfaceByName("eth0")
+			ifi = i.Index
+			return err
+		})
+		// Cur hop limit, flags, router lifetime 1800 s, two timers (RFC 4861).
+		body := &icmp.RawBody{Data: []byte{64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}}
+		msg, err := (&icmp.Message{Type: typ, Body: body}).Marshal(nil)
+		must(t, err)
+		_, err = c.IPv6PacketConn().WriteTo(msg, &ipv6.ControlMessage{HopLimit: 255, IfIndex: ifi},
+			&net.IPAddr{IP: net.ParseIP("ff02::1")})
+		must(t, err)
+	}
+	advertise(router, ipv6.ICMPTypeRouterAdvertisement)
+	heard(t, "a container, of a router", b, ipv6.ICMPTypeRouterAdvertisement, true)
+	heard(t, "the host, of a router", host, ipv6.ICMPTypeRouterAdvertisement, true)
+
+	must(t, w.f.Restore(t.Context(), []Network{front}, nil))
+	advertise(router, ipv6.ICMPTypeRouterAdvertisement)
+	heard(t, "a container, of a router", b, ipv6.ICMPTypeRouterAdvertisement, true)
+	heard(t, "the host, of a router", host, ipv6.ICMPTypeRouterAdvertisement, true)
+	advertise(w.a, ipv6.ICMPTypeRouterAdvertisement)
+	heard(t, "a container, of a container", b, ipv6.ICMPTypeRouterAdvertisement, false)
+	heard(t, "the host, of a container", host, ipv6.ICMPTypeRouterAdvertisement, false)
+	advertise(w.a, ipv6.ICMPTypeNeighborAdvertisement)
+	heard(t, "a container, of a container", b, ipv6.ICMPTypeNeighborAdvertisement, true)
+}
+
+func listenICMP(t *testing.T, ns *kerneltest.NS) (c *icmp.PacketConn) {
+	t.Helper()
+	ns.MustDo(func() (err error) { c, err = icmp.ListenPacket("ip6:ipv6-icmp", "::"); return err })
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// heard looks for a message of a type among those that came.
+func heard(t *testing.T, who string, c *icmp.PacketConn, typ ipv6.ICMPType, want bool) {
+	t.Helper()
+	got := false
+	must(t, c.SetReadDeadline(time.Now().Add(300*time.Millisecond)))
+	for b := make([]byte, 1500); !got; {
+		n, _, err := c.ReadFrom(b)
+		if err != nil {
+			break
+		}
+		got = n > 0 && ipv6.ICMPType(b[0]) == typ
+	}
+	if got != want {
+		t.Errorf("%s: heard a %v: %v", who, typ, got)
+	}
+}
