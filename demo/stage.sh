@@ -149,7 +149,7 @@ finish() {
 			Everything stays up. To play with it, as root:
 			  export CATENET_HOST=$CATENET_HOST PATH=$BIN:\$PATH
 			  catenet ps; catenet network inspect front; catenet exec web -- ip addr
-			  ip netns exec $OUTSIDE busybox wget -qO- http://$HOST4:8080/
+			  ip netns exec $OUTSIDE curl -s http://$HOST4:8080/
 			The daemon's log is $LOG. To remove it all:
 			  sudo make demo-clean
 		END

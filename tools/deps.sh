@@ -4,7 +4,7 @@
 # With nothing missing, apt is not called.
 set -euo pipefail
 
-base=(nftables iptables iproute2 iputils-ping busybox-static conntrack socat procps
+base=(nftables iptables iproute2 iputils-ping busybox-static conntrack curl socat procps
 	bind9-dnsutils dnsmasq-base tcpdump iperf3 util-linux)
 bench=(containernetworking-plugins netavark aardvark-dns dnsperf)
 

@@ -7,7 +7,7 @@
 //	l.Join(a, out, "192.0.2.0/24")
 //	a.Daemon()
 //	a.Catenet("run", "-d", "--name", "web", "-p", "80:80", "--", "busybox", "httpd", "-f")
-//	out.MustRun("busybox", "wget", "-O-", "http://"+a.Addr4.String())
+//	out.MustRun("curl", "http://"+a.Addr4.String())
 //
 // Labs share nothing, so tests that use them run in parallel. A host is
 // entered by nsenter --net: ip netns exec would mount a fresh /sys, which
