@@ -45,24 +45,18 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 		return err
 	}
 	defer ns.Close()
-	if err = e.serve(ctx, sb, next, ns, &u); err != nil {
-		return err
-	}
 	if now != next {
 		if err = e.intend(sb, now, next, &u); err != nil {
 			return err
 		}
 	}
-	if err = e.dress(ctx, now, next, ns, &u); err != nil {
+	if err = e.furnish(ctx, sb, now, next, ns, &u); err != nil {
 		return err
 	}
 	if err = e.publish(ctx, now, next, &u); err != nil {
 		return err
 	}
 	e.name(sb, now, next, &u)
-	if err = e.writeFiles(next, &u); err != nil {
-		return err
-	}
 	if now != next {
 		if err = e.commit(sb, next); err != nil {
 			return err
@@ -124,10 +118,44 @@ func (e *Engine) open(r *record) (*kernel.Namespace, error) {
 	return ns, nil
 }
 
-// dress makes the links of endpoints that are new or whose routes change, and
-// gives the namespace what is inside.
-func (e *Engine) dress(ctx context.Context, now, next *record, ns *kernel.Namespace, u *undo) error {
-	outfit := kernel.Outfit{ResolverPort: next.ResolverPort}
+// furnish gives the namespace its resolver, files, links and addresses. The
+// links, and what does not need them, are made side by side: an attach is
+// waited for.
+func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns *kernel.Namespace, u *undo) error {
+	var aside undo
+	var asideErr error
+	view := next.clone() // the links' side fills in names meanwhile
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if asideErr = e.serve(ctx, sb, view, ns, &aside); asideErr != nil {
+			return
+		}
+		if asideErr = e.o.Host.Dress(ctx, ns, kernel.Outfit{ResolverPort: view.ResolverPort}); asideErr != nil {
+			asideErr = fmt.Errorf("redirect lookups of %s: %w", next.Name, asideErr)
+			return
+		}
+		asideErr = e.writeFiles(view, &aside)
+	}()
+	outfit, err := e.links(ctx, now, next, ns, u)
+	<-done
+	*u = append(*u, aside...)
+	next.ResolverPort = view.ResolverPort
+	if err == nil {
+		err = asideErr
+	}
+	if err == nil && len(outfit.Interfaces) > 0 {
+		if err = e.o.Host.Dress(ctx, ns, outfit); err != nil {
+			err = fmt.Errorf("dress namespace of %s: %w", next.Name, err)
+		}
+	}
+	return err
+}
+
+// links makes the links of endpoints that are new or whose routes change, and
+// returns what is to be inside.
+func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namespace, u *undo) (kernel.Outfit, error) {
+	var outfit kernel.Outfit
 	// An endpoint that leaves takes its default route along first.
 	for _, ep := range endpointsBut(now, next) {
 		if !ep.DefaultRoute4 && !ep.DefaultRoute6 {
@@ -136,7 +164,7 @@ func (e *Engine) dress(ctx context.Context, now, next *record, ns *kernel.Namesp
 		ep.DefaultRoute4, ep.DefaultRoute6 = false, false
 		att, err := e.link(ctx, ep, ns)
 		if err != nil {
-			return err
+			return outfit, err
 		}
 		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
 	}
@@ -146,16 +174,13 @@ func (e *Engine) dress(ctx context.Context, now, next *record, ns *kernel.Namesp
 		}
 		att, err := e.linkNamed(ctx, now, next, i, ns, u)
 		if err != nil {
-			return err
+			return outfit, err
 		}
 		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
 	}
 	// Losing its default route comes before another's getting it.
 	slices.SortStableFunc(outfit.Interfaces, func(a, b kernel.Interface) int { return len(a.Routes) - len(b.Routes) })
-	if err := e.o.Host.Dress(ctx, ns, outfit); err != nil {
-		return fmt.Errorf("dress namespace of %s: %w", next.Name, err)
-	}
-	return nil
+	return outfit, nil
 }
 
 // unchanged reports whether an endpoint is just as it was.
