@@ -14,12 +14,13 @@ type element struct {
 	nft.Element
 }
 
-// key tells an element from all others.
+// key tells an element from all others, and sorts those of one set so that
+// the begin of a range comes before its end: the kernel wants them so.
 func (e element) key() string {
 	if e.End {
-		return e.set + " e " + e.Key
+		return e.set + " " + e.Key + "e"
 	}
-	return e.set + " s " + e.Key
+	return e.set + " " + e.Key + "s"
 }
 
 // chain is the name of one of a network's own chains.
