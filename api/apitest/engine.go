@@ -132,10 +132,22 @@ func (e *Engine) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.E
 	context.AfterFunc(ctx, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		delete(e.subs, ch)
-		close(ch)
+		if _, ok := e.subs[ch]; ok {
+			delete(e.subs, ch)
+			close(ch)
+		}
 	})
 	return ch, nil
+}
+
+// HangUp ends all subscriptions; what was told before is still read.
+func (e *Engine) HangUp() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for ch := range e.subs {
+		delete(e.subs, ch)
+		close(ch)
+	}
 }
 
 // Subscribers returns how many read events now.

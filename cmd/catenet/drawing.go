@@ -9,11 +9,13 @@ import (
 // draw draws a picture with box characters: the host on top, its networks on
 // a spine below it, and their containers below each.
 func draw(p picture) string {
-	inner := width(p.title) + 3
+	// A network's box stands 6 columns to the right of the host's, and both
+	// end at one.
+	inner := max(width(p.title)+3, width(p.about)+2) - 6
 	for _, b := range p.boxes {
 		inner = max(inner, width(b.title)+3, width(b.about)+2)
 	}
-	host := max(inner+4, width(p.about)+2) // a network's box stands 4 columns to the right
+	host := inner + 6
 	var s strings.Builder
 	fmt.Fprintf(&s, "╔═ %s %s╗\n", p.title, strings.Repeat("═", host-width(p.title)-3))
 	fmt.Fprintf(&s, "║ %s ║\n", pad(p.about, host-2))

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet"
+)
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "Less than a second", time.Second: "1 second", 59 * time.Second: "59 seconds", time.Minute: "1 minute", 90 * time.Second: "1 minute",
+		time.Hour: "1 hour", 47 * time.Hour: "47 hours", 48 * time.Hour: "2 days", 15 * 24 * time.Hour: "2 weeks", 61 * 24 * time.Hour: "2 months", 800 * 24 * time.Hour: "2 years",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%v is told as %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestPortRuns(t *testing.T) {
+	any4, any6, lo := netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.MustParseAddr("127.0.0.1")
+	var ports []catenet.PortBinding
+	for i := range uint16(1000) {
+		for _, ip := range []netip.Addr{any4, any6} {
+			ports = append(ports, catenet.PortBinding{Proto: catenet.TCP, HostIP: ip, HostPort: 10000 + i, Port: 20000 + i})
+		}
+	}
+	ports = append(ports,
+		catenet.PortBinding{Proto: catenet.UDP, HostIP: any4, HostPort: 11000, Port: 21000},
+		catenet.PortBinding{Proto: catenet.TCP, HostIP: lo, HostPort: 53, Port: 53},
+		catenet.PortBinding{Proto: catenet.TCP, HostIP: lo, HostPort: 55, Port: 54},
+	)
+	want := "0.0.0.0:10000-10999->20000-20999/tcp, 0.0.0.0:11000->21000/udp, 127.0.0.1:53->53/tcp, 127.0.0.1:55->54/tcp, [::]:10000-10999->20000-20999/tcp"
+	if got := strings.Join(portRuns(ports, "->", false), ", "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	want = ":10000-10999→20000-20999/tcp, :11000→21000/udp, 127.0.0.1:53→53/tcp, 127.0.0.1:55→54/tcp"
+	if got := strings.Join(portRuns(ports, "→", true), ", "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestDrawingStands: with many containers and odd names every box is closed at
+// one column.
+func TestDrawingStands(t *testing.T) {
+	for _, n := range []int{0, 1, 50} {
+		p := picture{title: "hôst", about: strings.Repeat("about ", n)}
+		for i := range 3 {
+			b := box{title: fmt.Sprintf("net%d · bridge", i), about: strings.Repeat("x", i*20)}
+			for j := range n {
+				b.members = append(b.members, member{running: j%2 == 0, name: strings.Repeat("n", j+1), link: "eth0", addr: "10.0.0.1"})
+			}
+			p.boxes = append(p.boxes, b)
+		}
+		out := draw(p)
+		if got := strings.Count(out, "●") + strings.Count(out, "○"); got != 3*n {
+			t.Errorf("%d containers drawn, not %d:\n%s", got, 3*n, out)
+		}
+		ends := map[int]int{}
+		for line := range strings.Lines(out) {
+			line = strings.TrimSuffix(line, "\n")
+			if strings.HasSuffix(line, "╗") || strings.HasSuffix(line, "║") || strings.HasSuffix(line, "╮") || strings.HasSuffix(line, "╯") || strings.HasSuffix(line, "─┤") {
+				ends[width(line)]++
+			}
+		}
+		if len(ends) != 1 {
+			t.Errorf("boxes end at columns %v:\n%s", ends, out)
+		}
+	}
+}
