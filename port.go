@@ -1,6 +1,7 @@
 package catenet
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -95,26 +96,9 @@ func ParsePort(s string) ([]PortSpec, error) {
 			return bad("unknown protocol %q", s[i+1:])
 		}
 	}
-	var hostIP netip.Addr
-	if i := strings.LastIndexByte(rest, ':'); i >= 0 && strings.ContainsAny(rest[:i], ":]") || strings.Count(rest, ":") > 1 {
-		j := strings.LastIndexByte(rest[:i], ':')
-		if j < 0 || strings.HasPrefix(rest, "[") && j < strings.IndexByte(rest, ']') {
-			return bad("the host address, the host port and the port are separated by ':'")
-		}
-		ip := rest[:j]
-		if strings.HasPrefix(ip, "[") && strings.HasSuffix(ip, "]") {
-			ip = ip[1 : len(ip)-1]
-		} else if strings.Contains(ip, ":") {
-			return bad("an IPv6 host address stands in brackets, like [::1]:8080:80")
-		}
-		rest = rest[j+1:]
-		if ip != "" {
-			a, err := netip.ParseAddr(ip)
-			if err != nil || a.Zone() != "" {
-				return bad("%q is no IP address", ip)
-			}
-			hostIP = a.Unmap()
-		}
+	hostIP, rest, err := cutHostIP(rest)
+	if err != nil {
+		return bad("%v", err)
 	}
 	host, ctr, hasHost := "", rest, false
 	if i := strings.IndexByte(rest, ':'); i >= 0 {
@@ -146,6 +130,33 @@ func ParsePort(s string) ([]PortSpec, error) {
 		specs = append(specs, p)
 	}
 	return specs, nil
+}
+
+// cutHostIP takes the host address off the front of s, if one is there: it is
+// what stands before the last but one ':'.
+func cutHostIP(s string) (ip netip.Addr, rest string, err error) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || !strings.ContainsAny(s[:i], ":]") {
+		return ip, s, nil
+	}
+	j := strings.LastIndexByte(s[:i], ':')
+	if j < 0 || strings.HasPrefix(s, "[") && j < strings.IndexByte(s, ']') {
+		return ip, "", errors.New("the host address, the host port and the port are separated by ':'")
+	}
+	host, rest := s[:j], s[j+1:]
+	switch {
+	case host == "":
+		return ip, rest, nil
+	case strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]"):
+		host = host[1 : len(host)-1]
+	case strings.Contains(host, ":"):
+		return ip, "", errors.New("an IPv6 host address stands in brackets, like [::1]:8080:80")
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil || a.Zone() != "" {
+		return ip, "", fmt.Errorf("%q is no IP address", host)
+	}
+	return a.Unmap(), rest, nil
 }
 
 // portRange reads "80" or "80-90".
