@@ -43,7 +43,7 @@
 // On the host's file system, /etc/hosts, /etc/resolv.conf and /etc/hostname
 // are bound over the host's. If somebody replaces the host's file (rename(2),
 // as many tools do), the kernel takes the bound one away from running
-// containers: they see the host's from then on, until Rebind.
+// containers: they see the host's from then on, until they are started again.
 //
 // Needs Linux 5.8: pidfd in setns(2), openat2(2), open_tree(2).
 package process

@@ -1,39 +1,103 @@
 package process_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
+
+// ownMounts gives the test a mount namespace of its own, so that containers
+// of other tests, which would have copies of its pins, don't matter. The
+// test's goroutine must start what is to see it.
+func ownMounts(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // pinned makes a network namespace at path, with one end of a veth in it
 // whose other end is the link "sentry" of host: it goes when the namespace
 // does.
 func pinned(t *testing.T, host *kerneltest.NS, path string) {
 	t.Helper()
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
+	before, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
 		t.Fatal(err)
 	}
-	other := kerneltest.New(t)
-	host.Run("ip", "link", "add", "sentry", "type", "veth", "peer", "name", "inside", "netns", other.Path)
-	if err := unix.Mount(other.Path, path, "", unix.MS_BIND, ""); err != nil {
+	defer before.Close()
+	err = os.WriteFile(path, nil, 0o600)
+	if err == nil {
+		err = unix.Unshare(unix.CLONE_NEWNET)
+	}
+	if err == nil {
+		err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, "")
+	}
+	if err := errors.Join(err, unix.Setns(int(before.Fd()), unix.CLONE_NEWNET)); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Unmount(other.Path, unix.MNT_DETACH); err != nil {
+	host.Run("ip", "link", "add", "sentry", "type", "veth", "peer", "name", "inside", "netns", path)
+}
+
+// As on a host with systemd, where all mounts are shared.
+func TestNoMountLeaksOut(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	ns := kerneltest.New(t)
+	ownMounts(t)
+	if err := unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, ""); err != nil {
 		t.Fatal(err)
 	}
-	// kerneltest unmounts it once more when the test ends.
-	t.Cleanup(func() {
-		if err := unix.Mount("/proc/thread-self/ns/net", other.Path, "", unix.MS_BIND, ""); err != nil {
-			t.Error(err)
+	folder := t.TempDir()
+	if err := unix.Mount(folder, folder, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	mounts := func() []string {
+		b, err := os.ReadFile("/proc/thread-self/mountinfo")
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		return strings.Split(string(b), "\n")
+	}
+	before := mounts()
+	host, own := l.sh("echo ready; sleep 60"), l.sh("echo ready; busybox sleep 60")
+	own.Rootfs = l.rootfs()
+	for _, c := range []kernel.Container{host, own} {
+		c.Netns, c.Hide = ns.Path, []string{folder}
+		c.Files = map[string]string{"/etc/hosts": l.file("hosts", "x")}
+		l.start(c)
+		l.ready(c)
+		l.exec(kernel.Exec{Dir: c.Dir, Args: []string{"busybox", "true"}})
+	}
+	l.exec(kernel.Exec{Netns: ns.Path, Args: []string{"busybox", "true"}})
+	after := mounts()
+	for _, m := range after {
+		if !slices.Contains(before, m) {
+			t.Errorf("mounted outside: %s", m)
+		}
+	}
+	for _, m := range before { // pins of other tests come and go
+		if !slices.Contains(after, m) && (strings.Contains(m, folder) || !strings.Contains(m, " /tmp/")) {
+			t.Errorf("unmounted outside: %s", m)
+		}
+	}
+	if err := unix.Unmount(folder, unix.MNT_DETACH); err != nil {
+		t.Error(err)
+	}
 }
 
 func hasSentry(host *kerneltest.NS) bool {
@@ -60,6 +124,7 @@ func TestContainerKeepsNoOtherNamespaceAlive(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t)
 			host := kerneltest.New(t)
+			ownMounts(t)
 			folder := filepath.Join(t.TempDir(), "a folder")
 			if err := os.Mkdir(folder, 0o755); err != nil {
 				t.Fatal(err)
@@ -109,6 +174,7 @@ func TestNamespaceEndsWithItsContainer(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	host := kerneltest.New(t)
+	ownMounts(t)
 	pin := filepath.Join(t.TempDir(), "pin")
 	pinned(t, host, pin)
 	c := l.sh("echo ready; sleep 60")

@@ -63,7 +63,7 @@ func newLab(t *testing.T) *lab {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
-		mounts, err := os.ReadFile("/proc/self/mountinfo")
+		mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
 		if err != nil || strings.Contains(string(mounts), l.dir) {
 			t.Errorf("mounts are left in %s (%v):\n%s", l.dir, err, mounts)
 		}

@@ -118,7 +118,13 @@ func (r *Runner) start(ctx context.Context, c kernel.Container, spec []byte, loc
 	if err != nil {
 		p.Kill()
 		p.Wait()
-		return errors.Join(r.abandoned(c.Dir, err), rundir.Clear(c.Dir))
+		if errors.Is(err, shim.ErrNoReport) {
+			err = complained(c.Dir, err)
+		}
+		if clearErr := rundir.Clear(c.Dir); clearErr != nil {
+			r.log.Warn("the folder of a container that didn't start can't be cleared", "err", clearErr)
+		}
+		return err
 	}
 	r.reaped.Go(func() {
 		if _, err := reap(r.ctx, p); err != nil && r.ctx.Err() == nil {
@@ -128,18 +134,14 @@ func (r *Runner) start(ctx context.Context, c kernel.Container, spec []byte, loc
 	return nil
 }
 
-// abandoned waits until nothing is left of a start that failed, and returns
-// why it did: what the shim said when it had no time for a report.
-func (r *Runner) abandoned(dir string, cause error) error {
-	if !errors.Is(cause, shim.ErrNoReport) {
-		return cause
+// complained is err with what the shim said when it had no time for a report.
+func complained(dir string, err error) error {
+	b, readErr := os.ReadFile(rundir.StderrPath(dir))
+	if readErr != nil || len(b) == 0 {
+		return err
 	}
-	complaint, err := os.ReadFile(rundir.StderrPath(dir))
-	if err != nil || len(complaint) == 0 {
-		return cause
-	}
-	first, _, _ := bytes.Cut(complaint, []byte("\n"))
-	return fmt.Errorf("%w; it printed: %s", cause, first)
+	first, _, _ := bytes.Cut(b, []byte("\n"))
+	return fmt.Errorf("%w; it printed: %s", err, first)
 }
 
 // converse starts a shim that reads spec from the descriptor after files and

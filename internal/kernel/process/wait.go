@@ -40,6 +40,8 @@ func (r *Runner) Wait(ctx context.Context, dir string) (kernel.Exit, error) {
 	return kernel.Exit(e), err
 }
 
+var errShimDied = errors.New("its shim has died")
+
 // settleTime is how long a program may take to die of SIGKILL: the kernel
 // needs milliseconds, and longer only where a disk hangs.
 const settleTime = 10 * time.Second
@@ -131,6 +133,6 @@ func (r *Runner) bury(ctx context.Context, dir string) error {
 	if err := awaitEnd(ctx, rec.Init); err != nil {
 		return fmt.Errorf("wait for the program to die: %w", err)
 	}
-	r.log.Warn("a shim was killed, and its container with it", "shim", rec.Shim.PID, "dir", dir)
+	r.log.Warn("a container was killed", "dir", dir, "err", complained(dir, errShimDied))
 	return rundir.WriteExit(dir, rundir.Exit{Code: killed, Finished: time.Now()})
 }
