@@ -1,0 +1,152 @@
+// Package flows forgets tracked connections: a port that is published no more
+// must not go on serving those who used it, and one that leads elsewhere now
+// must not lead old UDP clients to where it did.
+//
+// It speaks to the kernel's conntrack by netlink (linux/netfilter/
+// nfnetlink_conntrack.h): a listing, and one deletion for each connection, by
+// the tuple and the ID that were listed. The kernel filters IPv4 listings by
+// the container's address since 5.8; earlier ones, and those of IPv6, where
+// its filter is the wrong way round (measured on 6.18: it leaves out what
+// matches), come whole and are filtered here.
+package flows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// Flows implements kernel.Flows. It acts on the network namespace of the
+// thread that calls it and holds nothing open.
+type Flows struct{}
+
+var _ kernel.Flows = (*Flows)(nil)
+
+// New returns Flows.
+func New() *Flows { return &Flows{} }
+
+// wanted says what connections to forget: the address of the host that they
+// were made to, by what else they are.
+type wanted map[service][]netip.Addr
+
+// service is a port of the host and the place in a container that it leads to.
+type service struct {
+	proto uint8
+	port  uint16
+	to    netip.AddrPort
+}
+
+// Forget removes connections, as kernel.Flows says. One that ends by itself
+// meanwhile is no error.
+func (*Flows) Forget(ctx context.Context, ports []kernel.LoopbackPort) error {
+	want := make(map[netip.Addr]wanted) // by what to list
+	for _, p := range ports {
+		to := p.To.Addr()
+		from := to
+		if to.Is6() {
+			from = netip.IPv6Unspecified()
+		}
+		if want[from] == nil {
+			want[from] = make(wanted)
+		}
+		s := service{catenet.Proto(p.Proto).Number(), p.Port, p.To}
+		want[from][s] = append(want[from][s], p.IP)
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for from, w := range want {
+		listed, err := list(conn, from)
+		if err != nil {
+			return err
+		}
+		for _, c := range listed {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if !w.has(c) {
+				continue
+			}
+			if err := remove(conn, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func dial() (*netlink.Conn, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, failed("open conntrack", err)
+	}
+	return conn, nil
+}
+
+// has reports whether a connection is to be forgotten.
+func (w wanted) has(c connection) bool {
+	for _, ip := range w[service{c.orig.proto, c.orig.dst.Port(), c.reply.src}] {
+		if ip == c.orig.dst.Addr() || ip.IsUnspecified() && ip.Is4() == c.orig.dst.Addr().Is4() {
+			return true
+		}
+	}
+	return false
+}
+
+// list returns the connections that are answered from an address, and maybe
+// others of its family.
+func list(conn *netlink.Conn, from netip.Addr) ([]connection, error) {
+	body, err := encodeList(from)
+	if err != nil {
+		return nil, fmt.Errorf("encode conntrack request: %w", err)
+	}
+	answers, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: typeGet, Flags: netlink.Request | netlink.Dump},
+		Data:   body,
+	})
+	if err != nil {
+		return nil, failed("list tracked connections", err)
+	}
+	out := make([]connection, 0, len(answers))
+	for _, m := range answers {
+		c, err := decode(m.Data)
+		if err != nil {
+			return nil, fmt.Errorf("read tracked connection: %w", err)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// remove deletes one connection; the kernel makes sure by its ID that it is
+// still the same.
+func remove(conn *netlink.Conn, c connection) error {
+	_, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: typeDelete, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   c.key,
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return failed("forget tracked connection", err)
+	}
+	return nil
+}
+
+func failed(what string, err error) error {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) {
+		return catenet.Unsupportedf("%s: this kernel has no netlink for conntrack: %w", what, err).
+			WithHint("where it is a module, load it: modprobe nf_conntrack_netlink")
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

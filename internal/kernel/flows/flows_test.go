@@ -1,0 +1,284 @@
+package flows
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
+)
+
+// world is a client, a host that leads ports on, and a container with two
+// addresses of each family, .2 and .3.
+type world struct {
+	t                 *testing.T
+	client, host, ctr *kerneltest.NS
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	w := &world{t, kerneltest.New(t), kerneltest.New(t), kerneltest.New(t)}
+	kerneltest.Connect(w.client, "e0", "198.51.100.2/24", w.host, "e0", "198.51.100.1/24")
+	kerneltest.Connect(w.host, "c0", "192.0.2.1/24", w.ctr, "e0", "192.0.2.2/24")
+	w.client.Run("ip", "addr", "add", "2001:db8:1::2/64", "dev", "e0", "nodad")
+	w.host.Run("ip", "addr", "add", "2001:db8:1::1/64", "dev", "e0", "nodad")
+	w.host.Run("ip", "addr", "add", "2001:db8:2::1/64", "dev", "c0", "nodad")
+	w.ctr.Run("ip", "addr", "add", "192.0.2.3/24", "dev", "e0")
+	for _, a := range []string{"2001:db8:2::2/64", "2001:db8:2::3/64"} {
+		w.ctr.Run("ip", "addr", "add", a, "dev", "e0", "nodad")
+	}
+	w.ctr.Run("ip", "route", "add", "default", "via", "192.0.2.1")
+	w.ctr.Run("ip", "route", "add", "default", "via", "2001:db8:2::1")
+	w.host.Run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
+	return w
+}
+
+// lead has the host lead its port 8080 and 8081 to port 80 of one address.
+func (w *world) lead(v4, v6 string) {
+	w.t.Helper()
+	rules := fmt.Sprintf(`table inet t
+delete table inet t
+table inet t {
+chain c {
+	type nat hook prerouting priority dstnat
+	meta l4proto { tcp, udp } ip daddr 198.51.100.1 th dport { 8080, 8081 } dnat ip to %s:80
+	meta l4proto { tcp, udp } ip6 daddr 2001:db8:1::1 th dport { 8080, 8081 } dnat ip6 to [%s]:80
+}
+}`, v4, v6)
+	cmd := w.host.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Fatalf("nft: %v\n%s", err, out)
+	}
+}
+
+// serve answers UDP with the address that was reached, and every line of a
+// TCP connection likewise.
+func (w *world) serve(addr string) {
+	w.t.Helper()
+	w.ctr.MustDo(func() error {
+		pc, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		w.t.Cleanup(func() {
+			pc.Close()
+			l.Close()
+		})
+		go func() {
+			b := make([]byte, 100)
+			for {
+				_, from, err := pc.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				pc.WriteTo([]byte(addr+"\n"), from)
+			}
+		}()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				w.t.Cleanup(func() { c.Close() })
+				go func() {
+					for s := bufio.NewScanner(c); s.Scan(); {
+						fmt.Fprintln(c, addr)
+					}
+				}()
+			}
+		}()
+		return nil
+	})
+}
+
+// dial connects from the client.
+func (w *world) dial(network, addr string) net.Conn {
+	w.t.Helper()
+	var c net.Conn
+	w.client.MustDo(func() (err error) {
+		c, err = net.Dial(network, addr)
+		return err
+	})
+	w.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ask returns who answers, or "".
+func ask(c net.Conn) string {
+	c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := fmt.Fprintln(c, "who"); err != nil {
+		return ""
+	}
+	s, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(s)
+}
+
+func (w *world) forget(ports ...kernel.LoopbackPort) {
+	w.t.Helper()
+	w.host.MustDo(func() error { return New().Forget(context.Background(), ports) })
+}
+
+func port(proto, at, to string) kernel.LoopbackPort {
+	a := netip.MustParseAddrPort(at)
+	return kernel.LoopbackPort{Proto: proto, IP: a.Addr(), Port: a.Port(), To: netip.MustParseAddrPort(to)}
+}
+
+const (
+	old4, new4 = "192.0.2.2:80", "192.0.2.3:80"
+	old6, new6 = "[2001:db8:2::2]:80", "[2001:db8:2::3]:80"
+)
+
+// TestForget: what goes on as it was shows what is remembered.
+func TestForget(t *testing.T) {
+	w := newWorld(t)
+	for _, a := range []string{old4, new4, old6, new6} {
+		w.serve(a)
+	}
+	w.lead("192.0.2.2", "2001:db8:2::2")
+	type client struct {
+		conn       net.Conn
+		name       string
+		was, after string // who answers
+	}
+	var clients []*client
+	for _, proto := range []string{"udp", "tcp"} {
+		for _, host := range []string{"198.51.100.1", "2001:db8:1::1"} {
+			for _, n := range []string{"8080", "8081"} {
+				c := &client{conn: w.dial(proto, net.JoinHostPort(host, n)), name: proto + " " + host + " " + n, was: old4}
+				if strings.Contains(host, ":") {
+					c.was = old6
+				}
+				c.after = c.was
+				if n == "8080" {
+					// Forgotten: a datagram goes where the port leads now; a
+					// connection is one that nobody knows.
+					c.after = map[string]string{"udp" + old4: new4, "udp" + old6: new6}[proto+c.was]
+				}
+				clients = append(clients, c)
+			}
+		}
+	}
+	for _, c := range clients {
+		if got := ask(c.conn); got != c.was {
+			t.Fatalf("%s: %q answers, want %s", c.name, got, c.was)
+		}
+	}
+	w.lead("192.0.2.3", "2001:db8:2::3")
+	// Near misses: nothing of these is there.
+	w.forget(
+		port("udp", "198.51.100.1:8080", "192.0.2.2:81"), port("udp", "198.51.100.1:8080", new4),
+		port("udp", "198.51.100.9:8080", old4), port("sctp", "198.51.100.1:8080", old4), port("udp", "198.51.100.1:80", old4),
+		port("udp", "[::]:8080", old4))
+	for _, c := range clients {
+		if got := ask(c.conn); got != c.was {
+			t.Errorf("%s: after near misses %q answers, want %s", c.name, got, c.was)
+		}
+	}
+	w.forget(
+		port("udp", "0.0.0.0:8080", old4), port("tcp", "198.51.100.1:8080", old4),
+		port("udp", "[::]:8080", old6), port("tcp", "[2001:db8:1::1]:8080", old6))
+	for _, c := range clients {
+		if got := ask(c.conn); got != c.after {
+			t.Errorf("%s: %q answers, want %q", c.name, got, c.after)
+		}
+	}
+	w.forget()
+}
+
+// TestForgetMany forgets many connections of one port and of no other.
+func TestForgetMany(t *testing.T) {
+	w := newWorld(t)
+	w.serve(old4)
+	w.lead("192.0.2.2", "2001:db8:2::2")
+	const n = 500
+	for i := range 2 * n {
+		c := w.dial("udp", fmt.Sprintf("198.51.100.1:%d", 8080+i%2))
+		if _, err := fmt.Fprintln(c, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(dport string) int {
+		return strings.Count(w.host.Run("cat", "/proc/net/nf_conntrack"), "dport="+dport+" ")
+	}
+	if got := count("8080"); got != n {
+		t.Fatalf("%d connections are there, want %d", got, n)
+	}
+	w.forget(port("udp", "198.51.100.1:8080", old4))
+	if a, b := count("8080"), count("8081"); a != 0 || b != n {
+		t.Errorf("%d and %d connections are left, want 0 and %d", a, b, n)
+	}
+}
+
+// TestTheKernelFilters lists by an address that answers nothing: nothing
+// else comes.
+func TestTheKernelFilters(t *testing.T) {
+	w := newWorld(t)
+	w.serve(old4)
+	w.lead("192.0.2.2", "2001:db8:2::2")
+	if got := ask(w.dial("udp", "198.51.100.1:8080")); got != old4 {
+		t.Fatal(got)
+	}
+	w.host.MustDo(func() error {
+		for addr, want := range map[string]int{"192.0.2.2": 1, "192.0.2.3": 0, "::": 0} {
+			conn, err := dial()
+			if err != nil {
+				return err
+			}
+			got, err := list(conn, netip.MustParseAddr(addr))
+			conn.Close()
+			if err != nil || len(got) != want {
+				t.Errorf("%s: %v, %v, want %d", addr, got, err, want)
+			}
+		}
+		return nil
+	})
+}
+
+func TestForgetEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	w.serve(old4)
+	w.lead("192.0.2.2", "2001:db8:2::2")
+	if got := ask(w.dial("udp", "198.51.100.1:8080")); got != old4 {
+		t.Fatal(got)
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := w.host.Do(func() error {
+		return New().Forget(over, []kernel.LoopbackPort{port("udp", "0.0.0.0:8080", old4)})
+	})
+	if err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	b, err := encodeList(netip.MustParseAddr("192.0.2.2"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(binary.NativeEndian.AppendUint16(header(2), 4))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := decode(b)
+		if err == nil && (len(c.key) < headerLen || len(c.key) > 2*len(b)+headerLen) {
+			t.Errorf("%d bytes give a key of %d", len(b), len(c.key))
+		}
+	})
+}
