@@ -40,10 +40,11 @@ const RouteProtocol = 159
 // and idempotent.
 type Host interface {
 	// EnsureLink makes the link exist as described. A link of that name that
-	// is ours or of the same kind is repaired where it differs; one of
-	// another kind is a conflict. On failure nothing that it made is left.
+	// is of its kind and carries its alias is repaired where it differs; any
+	// other is a conflict. On failure nothing that it made is left.
 	EnsureLink(ctx context.Context, l Link) error
-	// DeleteLinks removes links in one batch. An absent one is no error.
+	// DeleteLinks removes links in one batch. An absent one is no error; one
+	// that does not carry our Mark is left.
 	// Removing a veth in the kernel takes milliseconds (an RCU grace
 	// period), for many in one batch hardly longer than for one.
 	DeleteLinks(ctx context.Context, names ...string) error
@@ -63,7 +64,7 @@ type Host interface {
 	// Dress gives the namespace its interfaces, addresses, routes and the
 	// redirect of its resolver: one visit, whatever is asked for. What is
 	// right already is not written again. On failure, what this call
-	// changed is undone.
+	// changed is undone, save that what it removed stays removed.
 	Dress(ctx context.Context, ns *Namespace, o Outfit) error
 	// Watch tells of links, addresses and namespaces that lost something
 	// of ours: on the host, and inside every namespace that a veth of this
@@ -76,17 +77,18 @@ type Link struct {
 	Name  string
 	Kind  string // "bridge", "veth", …: rtnl link kinds
 	Alias string // Mark and an ID
-	MTU   int    // bytes; 0 is the kernel's choice
-	MAC   net.HardwareAddr
+	// MTU in bytes; 0 is that of Master, else the kernel's choice.
+	MTU int
+	MAC net.HardwareAddr
 	// Master is the bridge this link is a port of.
 	Master string
 	// Isolated ports of one bridge exchange no frame with each other,
 	// Hairpin ports get back what they sent (both of IFLA_BRPORT_*).
 	Isolated bool
 	Hairpin  bool
-	// Addrs are the link's own addresses, all of them; IPv6 link-local ones
-	// are neither listed nor touched. IPv6 ones are set without duplicate
-	// address detection, so that they serve at once.
+	// Addrs are the link's own addresses, all of ours: those that others
+	// added are neither listed nor touched. IPv6 ones are set without
+	// duplicate address detection, so that they serve at once.
 	Addrs []netip.Prefix
 	// NoIPv6 sets disable_ipv6; any link of ours has accept_ra=0 and, unless
 	// it has an IPv6 address in Addrs, no link-local one.
@@ -121,9 +123,9 @@ type Interface struct {
 	Name string
 	// Alias marks it, as Link.Alias does.
 	Alias string
-	MTU   int // bytes
+	MTU   int // bytes; 0 is what it was born with
 	MAC   net.HardwareAddr
-	Addrs []netip.Prefix // all of them
+	Addrs []netip.Prefix // all of ours: the container may have added some
 	// Routes are those of ours through this interface, all of them.
 	Routes []Route
 	// NoIPv6 sets disable_ipv6 on it. accept_ra is 0 in any case.
@@ -162,6 +164,7 @@ type Loss struct {
 	// if it happened in a namespace.
 	Link string
 	// Namespace is the inode of the namespace it happened in; 0 for the host.
+	// With neither set nobody knows where: everything is to be looked at.
 	Namespace uint64
 }
 
@@ -225,7 +228,8 @@ type Held interface {
 
 // Loopback carries connections that processes of the host make to ports
 // published on its loopback addresses. (Everything else about ports is the
-// firewall's.)
+// firewall's.) SCTP is passed over. A port may be held (Sockets.Hold) before
+// or after it is set, and let go before or after it is removed.
 type Loopback interface {
 	// Set adds and removes ports in one step. A port is keyed by protocol,
 	// address and number; the unspecified address means every loopback
