@@ -36,7 +36,7 @@ func New() Driver { return Driver{} }
 // Name implements driver.Driver.
 func (Driver) Name() string { return "bridge" }
 
-// Link names the network's bridge.
+// bridgeName names the network's bridge.
 func bridgeName(n catenet.Network, o options) string {
 	switch {
 	case o.name != "":
@@ -71,24 +71,31 @@ func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 		l.Addrs = append(l.Addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
 		state.Subnets = append(state.Subnets, p.Subnet)
 	}
-	if err := h.EnsureLink(ctx, l); err != nil {
-		return driver.State{}, err
-	}
 	if !n.Internal {
 		if err := h.EnableForwarding(ctx, !n.DisableIPv4, n.IPv6); err != nil {
 			return driver.State{}, fmt.Errorf("let the host route: %w", err)
 		}
 	}
+	// Last: what fails leaves no bridge behind.
+	if err := h.EnsureLink(ctx, l); err != nil {
+		return driver.State{}, err
+	}
 	return driver.State{Firewall: []firewall.Network{state}}, nil
 }
 
-// Down removes the bridge. Forwarding stays on: others may need it by now.
+// Down removes the bridge, by its mark: another's of that name is not ours to
+// remove. Forwarding stays on: others may need it by now.
 func (Driver) Down(ctx context.Context, h kernel.Host, n catenet.Network) error {
-	o, err := parse(n.NetworkSpec)
+	links, err := h.Links(ctx)
 	if err != nil {
 		return err
 	}
-	return h.DeleteLinks(ctx, bridgeName(n, o))
+	for _, l := range links {
+		if l.Kind == "bridge" && l.Alias == kernel.Mark+n.ID {
+			return h.DeleteLinks(ctx, l.Name)
+		}
+	}
+	return nil
 }
 
 // mtuOf is the MTU asked for, else that of the host's way out, in bytes.

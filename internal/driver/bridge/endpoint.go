@@ -27,9 +27,7 @@ func (Driver) Link(ctx context.Context, h kernel.Host, n catenet.Network, ep cat
 	if err != nil {
 		return driver.Attachment{}, err
 	}
-	if inside.MTU, err = mtuOf(ctx, h, o); err != nil {
-		return driver.Attachment{}, err
-	}
+	inside.MTU = o.mtu // 0: that of the bridge, which is the host's
 	outside := driver.HostLinkName(ep.ID)
 	err = h.EnsureLink(ctx, kernel.Link{
 		Name: outside, Kind: "veth", Alias: inside.Alias, MTU: inside.MTU, Master: bridgeName(n, o),

@@ -20,6 +20,7 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 		if err != nil {
 			return err
 		}
+		l.MTU = want.mtu
 		index, err := c.index(l.Name)
 		if err != nil {
 			return err
@@ -67,7 +68,10 @@ func aimOf(c *conn, l kernel.Link) (aim, error) {
 		return want, catenet.NotFoundf("there is no link %s for %s to be a port of", l.Master, l.Name)
 	}
 	want.master, want.port = master, &port{l.Isolated, l.Hairpin}
-	return want, nil
+	if l.MTU == 0 {
+		want.mtu, err = c.mtu(l.Master)
+	}
+	return want, err
 }
 
 // admit refuses a link that somebody else made. A veth of our name without an

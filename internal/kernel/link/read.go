@@ -181,6 +181,18 @@ func (c *conn) index(name string) (int, error) {
 	return int(ifr.Uint32()), nil
 }
 
+// mtu returns the MTU of the link of that name, in bytes.
+func (c *conn) mtu(name string) (int, error) {
+	ifr, err := unix.NewIfreq(name)
+	if err == nil {
+		err = unix.IoctlIfreq(c.fd, unix.SIOCGIFMTU, ifr)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read MTU of link %s: %w", name, err)
+	}
+	return int(ifr.Uint32()), nil
+}
+
 // address is one address of one link.
 type address struct {
 	index  int

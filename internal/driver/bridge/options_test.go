@@ -1,0 +1,71 @@
+package bridge
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+)
+
+func TestOptions(t *testing.T) {
+	v4, v6 := catenet.NetworkSpec{}, catenet.NetworkSpec{IPv6: true}
+	for _, c := range []struct {
+		spec       catenet.NetworkSpec
+		key, value string
+		kind       catenet.Kind // KindInternal: it is right
+		says       string
+	}{
+		{v4, optName, "lab0", 0, ""},
+		{v4, optName, "much-too-long-a-name", catenet.KindInvalid, "15 characters"},
+		{v4, optName, "a/b", catenet.KindInvalid, "a/b"},
+		{v4, optName, "", catenet.KindInvalid, "name"},
+		{v4, optICC, "false", 0, ""},
+		{v4, optICC, "no", catenet.KindInvalid, "neither true nor false"},
+		{v4, optMasquerade, "maybe", catenet.KindInvalid, optMasquerade},
+		{v4, optHostBinding, "192.0.2.1", 0, ""},
+		{v4, optHostBinding, "::1", catenet.KindInvalid, "IPv4"},
+		{v4, optMTU, "68", 0, ""},
+		{v4, optMTUShort, "1400", 0, ""},
+		{v4, optMTU, "67", catenet.KindInvalid, "68"},
+		{v4, optMTU, "65536", catenet.KindInvalid, "65535"},
+		{v4, optMTU, "big", catenet.KindInvalid, "big"},
+		{v6, optMTU, "1279", catenet.KindInvalid, "1280"},
+		{v4, optPrefix, "lan", 0, ""},
+		{v4, optPrefix, "twelve-chars", catenet.KindInvalid, "prefix"},
+		{v4, optDefault, "true", catenet.KindForbidden, "predefined"},
+		{v4, optDefault, "false", 0, ""},
+		{v4, "com.docker.network.bridge.gateway_mode_ipv4", "routed", catenet.KindUnsupported, "gateway_mode_ipv4"},
+		{v4, "com.docker.network.enable_ipv6", "true", catenet.KindInvalid, "--ipv6"},
+		{v4, "enable_iccc", "true", catenet.KindInvalid, optICC},
+	} {
+		c.spec.Options = map[string]string{c.key: c.value}
+		err := New().Validate(c.spec)
+		if (err == nil) != (c.kind == catenet.KindInternal) || err != nil && catenet.KindOf(err) != c.kind {
+			t.Errorf("%s=%s: %v", c.key, c.value, err)
+		}
+		if err != nil && !strings.Contains(err.Error()+catenet.HintOf(err), c.says) {
+			t.Errorf("%s=%s: %v (%s) does not say %q", c.key, c.value, err, catenet.HintOf(err), c.says)
+		}
+	}
+}
+
+func TestEndpointOptions(t *testing.T) {
+	for value, right := range map[string]bool{
+		"net.ipv4.conf.IFNAME.forwarding=1":                                       true,
+		"net.ipv4.conf.IFNAME.forwarding=1,net.ipv6.neigh.IFNAME.gc_stale_time=9": true,
+		"net.ipv4.conf.eth0.forwarding=1":                                         false,
+		"net.ipv4.conf.IFNAME.forwarding":                                         false,
+		"net.ipv4.ip_forward=1":                                                   false,
+		"kernel.hostname=x":                                                       false,
+		"net.ipv4.conf.IFNAME.../../x=1":                                          false,
+	} {
+		spec := catenet.EndpointSpec{Options: map[string]string{optSysctls: value}}
+		if err := New().ValidateEndpoint(catenet.Network{}, spec); (err == nil) != right || err != nil && !catenet.IsInvalid(err) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+	spec := catenet.EndpointSpec{Options: map[string]string{optIfname: "a b"}}
+	if err := New().ValidateEndpoint(catenet.Network{}, spec); !catenet.IsInvalid(err) {
+		t.Errorf("an impossible interface name: %v", err)
+	}
+}
