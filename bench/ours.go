@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/api/client"
 )
@@ -39,6 +41,13 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 		return nil, err
 	}
 	run := filepath.Join(dir, "run")
+	// After the daemon's end: programs for published ports stay pinned.
+	b.close = append(b.close, func() error {
+		if err := unix.Unmount(filepath.Join(run, "bpf"), 0); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+			return fmt.Errorf("unmount pins: %w", err)
+		}
+		return nil
+	})
 	if err := b.daemon(host, filepath.Join(bin, "catenetd"), "--run-dir", run, "--state-dir", filepath.Join(dir, "state")); err != nil {
 		return nil, err
 	}

@@ -126,6 +126,8 @@ clear_stage() {
 			done
 		fi
 	fi
+	# Programs for published ports stay pinned when a daemon ends.
+	! mountpoint -q "$RUN/bpf" || umount "$RUN/bpf"
 	for ns in "$HAND" "$OUTSIDE" "$HOST"; do
 		[ ! -e "/run/netns/$ns" ] || ip netns del "$ns"
 	done

@@ -18,8 +18,10 @@ func (g *ground) dropForward() {
 
 func TestForwardDropIsNamed(t *testing.T) {
 	g := newGround(t)
+	g.a.Stop()
 	g.dropForward()
 	rules := g.a.MustRun("iptables-save")
+	g.a.Daemon()
 	g.serve("web", "-p", "8080:80")
 	var info catenet.Info
 	g.Eventually(soon, func() string {

@@ -37,10 +37,10 @@ func TestOutsideIsReachedMasqueradedAndReachesNobody(t *testing.T) {
 	g.a.Catenet("network", "create", "--internal", "--ipv6", "inner")
 	g.serve("web", "--network", "front")
 	g.serve("vault", "--network", "inner")
-	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr4, 7000)); got != "out "+g.a.Addr4.String() && got != "out ::ffff:"+g.a.Addr4.String() && !strings.HasSuffix(got, g.a.Addr4.String()+"]") {
+	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr4, 7000)); got != "out "+g.a.Addr4.String() {
 		t.Errorf("outside saw %q, want the host's address %s", got, g.a.Addr4)
 	}
-	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr6, 7000)); !strings.Contains(got, "2001:") {
+	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr6, 7000)); got != "out "+g.a.Addr6.String() {
 		t.Errorf("outside saw %q, want the host's address %s", got, g.a.Addr6)
 	}
 	g.silent(g.a, g.ns("vault"), "tcp", at(g.out.Addr4, 7000))

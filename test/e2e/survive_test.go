@@ -50,7 +50,8 @@ func TestKilledAndStartedUnderTraffic(t *testing.T) {
 
 func TestStopLosesNothing(t *testing.T) {
 	g := newGround(t)
-	g.serve("web", "-p", "8080:80")
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.serve("web", "--network", "front", "-p", "8080:80")
 	g.a.Stop()
 	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
 	g.answers(g.out, "", "tcp", at(g.a.Addr6, 8080), "web")

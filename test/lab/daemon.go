@@ -145,11 +145,22 @@ func (h *Host) close() {
 		}
 		h.clear()
 		h.Stop()
+		h.unmountPins()
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.started {
 		p.Signal(syscall.SIGKILL)
+	}
+}
+
+// unmountPins takes down the file system of pinned eBPF programs. A daemon
+// leaves it, because what it published goes on when it ends; a machine that is
+// switched off does not have it any more.
+func (h *Host) unmountPins() {
+	err := syscall.Unmount(filepath.Join(h.RunDir(), "bpf"), 0)
+	if err != nil && err != syscall.EINVAL && err != syscall.ENOENT {
+		h.lab.T.Errorf("%s: unmount pins: %v", h.Name, err)
 	}
 }
 

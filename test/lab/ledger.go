@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +38,9 @@ func (h *Host) allLinks() []link {
 	return all
 }
 
+// ourBridge finds the bridge of a user network in a ruleset.
+var ourBridge = regexp.MustCompile(`"br-[0-9a-f]{12}"`)
+
 // strays lists what containers and user networks have left on an emptied
 // host: links, pinned namespaces, elements in the maps of our tables, held
 // sockets, processes.
@@ -55,7 +59,7 @@ func (h *Host) strays() []string {
 		left = append(left, "namespace "+p.Name())
 	}
 	for _, line := range strings.Split(h.MustRun("nft", "list", "ruleset"), "\n") {
-		if strings.Contains(line, `"br-`) {
+		if ourBridge.MatchString(line) {
 			left = append(left, "rule "+strings.TrimSpace(line))
 		}
 	}
@@ -117,14 +121,30 @@ func (l *Lab) processes() map[int]string {
 		ns, _ := os.Readlink(dir + "/ns/mnt")
 		inside := false
 		if ns != own {
-			b, _ := os.ReadFile(dir + "/mountinfo")
-			inside = strings.Contains(string(b), l.Dir+"/")
+			inside = bindsFrom(dir+"/mountinfo", l.Dir)
 		}
 		if inside || strings.Contains(line, l.Dir+"/") || strings.Contains(string(environ), "CATENET_LAB="+l.Dir+"\x00") {
 			found[pid] = line
 		}
 	}
 	return found
+}
+
+// bindsFrom reports whether a process sees files of dir at places outside of
+// it, as a container of ours does. (A mount below dir means nothing: every
+// mount namespace that was cloned while the lab was up has them all.)
+func bindsFrom(mountinfo, dir string) bool {
+	b, err := os.ReadFile(mountinfo)
+	if err != nil {
+		return false // the process is gone
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) > 4 && strings.Contains(f[3], filepath.Base(dir)+"/") && !strings.HasPrefix(f[4], dir+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // sweep ends and unmounts what leaked, so that one failed test leaves the

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -121,5 +122,17 @@ func (h *Host) Ask(netns, proto, to string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(line)
+	return plain(line)
+}
+
+// plain writes the addresses in a line as everybody does: socat gives
+// [0000:0000:0000:0000:0000:ffff:c000:0201] for 192.0.2.1.
+func plain(line string) string {
+	words := strings.Fields(line)
+	for i, w := range words {
+		if a, err := netip.ParseAddr(strings.Trim(w, "[]")); err == nil {
+			words[i] = a.Unmap().String()
+		}
+	}
+	return strings.Join(words, " ")
 }

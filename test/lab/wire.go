@@ -35,6 +35,9 @@ func (l *Lab) Switch(hosts []*Host, cidrs ...string) {
 // address gives a link its addresses and raises it.
 func (h *Host) address(link string, cidrs []string, number int) {
 	h.lab.T.Helper()
+	// Not duplicate address detection, which takes two seconds, but only of
+	// the wire: that our own links do not wait for it is ours to prove.
+	h.MustRun("sysctl", "-qw", "net.ipv6.conf."+link+".accept_dad=0")
 	for _, c := range cidrs {
 		p, err := netip.ParsePrefix(c)
 		if err != nil {
