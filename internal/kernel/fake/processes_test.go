@@ -18,7 +18,7 @@ func TestProcesses(t *testing.T) {
 	}
 	no := errors.New("no")
 	f.OnStart = func(kernel.Container) error { return no }
-	if _, err := f.Start(ctx, c); err != no {
+	if _, err := f.Start(ctx, c); !errors.Is(err, no) {
 		t.Errorf("refused: %v", err)
 	}
 	f.OnStart = nil
@@ -34,7 +34,7 @@ func TestProcesses(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := f.Wait(gone, c.Dir); err != context.Canceled {
+	if _, err := f.Wait(gone, c.Dir); !errors.Is(err, context.Canceled) {
 		t.Errorf("wait given up: %v", err)
 	}
 	f.OnExec = func(_ context.Context, e kernel.Exec) (int, error) { return len(e.Args), nil }

@@ -29,14 +29,14 @@ func (r *Runner) Exec(ctx context.Context, e kernel.Exec) (int, error) {
 		return 0, err
 	}
 	var in, out, errOut plug
+	defer func() { // a stuck reader of ours must not keep the pipes
+		in.close()
+		out.close()
+		errOut.close()
+	}()
 	if err := errors.Join(in.source(e.Stdin), out.sink(e.Stdout), errOut.sink(e.Stderr)); err != nil {
-		return 0, fmt.Errorf("exec: %w", errors.Join(err, in.close(), out.close(), errOut.close()))
+		return 0, fmt.Errorf("exec: %w", err)
 	}
-	// Of no use after the program: a stuck reader of the daemon's must not
-	// keep its pipes.
-	defer in.close()
-	defer out.close()
-	defer errOut.close()
 	p, reports, err := r.converse([]string{"exec"}, spec, in.theirs, out.theirs, errOut.theirs)
 	if err != nil {
 		return 0, translate("exec", err)
@@ -168,11 +168,10 @@ func (p *plug) drain(w io.Writer) error {
 }
 
 // close closes both ends; either may be closed already.
-func (p *plug) close() error {
+func (p *plug) close() {
 	for _, f := range []*os.File{p.ours, p.theirs} {
 		if f != nil {
 			f.Close()
 		}
 	}
-	return nil
 }

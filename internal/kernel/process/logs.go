@@ -141,7 +141,7 @@ func countLines(f *os.File) (int, error) {
 	for {
 		n, err := f.Read(buf)
 		lines += bytes.Count(buf[:n], []byte{'\n'})
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_, err = f.Seek(0, io.SeekStart)
 			return lines, err
 		}
@@ -189,7 +189,8 @@ func (l *logReader) tell() error {
 		Time   time.Time `json:"time"`
 	}
 	// What is no entry was torn by a full disk or a power cut.
-	if json.Unmarshal(line, &entry) != nil || entry.Time.Before(l.since) {
+	whole := json.Unmarshal(line, &entry) == nil
+	if !whole || entry.Time.Before(l.since) {
 		return nil
 	}
 	return l.fn(entry.Stream, entry.Time, []byte(entry.Log))
@@ -223,10 +224,14 @@ func (l *logReader) follow() error {
 	if err != nil {
 		return fmt.Errorf("look at log: %w", err)
 	}
-	if mine, err := l.files[0].Stat(); err != nil || os.SameFile(mine, now) {
-		return err
-	}
 	last := l.files[0]
+	mine, err := last.Stat()
+	if err != nil {
+		return fmt.Errorf("look at log: %w", err)
+	}
+	if os.SameFile(mine, now) {
+		return nil
+	}
 	if err := l.open(); err != nil {
 		l.files = []*os.File{last}
 		return err

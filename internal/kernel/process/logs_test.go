@@ -75,7 +75,7 @@ func TestLogsTailAndSince(t *testing.T) {
 	}
 	stop := errors.New("enough")
 	err = process.Logs(t.Context(), path, process.LogOptions{}, func(string, time.Time, []byte) error { return stop })
-	if err != stop {
+	if !errors.Is(err, stop) {
 		t.Errorf("%v", err)
 	}
 }

@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -161,12 +162,12 @@ func (l *lab) ready(c kernel.Container) {
 		}
 		return nil
 	})
-	if err != errReady {
+	if !errors.Is(err, errReady) {
 		l.t.Fatalf("not ready: %v", err)
 	}
 }
 
-var errReady = fmt.Errorf("ready")
+var errReady = errors.New("ready")
 
 // file makes a file of the test's.
 func (l *lab) file(name, content string) string {

@@ -90,7 +90,7 @@ func translate(doing string, err error) error {
 	if f, ok := errors.AsType[*shim.Failure](err); ok {
 		e := catenet.Errorf(catenet.KindFromString(f.Kind), "%s: %w", doing, err)
 		if f.Hint != "" {
-			e.WithHint("%s", f.Hint)
+			e.Hint = f.Hint
 		}
 		return e
 	}

@@ -107,7 +107,7 @@ func (r *Runner) start(ctx context.Context, c kernel.Container, spec []byte, loc
 		return err
 	}
 	defer reports.Close()
-	stop := context.AfterFunc(ctx, func() { p.Kill() }) // takes the container along
+	stop := context.AfterFunc(ctx, func() { _ = p.Kill() }) // takes the container along
 	report, err := io.ReadAll(reports)
 	if err == nil {
 		err = shim.ParseReport(report)
@@ -116,8 +116,9 @@ func (r *Runner) start(ctx context.Context, c kernel.Container, spec []byte, loc
 		err = ctx.Err()
 	}
 	if err != nil {
-		p.Kill()
-		p.Wait()
+		// It is about to end, or has: only that matters.
+		_ = p.Kill()
+		_, _ = p.Wait()
 		if errors.Is(err, shim.ErrNoReport) {
 			err = complained(c.Dir, err)
 		}
@@ -170,7 +171,7 @@ func (r *Runner) converse(args []string, spec []byte, files ...*os.File) (*os.Pr
 		return nil, nil, fmt.Errorf("start catenet-shim: %w", err)
 	}
 	go func() {
-		specW.Write(spec) // fails if the shim is dead, which its report will tell
+		_, _ = specW.Write(spec) // fails if the shim is dead, which its report will tell
 		specW.Close()
 	}()
 	return p, reports, nil

@@ -83,10 +83,10 @@ func signal(id rundir.Identity, sig syscall.Signal) error {
 	}
 	defer unix.Close(fd)
 	err = unix.PidfdSendSignal(fd, sig, nil, 0)
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		return catenet.Invalidf("there is no signal %d", int(sig))
 	}
-	if err != nil && err != unix.ESRCH {
+	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("send %v to process %d: %w", sig, id.PID, err)
 	}
 	return nil

@@ -46,7 +46,7 @@ func (w *folderWatch) wait(ctx context.Context, ended <-chan struct{}) error {
 		case <-read:
 			return
 		}
-		w.f.SetReadDeadline(time.Unix(1, 0))
+		_ = w.f.SetReadDeadline(time.Unix(1, 0)) // fails only if closed, which wakes as well
 	}()
 	_, err := w.f.Read(w.buf[:]) // what changed does not matter
 	close(read)

@@ -67,7 +67,7 @@ func openTarget(path string, own bool) (int, error) {
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS}
 	for asked, i := path, 0; i < maxLinks; i++ {
 		fd, err := unix.Openat2(unix.AT_FDCWD, path, how)
-		if err != unix.ENOENT {
+		if !errors.Is(err, unix.ENOENT) {
 			return fd, failed("open "+asked+" in the container", err)
 		}
 		dir := filepath.Dir(path)

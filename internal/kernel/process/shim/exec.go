@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,7 +34,7 @@ func execInside() int {
 			continue // EINTR
 		}
 		if fds[1].Revents != 0 {
-			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			_ = unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0) // it may be dead already
 			fds[1].Fd = -1
 		}
 	}
@@ -75,7 +76,7 @@ func startInside() (pid, pidfd int, err error) {
 func enterContainer(id rundir.Identity) error {
 	gone := &Failure{Kind: Conflict, Msg: "the container is not running"}
 	fd, err := id.Open()
-	if err == rundir.ErrGone {
+	if errors.Is(err, rundir.ErrGone) {
 		return gone
 	}
 	if err != nil {
@@ -88,7 +89,7 @@ func enterContainer(id rundir.Identity) error {
 		return failed("unshare root", err)
 	}
 	err = unix.Setns(fd, unix.CLONE_NEWNS|unix.CLONE_NEWPID|unix.CLONE_NEWUTS|unix.CLONE_NEWIPC|unix.CLONE_NEWNET)
-	if err == unix.ESRCH {
+	if errors.Is(err, unix.ESRCH) {
 		return gone
 	}
 	return failed("enter the container", err)

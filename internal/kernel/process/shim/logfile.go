@@ -61,12 +61,13 @@ func (l *logFile) open() (err error) {
 
 // add puts one entry into the buffer.
 func (l *logFile) add(stream string, piece []byte, now time.Time) {
-	b := append(l.buf, `{"log":`...)
-	b = appendString(b, piece)
-	b = append(append(b, `,"stream":"`...), stream...)
-	b = append(b, `","time":"`...)
-	b = now.UTC().AppendFormat(b, time.RFC3339Nano)
-	l.buf = append(b, '"', '}', '\n')
+	l.buf = append(l.buf, `{"log":`...)
+	l.buf = appendString(l.buf, piece)
+	l.buf = append(l.buf, `,"stream":"`...)
+	l.buf = append(l.buf, stream...)
+	l.buf = append(l.buf, `","time":"`...)
+	l.buf = now.UTC().AppendFormat(l.buf, time.RFC3339Nano)
+	l.buf = append(l.buf, "\"}\n"...)
 }
 
 // flush writes the buffer, in one piece, and rotates the log if it has become

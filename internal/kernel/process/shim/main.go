@@ -75,7 +75,9 @@ func becomeProgram() error {
 	if err != nil {
 		return err
 	}
-	write(fdInitReport, []byte(started))
+	if err := write(fdInitReport, []byte(started)); err != nil {
+		return failed("report to the shim", err)
+	}
 	return p.failed(unix.Exec(p.path, p.args, p.env))
 }
 

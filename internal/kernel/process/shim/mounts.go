@@ -70,7 +70,7 @@ func mountIPC() error {
 		return err
 	}
 	err = unix.Mount("mqueue", "/dev/mqueue", "mqueue", nosuid|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	if err == unix.ENOENT || err == unix.ENODEV { // no folder; no such thing in this kernel
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // no folder; no such thing in this kernel
 		return nil
 	}
 	return failed("mount mqueue on /dev/mqueue", err)

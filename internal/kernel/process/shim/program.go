@@ -114,14 +114,14 @@ func (p *program) failed(err error) error {
 		return nil
 	}
 	f := &Failure{Kind: Invalid, Msg: p.path + " can't be executed: " + err.Error()}
-	switch err {
-	case unix.ENOENT: // the file itself is there
+	switch {
+	case errors.Is(err, unix.ENOENT): // the file itself is there
 		f.Kind = NotFound
 		f.Msg = p.path + " can't be executed: the program that is to load it is not in the container"
 		f.Hint = "for a script that is what its first line names, for a binary its dynamic loader: put it there, or take a static binary"
-	case unix.ENOEXEC:
+	case errors.Is(err, unix.ENOEXEC):
 		f.Hint = "it is neither a binary for this machine nor a script whose first line begins with #!"
-	case unix.E2BIG:
+	case errors.Is(err, unix.E2BIG):
 		f.Hint = "the arguments and the environment are too long together"
 	}
 	return f

@@ -82,7 +82,7 @@ func report(fd int, err error) {
 		}
 		b = f.encode()
 	}
-	write(fd, b)
+	_ = write(fd, b)
 }
 
 // write writes all of b, or as much as can be.

@@ -26,16 +26,22 @@ func run(dir, logPath string) {
 	closeOnExec(fdLock)
 
 	c, err := start(dir, logPath)
-	rundir.Started(fdLock)
+	complain(failed("end the start", rundir.Started(fdLock)))
 	report(fdReport, err)
 	unix.Close(fdReport)
 	if err != nil {
 		return
 	}
 	code := c.wait()
-	// There is nobody to tell if this fails. Without the file the daemon
-	// takes the container for killed.
-	rundir.WriteExit(dir, rundir.Exit{Code: code, Finished: time.Now()})
+	// Without the file the daemon takes the container for killed.
+	complain(failed("write exit", rundir.WriteExit(dir, rundir.Exit{Code: code, Finished: time.Now()})))
+}
+
+// complain tells what cannot be helped to whoever looks into the folder.
+func complain(err error) {
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+	}
 }
 
 // container is a started one, as the shim holds it.
@@ -60,7 +66,7 @@ func start(dir, logPath string) (*container, error) {
 		err = record(dir, c.pid)
 	}
 	if err != nil {
-		unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
+		_ = unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0) // it may be dead already
 		wait(c.pid)
 		return nil, err
 	}
