@@ -1,6 +1,7 @@
-// Package host is the driver of the predefined network host: containers of it share the host's namespace.
-// It is a mode: nobody joins it beside others, and there
-// is one of it.
+// Package host is the driver of the predefined network host: containers of it
+// share the host's
+// namespace. It is a mode: nobody joins it beside others, and there is
+// one of it.
 package host
 
 import (

@@ -1,6 +1,7 @@
-// Package none is the driver of the predefined network none: containers of it have a namespace with nothing but lo.
-// It is a mode: nobody joins it beside others, and there
-// is one of it.
+// Package none is the driver of the predefined network none: containers of it
+// have a namespace with nothing
+// but lo. It is a mode: nobody joins it beside others, and there is
+// one of it.
 package none
 
 import (

@@ -31,7 +31,7 @@ func (k *Kernel) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 			return err
 		}
 	}
-	if o.ResolverPort != 0 {
+	if o.ResolverPort != 0 || o.NoResolver {
 		next.resolver = o.ResolverPort
 	}
 	if reflect.DeepEqual(*in, next) {
