@@ -8,9 +8,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -21,6 +23,10 @@ import (
 
 // DefaultFile is read if it exists and --config names no other.
 const DefaultFile = "/etc/catenet/catenet.yaml"
+
+// maxSocket is the longest path of a unix socket, in bytes: sun_path of
+// unix(7) without its final zero.
+const maxSocket = 107
 
 // Config is the settings of one daemon. The names in YAML are the flags'.
 type Config struct {
@@ -105,13 +111,17 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 // line and column.
 func read(name string, text []byte) (Config, error) {
 	c := Default()
-	if len(bytes.TrimSpace(text)) == 0 {
-		return c, nil // the decoder would empty c
+	var doc any // the decoder would empty c where there is nothing
+	if err := yaml.Unmarshal(text, &doc); err == nil && doc == nil {
+		return c, nil
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, catenet.Invalidf("settings file %s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true))).
 			WithHint("the keys are the names of the flags: catenetd --help")
+	}
+	if err := d.Decode(&doc); !errors.Is(err, io.EOF) {
+		return c, catenet.Invalidf("settings file %s: there is more than one document in it", name)
 	}
 	return c, nil
 }
@@ -123,11 +133,23 @@ func (c *Config) check() error {
 			return catenet.Invalidf("%s %q is no absolute path of a folder", name, dir)
 		}
 	}
+	if filepath.Clean(c.RunDir) == filepath.Clean(c.StateDir) {
+		return catenet.Invalidf("run-dir and state-dir are both %s", c.RunDir).WithHint("give each daemon two folders of its own")
+	}
 	if c.Listen == "" {
 		c.Listen = "unix://" + filepath.Join(c.RunDir, "catenet.sock")
 	}
 	if path, ok := strings.CutPrefix(c.Listen, "unix://"); !ok || !filepath.IsAbs(path) {
 		return catenet.Invalidf("listen %q is no address of the API", c.Listen).WithHint("the API is served on a file socket: unix:///PATH")
+	}
+	if path := strings.TrimPrefix(c.Listen, "unix://"); len(path) > maxSocket {
+		return catenet.Invalidf("the path of the socket, %s, is %d bytes long, the most is %d", path, len(path), maxSocket).WithHint("choose a shorter run-dir, or set listen")
+	}
+	if c.Metrics != "" {
+		_, port, err := net.SplitHostPort(c.Metrics)
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
+			return catenet.Invalidf("metrics %q is no address to serve at", c.Metrics).WithHint("it is written HOST:PORT, like 127.0.0.1:9323")
+		}
 	}
 	switch c.Loopback {
 	case "auto", "cgroup-ebpf", "proxy":

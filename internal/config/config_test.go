@@ -4,15 +4,18 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
-	"net/netip"
+
+	"github.com/catenet/catenet"
 )
 
 func file(t *testing.T, text string) string {
@@ -67,6 +70,13 @@ func TestBadSettingsSayWhatIsWrongAndWhere(t *testing.T) {
 		{"loopback", "loopback: magic\n", nil, []string{"magic"}},
 		{"unknown flag", "", []string{"--rundir=/x"}, []string{"rundir"}},
 		{"argument", "", []string{"start"}, []string{"start"}},
+		{"key given twice", "loopback: auto\nloopback: auto\n", nil, []string{"[2:1]", "loopback"}},
+		{"two documents", "run-dir: /run/a\n---\nrun-dir: /run/b\n", nil, []string{"more than one document"}},
+		{"one folder", "run-dir: /a\n", []string{"--state-dir=/a/"}, []string{"both /a"}},
+		{"long socket", "", []string{"--run-dir=/" + strings.Repeat("x", 100)}, []string{"the most is 107"}},
+		{"metrics without a port", "metrics: localhost\n", nil, []string{`"localhost"`}},
+		{"metrics at port 0", "", []string{"--metrics=:0"}, []string{`":0"`}},
+		{"log level", "", []string{"--log-level=loud"}, []string{"loud"}},
 		{"pool", "", []string{"--default-address-pool=10.0.0.0/8"}, []string{"base="}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,6 +91,51 @@ func TestBadSettingsSayWhatIsWrongAndWhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnEmptyFileChangesNothing(t *testing.T) {
+	want, err := Parse(nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "\n", "# nothing\n", "---\n"} {
+		got, err := Parse([]string{"--config", file(t, text)}, io.Discard)
+		if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); err != nil || d != "" {
+			t.Errorf("%q: %v %s", text, err, d)
+		}
+	}
+}
+
+// TestFileAndFlagsHaveTheSameSettings holds for all but the pools, whose flag
+// names one.
+func TestFileAndFlagsHaveTheSameSettings(t *testing.T) {
+	c := Default()
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	c.flags(fs)
+	for f := range reflect.TypeFor[Config]().Fields() {
+		if name := f.Tag.Get("yaml"); fs.Lookup(name) == nil && fs.Lookup(strings.TrimSuffix(name, "s")) == nil {
+			t.Errorf("setting %s is no flag", name)
+		}
+	}
+	fs.VisitAll(func(f *pflag.Flag) {
+		for field := range reflect.TypeFor[Config]().Fields() {
+			if name := field.Tag.Get("yaml"); name == f.Name || name == f.Name+"s" {
+				return
+			}
+		}
+		t.Errorf("flag %s is no setting of the file", f.Name)
+	})
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add("run-dir: /a\ndefault-address-pools:\n- base: 10.0.0.0/8\n  size: 24\n")
+	f.Add("run-dir: [")
+	f.Add("a: &x [*x]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := read("f", []byte(text)); err != nil && !catenet.IsInvalid(err) {
+			t.Fatalf("%q: %v is no invalid error", text, err)
+		}
+	})
 }
 
 func TestAFileThatIsNamedMustExist(t *testing.T) {
