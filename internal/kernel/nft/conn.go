@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -133,11 +134,29 @@ func (c *Conn) exchange(e encoded) (failed []*netlink.OpError, err error) {
 	if _, err := c.nl.SendMessages(e.msgs); err != nil {
 		return nil, err
 	}
-	first := e.msgs[0].Header.Sequence
-	last := e.msgs[len(e.msgs)-2].Header.Sequence
-	for {
+	return c.verdicts(e.msgs[0].Header.Sequence, e.msgs[len(e.msgs)-2].Header.Sequence)
+}
+
+// verdicts reads the answers to the messages with the sequence numbers from
+// first to last, which may wrap.
+func (c *Conn) verdicts(first, last uint32) (failed []*netlink.OpError, err error) {
+	for overflow := false; ; {
+		if overflow {
+			if err := c.nl.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+				return nil, err
+			}
+		}
 		msgs, err := c.nl.Receive()
-		if oe, ok := errors.AsType[*netlink.OpError](err); ok && oe.Sequence != 0 {
+		oe, answer := errors.AsType[*netlink.OpError](err)
+		switch {
+		case errors.Is(err, unix.ENOBUFS):
+			// More errors than the socket can hold, the last one lost. The
+			// first are there, and have to be read: until the socket is
+			// empty the kernel drops what it has to say.
+			overflow = true
+		case errors.Is(err, os.ErrDeadlineExceeded) && len(failed) > 0:
+			return failed, nil
+		case answer && oe.Sequence != 0:
 			if oe.Sequence-first > last-first {
 				continue // a late answer to an earlier batch
 			}
@@ -145,10 +164,8 @@ func (c *Conn) exchange(e encoded) (failed []*netlink.OpError, err error) {
 			if oe.Sequence == first || oe.Sequence == last {
 				return failed, nil
 			}
-			continue
-		}
-		if err != nil {
-			return failed, err
+		case err != nil:
+			return nil, err
 		}
 		for _, m := range msgs {
 			if m.Header.Sequence == last {

@@ -1,0 +1,134 @@
+package nft
+
+import (
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
+)
+
+// TestRedirect asks 127.0.0.11:53 and hears who answers.
+func TestRedirect(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.New(t)
+	ports := []int{answer(t, ns, "one"), answer(t, ns, "two")}
+	elsewhere := func() {
+		ns.MustDo(func() error { // a server of the container's own
+			pc, err := net.ListenPacket("udp", "0.0.0.0:53")
+			if err == nil {
+				t.Cleanup(func() { pc.Close() })
+			}
+			return err
+		})
+	}
+	elsewhere()
+	for i, want := range []string{"one", "one", "two"} {
+		port := uint16(ports[i/2])
+		ns.MustDo(func() error { return Redirect(port) })
+		for _, network := range []string{"udp", "tcp"} {
+			if got := hear(t, ns, network); got != want {
+				t.Errorf("call %d, %s: %q answers", i, network, got)
+			}
+		}
+		if rules := strings.Count(ns.Run("nft", "list", "ruleset"), "dnat to 127.0.0.11:"); rules != 2 {
+			t.Errorf("call %d: %d rules", i, rules)
+		}
+	}
+	// Nothing is written that is right already.
+	before := ns.Run("nft", "-a", "list", "ruleset") // with handles
+	ns.MustDo(func() error { return Redirect(uint16(ports[1])) })
+	if after := ns.Run("nft", "-a", "list", "ruleset"); after != before {
+		t.Errorf("written again:\n%s\nwas\n%s", after, before)
+	}
+	// And somebody else's harm is mended.
+	ns.Run("nft", "flush", "chain", "ip", "catenet", "output")
+	ns.MustDo(func() error { return Redirect(uint16(ports[1])) })
+	if got := hear(t, ns, "udp"); got != "two" {
+		t.Errorf("after a flush %q answers", got)
+	}
+}
+
+// answer serves its name at 127.0.0.11 on a port that it returns.
+func answer(t *testing.T, ns *kerneltest.NS, name string) int {
+	var l net.Listener
+	var pc net.PacketConn
+	ns.MustDo(func() (err error) {
+		if l, err = net.Listen("tcp", "127.0.0.11:0"); err == nil {
+			pc, err = net.ListenPacket("udp", l.Addr().String())
+		}
+		return err
+	})
+	t.Cleanup(func() { l.Close(); pc.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, name)
+			c.Close()
+		}
+	}()
+	go func() {
+		for b := make([]byte, 100); ; {
+			_, from, err := pc.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			pc.WriteTo([]byte(name), from)
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func hear(t *testing.T, ns *kerneltest.NS, network string) string {
+	t.Helper()
+	b, n := make([]byte, 100), 0
+	ns.MustDo(func() error {
+		c, err := net.DialTimeout(network, "127.0.0.11:53", time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Second))
+		if _, err = c.Write([]byte("?")); err != nil {
+			return err
+		}
+		n, err = c.Read(b)
+		return err
+	})
+	return string(b[:n])
+}
+
+// BenchmarkRedirect is the first call in a new namespace, which also makes
+// the kernel start tracking connections there, and a repeated one.
+func BenchmarkRedirect(b *testing.B) {
+	b.Run("new", func(b *testing.B) {
+		var spent []time.Duration
+		for b.Loop() {
+			ns := kerneltest.New(b)
+			ns.MustDo(func() error {
+				start := time.Now()
+				err := Redirect(5353)
+				spent = append(spent, time.Since(start))
+				return err
+			})
+		}
+		slices.Sort(spent)
+		b.ReportMetric(float64(spent[len(spent)/2].Microseconds()), "µs/p50")
+	})
+	b.Run("again", func(b *testing.B) {
+		kerneltest.New(b).MustDo(func() error {
+			for b.Loop() {
+				if err := Redirect(5353); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
