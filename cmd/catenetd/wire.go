@@ -8,9 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/config"
@@ -102,18 +101,22 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, erro
 // openLoopback opens what carries ports on loopback: eBPF where the kernel
 // has it, else the proxy.
 func openLoopback(c config.Config, held *sockets.Sockets, log *slog.Logger) (kernel.Loopback, error) {
-	if c.Loopback == "proxy" {
-		return held.Proxy(), nil
-	}
-	l, err := bpf.Open(bpf.Options{Dir: filepath.Join(c.RunDir, "bpf"), Log: log})
-	switch {
-	case err == nil:
-		return l, nil
-	case c.Loopback == "auto" && catenet.IsUnsupported(err):
+	pins := filepath.Join(c.RunDir, "bpf")
+	if c.Loopback != "proxy" {
+		l, err := bpf.Open(bpf.Options{Dir: pins, Log: log})
+		if err == nil {
+			return l, nil
+		}
+		if c.Loopback != "auto" || !catenet.IsUnsupported(err) {
+			return nil, fmt.Errorf("open loopback ports: %w", err)
+		}
 		log.Warn("ports on loopback are carried by a proxy in the daemon", "because", err)
-		return held.Proxy(), nil
 	}
-	return nil, fmt.Errorf("open loopback ports: %w", err)
+	// Programs of an earlier run would go on leading connections away.
+	if err := bpf.Remove(pins); err != nil {
+		return nil, fmt.Errorf("remove earlier loopback programs: %w", err)
+	}
+	return held.Proxy(), nil
 }
 
 // readLog reads a container's log as the engine wants it: lines without their
@@ -150,9 +153,8 @@ func about(c config.Config, owner bool) catenet.Info {
 	if name, err := os.Hostname(); err == nil {
 		info.Hostname = name
 	}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err == nil {
-		info.Kernel = unix.ByteSliceToString(u.Release[:])
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		info.Kernel = strings.TrimSpace(string(b))
 	}
 	return info
 }

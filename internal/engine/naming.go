@@ -44,6 +44,12 @@ func (e *Engine) serve(ctx context.Context, sb *sandbox, next *record, ns *kerne
 	return nil
 }
 
+// unredirect takes the redirect of lookups out of a namespace that may live on
+// without us.
+func (e *Engine) unredirect(ctx context.Context, ns *kernel.Namespace) error {
+	return e.o.Host.Dress(ctx, ns, kernel.Outfit{NoResolver: true})
+}
+
 // view is a sandbox as the resolver serves it: its networks in the order of
 // their priority.
 func (e *Engine) view(r *record) names.Sandbox {

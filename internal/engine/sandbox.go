@@ -263,10 +263,25 @@ func (e *Engine) remove(ctx context.Context, sb *sandbox, now *record) error {
 		}
 		return e.deleteContainer(sb, now)
 	}
-	err := e.dissolve(ctx, sb, now)
+	err := e.leave(ctx, now)
+	err = firstError(err, e.dissolve(ctx, sb, now))
 	e.forget(sb)
 	e.tell("sandbox", "detach", now.ID, "name", now.Name, "owner", string(now.Owner))
 	return err
+}
+
+// leave takes out of an attached namespace what would outlive our links in it.
+// It comes before anything else: a daemon that dies here is still attached.
+func (e *Engine) leave(ctx context.Context, now *record) error {
+	ns, err := e.open(now)
+	if catenet.IsNotFound(err) {
+		return nil // it went, and took everything along
+	}
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return e.unredirect(ctx, ns)
 }
 
 // dissolve takes everything from a running sandbox: its record first, then

@@ -135,6 +135,9 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 			asideErr = fmt.Errorf("redirect lookups of %s: %w", next.Name, asideErr)
 			return
 		}
+		if now == nil {
+			aside.add(func() { e.report("take back redirect", next.Name, e.unredirect(context.WithoutCancel(ctx), ns)) })
+		}
 		asideErr = e.writeFiles(view, &aside)
 	}()
 	outfit, err := e.links(ctx, now, next, ns, u)

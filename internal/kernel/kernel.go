@@ -113,6 +113,8 @@ type Outfit struct {
 	// ResolverPort, if not 0, redirects what the namespace sends to
 	// 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11.
 	ResolverPort uint16
+	// NoResolver takes that redirect away.
+	NoResolver bool
 }
 
 // Interface is the inside of an endpoint: pure data, made by a driver.

@@ -14,7 +14,7 @@ type Record struct {
 	NetworkID  string
 	Name       string   // of the container; what PTR answers, with the network's behind
 	Aliases    []string // more names, shared with other endpoints or not
-	IDs        []string // full and short ID of the sandbox
+	IDs        []string // short ID of the sandbox
 	IPv4, IPv6 netip.Addr
 }
 

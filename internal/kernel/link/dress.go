@@ -47,7 +47,7 @@ func (h *Host) dress(c *conn, o kernel.Outfit) error {
 	if err := p.apply(h, c); err != nil {
 		return err
 	}
-	if o.ResolverPort == 0 {
+	if o.ResolverPort == 0 && !o.NoResolver {
 		return nil
 	}
 	if h.redirect == nil {
