@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,9 +66,12 @@ func TestStateIsCommands(t *testing.T) {
 		t.Error(diff)
 	}
 	before := k.Writes()
-	joined(t, k)
+	ns := joined(t, k)
 	if n := k.Writes() - before; n != 0 {
 		t.Errorf("a second pass wrote %d changes", n)
+	}
+	if err := k.Dress(t.Context(), ns, kernel.Outfit{NoResolver: true}); err != nil || strings.Contains(k.String(), "redirect") {
+		t.Errorf("the redirect is still there, %v:\n%s", err, k)
 	}
 }
 

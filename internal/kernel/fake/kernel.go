@@ -74,6 +74,13 @@ func (k *Kernel) FailAt(n int, err error) {
 	}
 }
 
+// Failed reports whether the call that FailAt chose has come.
+func (k *Kernel) Failed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.failAt != 0 && k.calls >= k.failAt
+}
+
 // Calls returns how many calls there were that FailAt can make fail.
 func (k *Kernel) Calls() int {
 	k.mu.Lock()

@@ -210,3 +210,18 @@ func TestGatewayOutsideTheSubnet(t *testing.T) {
 	ctr.Run("ping", "-c1", "-W2", "169.254.7.7")
 	ctr.Run("ping", "-6", "-c1", "-W2", "fd00:7::1")
 }
+
+// The redirect follows the outfit: set, left alone, or taken away.
+func TestRedirect(t *testing.T) {
+	a := newAttached(t)
+	var ports []uint16
+	a.h.redirect = func(port uint16) error { ports = append(ports, port); return nil }
+	for _, o := range []kernel.Outfit{{ResolverPort: 5353}, {}, {NoResolver: true}} {
+		if err := a.h.Dress(t.Context(), a.ns, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]uint16{5353, 0}, ports); diff != "" {
+		t.Error(diff)
+	}
+}

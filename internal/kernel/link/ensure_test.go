@@ -22,18 +22,17 @@ var comparePrefixes = cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})
 
 // attached is a host with a bridge, and a namespace on it.
 type attached struct {
-	t       *testing.T
-	host    *kerneltest.NS
-	ctr     *kerneltest.NS
-	h       *Host
-	ns      *kernel.Namespace
-	outfits int
+	t    *testing.T
+	host *kerneltest.NS
+	ctr  *kerneltest.NS
+	h    *Host
+	ns   *kernel.Namespace
 }
 
 func newAttached(t *testing.T) *attached {
 	t.Parallel()
 	a := &attached{t: t, host: kerneltest.New(t), ctr: kerneltest.New(t)}
-	a.h, a.ns = openIn(t, a.host, func(uint16) error { a.outfits++; return nil }), at(t, a.ctr.Path)
+	a.h, a.ns = openIn(t, a.host, func(uint16) error { return nil }), at(t, a.ctr.Path)
 	a.attach()
 	return a
 }
