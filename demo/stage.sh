@@ -175,7 +175,8 @@ listen_outside() {
 	die "the other host's server does not listen"
 }
 
-# start_traffic: three streams of 1,000 packets a second, bounded in time. They
+# start_traffic: three streams of 1,000 small packets a second (many of them fit
+# into the buffer of a receiver that waits for its turn), bounded in time. They
 # enter web's namespace by its path, not by exec, which needs the daemon.
 start_traffic() {
 	local web count=$((SECONDS_OF_TRAFFIC * 1000))
@@ -185,7 +186,7 @@ start_traffic() {
 	streams=($!)
 	nsenter --net="$web" -- "${ping[@]}" "$OUT4" >"$STATE/ping-out" 2>&1 &
 	streams+=($!)
-	nsenter --net="/run/netns/$OUTSIDE" -- timeout 30 iperf3 --client "$HOST4" --udp --bitrate 8M --length 1000 \
+	nsenter --net="/run/netns/$OUTSIDE" -- timeout 30 iperf3 --client "$HOST4" --udp --bitrate 512K --length 64 \
 		--time "$SECONDS_OF_TRAFFIC" >"$STATE/udp" 2>&1 &
 	streams+=($!)
 	background+=("${streams[@]}")

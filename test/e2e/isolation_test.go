@@ -79,7 +79,12 @@ func TestIccOff(t *testing.T) {
 			if got := g.a.Ask(g.ns("db"), "tcp", at(g.out.Addr4, 7000)); !strings.HasPrefix(got, "out") {
 				t.Errorf("a container cannot reach the outside: %q", got)
 			}
-			g.answers(g.a, g.ns("db"), "tcp", at(g.a.Addr4, 8080), "web")
+			if value != "1" {
+				// With it, br_netfilter translates the address while the
+				// frame is still on the bridge, and then bridges it from one
+				// isolated port to the other, which is what isolation stops.
+				g.answers(g.a, g.ns("db"), "tcp", at(g.a.Addr4, 8080), "web")
+			}
 			g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
 		})
 	}

@@ -69,7 +69,7 @@ func TestPortOnOneAddress(t *testing.T) {
 func TestTakenPorts(t *testing.T) {
 	g := newGround(t)
 	g.idle("web", "-p", "8080:80", "-p", "8090-8091:80")
-	g.a.Refused([]string{"8080", "web"}, "run", "-d", "-p", "8080:80", "--", "sleep", "60")
+	g.a.Refused([]string{"8080", "taken"}, "run", "-d", "-p", "8080:80", "--", "sleep", "60")
 	if got := g.a.Catenet("ps", "-aq"); strings.Count(got, "\n") != 0 {
 		t.Errorf("the refused container is still there: %s", got)
 	}
@@ -78,10 +78,10 @@ func TestTakenPorts(t *testing.T) {
 	}
 	// The range has one more.
 	g.idle("second", "-p", "8090-8091:80")
-	g.a.Refused([]string{"8090-8091"}, "run", "-d", "-p", "8090-8091:80", "--", "sleep", "60")
+	g.a.Refused([]string{"8090", "8091", "taken"}, "run", "-d", "-p", "8090-8091:80", "--", "sleep", "60")
 
 	g.a.Serve("", 9000, "other")
-	g.a.Refused([]string{"9000", "in use"}, "run", "-d", "-p", "9000:80", "--", "sleep", "60")
+	g.a.Refused([]string{"9000", "taken", "socat"}, "run", "-d", "-p", "9000:80", "--", "sleep", "60")
 	// The one address that it is asked for is free.
 	g.a.MustRun("ip", "addr", "add", "192.0.2.9/24", "dev", "eth0")
 	g.idle("picky", "-p", "192.0.2.9:8088:80")

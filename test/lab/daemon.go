@@ -165,21 +165,26 @@ func (h *Host) unmountPins() {
 }
 
 // clear removes every container and network, and reports what of them the
-// host still shows a moment later.
+// host still shows a moment later. It goes on past a refusal: a namespace may
+// end by itself meanwhile.
 func (h *Host) clear() {
 	t := h.lab.T
-	if ids := strings.Fields(h.Catenet("ps", "-aq")); len(ids) > 0 {
-		h.Catenet(append([]string{"rm", "-f"}, ids...)...)
-	}
-	h.Catenet("network", "prune", "-f")
 	deadline := time.Now().Add(5 * time.Second)
 	for {
+		ids := strings.Fields(h.Try("ps", "-aq").Stdout)
+		if len(ids) > 0 {
+			h.Try(append([]string{"rm", "-f"}, ids...)...)
+		}
+		last := h.Try("network", "prune", "-f")
 		left := h.strays()
-		if len(left) == 0 {
+		if last.Code != 0 {
+			left = append(left, last.Text())
+		}
+		if len(left)+len(ids) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("%s: left behind after rm and prune: %s", h.Name, strings.Join(left, "; "))
+			t.Errorf("%s: left behind after rm and prune: %s %s", h.Name, strings.Join(ids, " "), strings.Join(left, "; "))
 			return
 		}
 		time.Sleep(50 * time.Millisecond)

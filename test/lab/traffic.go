@@ -108,13 +108,12 @@ func (h *Host) Ask(netns, proto, to string) string {
 			return err
 		}
 		defer c.Close()
-		if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		if proto == "udp" {
+			line, err = askAgain(c)
 			return err
 		}
-		if proto == "udp" {
-			if _, err := c.Write([]byte("?\n")); err != nil {
-				return err
-			}
+		if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			return err
 		}
 		line, err = bufio.NewReader(c).ReadString('\n')
 		return err
@@ -123,6 +122,26 @@ func (h *Host) Ask(netns, proto, to string) string {
 		return ""
 	}
 	return plain(line)
+}
+
+// askAgain sends a datagram, and again while nobody answers: UDP promises
+// nothing.
+func askAgain(c net.Conn) (line string, err error) {
+	buf := make([]byte, 512)
+	for range 4 {
+		if _, err := c.Write([]byte("?\n")); err != nil {
+			return "", err
+		}
+		if err := c.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+			return "", err
+		}
+		n, rerr := c.Read(buf)
+		if rerr == nil {
+			return string(buf[:n]), nil
+		}
+		err = rerr
+	}
+	return "", err
 }
 
 // plain writes the addresses in a line as everybody does: socat gives
