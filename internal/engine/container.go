@@ -50,13 +50,15 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 	e.locked(func() { sb.now = r })
 	e.tell("sandbox", "create", r.ID, "name", r.Name, "owner", string(r.Owner))
 	if start {
-		if r, err = e.start(ctx, sb, r); err != nil {
+		running, err := e.start(ctx, sb, r)
+		if err != nil {
 			return st, err
 		}
-		if err = e.keepContainer(r); err != nil {
+		if err := e.keepContainer(running); err != nil {
 			e.report("take back start", r.Name, e.o.Processes.Signal(ctx, e.processDir(r.ID), syscall.SIGKILL))
 			return st, err
 		}
+		return running.status(), nil
 	}
 	return r.status(), nil
 }

@@ -1,0 +1,291 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/fake"
+)
+
+// operation is a request that is failed or cut short at every step.
+type operation struct {
+	name  string
+	setup func(w *world)
+	do    func(w *world) error
+}
+
+func operations() []operation {
+	two := func(w *world) {
+		w.network(catenet.NetworkSpec{Name: "one"})
+		w.network(catenet.NetworkSpec{Name: "two", IPv6: true})
+		w.kernel.Adopt("/test/x")
+	}
+	ports := []catenet.PortSpec{{Proto: "tcp", Port: 80, HostPort: 8080, HostPortEnd: 8080}, {Proto: "udp", Port: 53}}
+	x := catenet.SandboxSpec{Name: "x", Ports: ports, Networks: []catenet.EndpointSpec{{Network: "one"}, {Network: "two"}}}
+	attached := func(w *world) {
+		two(w)
+		_, err := w.attachSpec(x)
+		must(w.t, err)
+	}
+	container := catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Ports: ports,
+		Networks: []catenet.EndpointSpec{{Network: "one", IPv4: addr("172.18.0.9")}}, Process: &catenet.Process{Args: []string{"sleep"}}}
+	ran := func(w *world) {
+		two(w)
+		_, err := w.CreateSandbox(ctx, container, true)
+		must(w.t, err)
+	}
+	return []operation{
+		{"create network", func(*world) {}, func(w *world) error {
+			_, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "n", IPv6: true})
+			return err
+		}},
+		{"remove network", two, func(w *world) error { return w.RemoveNetwork(ctx, "two") }},
+		{"attach", two, func(w *world) error { _, err := w.attachSpec(x); return err }},
+		{"connect", func(w *world) { two(w); w.mustAttach("x", catenet.EndpointSpec{Network: "two"}) },
+			func(w *world) error { _, err := w.Connect(ctx, "one", "x", catenet.EndpointSpec{}); return err }},
+		{"disconnect", attached, func(w *world) error { return w.Disconnect(ctx, "one", "x", false) }},
+		{"detach", attached, func(w *world) error { return w.Remove(ctx, "x", false) }},
+		{"run", two, func(w *world) error { _, err := w.CreateSandbox(ctx, container, true); return err }},
+		{"remove by force", ran, func(w *world) error { return w.Remove(ctx, "c", true) }},
+	}
+}
+
+// TestAFailureLeavesNothing fails each request at each call of the kernel.
+// What makes something must leave all as it was; what takes something away
+// must have got rid of it at the latest when the daemon starts again.
+func TestAFailureLeavesNothing(t *testing.T) {
+	broken := errors.New("the kernel says no")
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				w := newWorld(t)
+				op.setup(w)
+				w.reaper.wait()
+				before := w.mark()
+				w.kernel.FailAt(n, broken)
+				err := op.do(w)
+				failed := w.kernel.Failed()
+				w.kernel.FailAt(0, nil)
+				if err == nil {
+					if !failed {
+						w.closeNow()
+						return // there is no n-th call
+					}
+					w.restartEquals(before, "")
+				} else {
+					if !errors.Is(err, broken) {
+						t.Fatalf("call %d: %v", n, err)
+					}
+					if !strings.HasPrefix(op.name, "remove") && op.name != "detach" && op.name != "disconnect" {
+						w.unchanged(before)
+					}
+				}
+				w.closeNow()
+			}
+		})
+	}
+}
+
+// restartEquals is a start after an end: what it finds must be what it
+// promised, and a second one changes nothing.
+func (w *world) restartEquals(_ mark, _ string) {
+	w.t.Helper()
+	w.restart()
+	first := w.mark()
+	w.restart()
+	w.unchangedButSockets(first)
+}
+
+// TestADaemonThatDiesKeepsItsWord stops the daemon dead at each call of the
+// kernel, and starts another on the files and the kernel that it left. What
+// it had not promised is gone, what it had is there, and nothing is left.
+func TestADaemonThatDiesKeepsItsWord(t *testing.T) {
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				if died := dieAt(t, op, n); !died {
+					return
+				}
+			}
+		})
+	}
+}
+
+func dieAt(t *testing.T, op operation, n int) (died bool) {
+	w := newWorld(t)
+	op.setup(w)
+	w.reaper.wait()
+	before := w.outline()
+	w.closeNow()
+	grim := &reaped{died: make(chan struct{}), stop: make(chan struct{})}
+	w.boot(func(k *fake.Kernel) hostAndNamespaces { grim.Kernel = k; return grim })
+	grim.arm(n)
+	done := make(chan error, 1)
+	go func() { done <- op.do(w) }()
+	select {
+	case err := <-done:
+		must(t, err)
+		w.reaper.wait()
+		grim.arm(0)
+		after := w.outline()
+		w.restart()
+		if got := w.outline(); got != after {
+			t.Errorf("restarted without an accident\n%s\nwant\n%s", got, after)
+		}
+		w.closeNow()
+		return false
+	case <-grim.died:
+	}
+	// The dead engine stands still for good: its files are copied from under
+	// it, with its ports and sockets gone as a dead process's are.
+	dead := w.closeNow
+	heir := &world{t: t, dir: t.TempDir(), log: w.log, kernel: w.kernel, rules: w.rules, ports: newPorts(), processes: w.processes}
+	for _, f := range []string{"state/catenet.db", "run/live.db"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(heir.dir, f)), 0o700))
+		b, err := os.ReadFile(filepath.Join(w.dir, f))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(heir.dir, f), b, 0o600))
+	}
+	heir.boot(nil)
+	got := heir.outline()
+	if got != before {
+		// It may have gone through to the end just as well, but nothing else.
+		must(t, op.undoable(heir, got, before))
+	}
+	heir.restart()
+	if again := heir.outline(); again != got {
+		t.Errorf("%s, died at call %d: a second start makes\n%s\nof\n%s", op.name, n, again, got)
+	}
+	heir.closeNow()
+	close(grim.stop) // lets the dead go, so that its test files can be closed
+	<-done
+	dead()
+	return true
+}
+
+// undoable checks a state that is not the one before: then the request must
+// be one that takes something away, and doing it again must find it gone or
+// finish it.
+func (op operation) undoable(w *world, got, before string) error {
+	if op.name != "detach" && !strings.HasPrefix(op.name, "remove") && op.name != "disconnect" {
+		return fmt.Errorf("%s was not promised, and left\n%s\nof\n%s", op.name, got, before)
+	}
+	if err := op.do(w); err != nil && !catenet.IsNotFound(err) {
+		return fmt.Errorf("%s again: %w", op.name, err)
+	}
+	return nil
+}
+
+// random is what differs between two starts of the same: IDs do not, ports of
+// resolvers do.
+var random = regexp.MustCompile(`redirect 127.0.0.11:53 to :\d+`)
+
+// outline is everything that must be the same after a start, with names that
+// follow from the run folder left out.
+func (w *world) outline() string {
+	s := random.ReplaceAllString(w.state()+w.use(), "redirect")
+	return strings.ReplaceAll(strings.ReplaceAll(s, w.dir, "DIR"), filepath.Dir(w.dir), "DIRS")
+}
+
+func (w *world) unchangedButSockets(before mark) {
+	w.t.Helper()
+	now := w.mark()
+	if random.ReplaceAllString(now.state, "") != random.ReplaceAllString(before.state, "") || now.use != before.use {
+		w.t.Errorf("changed from\n%s%s\nto\n%s%s", before.state, before.use, now.state, now.use)
+	}
+}
+
+// reaped is a kernel at whose n-th call the daemon dies: that call and every
+// later one never return.
+type reaped struct {
+	*fake.Kernel
+	mu    sync.Mutex
+	left  int
+	armed bool
+	died  chan struct{}
+	stop  chan struct{}
+}
+
+func (r *reaped) arm(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left, r.armed = n, n > 0
+}
+
+// fate returns for the living, and waits with the dead.
+func (r *reaped) fate() {
+	r.mu.Lock()
+	dead := false
+	if r.armed {
+		r.left--
+		if r.left == 0 {
+			close(r.died)
+		}
+		dead = r.left <= 0
+	}
+	r.mu.Unlock()
+	if dead {
+		<-r.stop
+	}
+}
+
+func (r *reaped) alive() error {
+	r.fate()
+	select {
+	case <-r.stop:
+		return errors.New("dead")
+	default:
+		return nil
+	}
+}
+
+func (r *reaped) EnsureLink(ctx context.Context, l kernel.Link) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return r.Kernel.EnsureLink(ctx, l)
+}
+
+func (r *reaped) DeleteLinks(ctx context.Context, names ...string) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return r.Kernel.DeleteLinks(ctx, names...)
+}
+
+func (r *reaped) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return r.Kernel.Dress(ctx, ns, o)
+}
+
+func (r *reaped) Create(ctx context.Context, path string) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return r.Kernel.Create(ctx, path)
+}
+
+func (r *reaped) Unpin(ctx context.Context, path string) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return r.Kernel.Unpin(ctx, path)
+}
+
+func (r *reaped) Open(path string) (*kernel.Namespace, error) {
+	if err := r.alive(); err != nil {
+		return nil, err
+	}
+	return r.Kernel.Open(path)
+}

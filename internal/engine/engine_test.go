@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+)
+
+var ctx = context.Background()
+
+func TestAttachGivesAnAddressAndDetachTakesItBack(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}}})
+	w.kernel.Adopt("/test/a")
+	w.kernel.Adopt("/test/b")
+	before := w.mark()
+	a := w.mustAttach("a", catenet.EndpointSpec{Network: "front"})
+	b := w.mustAttach("b", catenet.EndpointSpec{Network: "front"})
+	if got := a.Endpoints[0].IPv4.String() + " " + b.Endpoints[0].IPv4.String(); got != "10.1.0.2/24 10.1.0.3/24" {
+		t.Errorf("addresses %s", got)
+	}
+	if a.Endpoints[0].MAC != "02:42:0a:01:00:02" || a.Endpoints[0].Interface != "eth0" || !a.Endpoints[0].DefaultRoute4 {
+		t.Errorf("endpoint %+v", a.Endpoints[0])
+	}
+	must(t, w.Remove(ctx, "a", false))
+	must(t, w.Remove(ctx, "b", false))
+	w.unchanged(before)
+	// No quick reuse: the next address is a fresh one.
+	if c := w.mustAttach("c", catenet.EndpointSpec{Network: "front"}); c.Endpoints[0].IPv4.String() != "10.1.0.4/24" {
+		t.Errorf("third address %s", c.Endpoints[0].IPv4)
+	}
+}
+
+func TestDefaultRouteGoesByPriorityThenName(t *testing.T) {
+	w := newWorld(t)
+	for _, n := range []string{"b", "a", "c"} {
+		w.network(catenet.NetworkSpec{Name: n})
+	}
+	w.network(catenet.NetworkSpec{Name: "aa", Internal: true})
+	st := w.mustAttach("x", catenet.EndpointSpec{Network: "b"}, catenet.EndpointSpec{Network: "a"}, catenet.EndpointSpec{Network: "aa", GwPriority: 9})
+	if got := defaultOf(st); got != "a" {
+		t.Errorf("default route by %q, want a", got)
+	}
+	_, err := w.Connect(ctx, "c", "x", catenet.EndpointSpec{GwPriority: 1})
+	must(t, err)
+	st, err = w.Sandbox(ctx, "x")
+	must(t, err)
+	if got := defaultOf(st); got != "c" {
+		t.Errorf("default route by %q after connect, want c", got)
+	}
+	if n := strings.Count(w.kernel.String(), "route add 0.0.0.0/0"); n != 1 {
+		t.Errorf("%d default routes inside\n%s", n, w.kernel)
+	}
+	must(t, w.Disconnect(ctx, "c", "x", false))
+	st, err = w.Sandbox(ctx, "x")
+	must(t, err)
+	if got := defaultOf(st); got != "a" {
+		t.Errorf("default route by %q after disconnect, want a", got)
+	}
+	w.reaper.wait()
+	if n := strings.Count(w.kernel.String(), "route add 0.0.0.0/0"); n != 1 {
+		t.Errorf("%d default routes inside after disconnect\n%s", n, w.kernel)
+	}
+}
+
+func defaultOf(st catenet.SandboxStatus) string {
+	for _, ep := range st.Endpoints {
+		if ep.DefaultRoute4 {
+			return ep.Spec.Network
+		}
+	}
+	return ""
+}
+
+func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}}})
+	w.network(catenet.NetworkSpec{Name: "closed", Internal: true})
+	w.mustAttach("taken", catenet.EndpointSpec{Network: "front"})
+	spec := func(s catenet.SandboxSpec) func() error {
+		return func() error { _, err := w.attachSpec(s); return err }
+	}
+	create := func(s catenet.NetworkSpec) func() error {
+		return func() error { _, _, err := w.CreateNetwork(ctx, s); return err }
+	}
+	front := []catenet.EndpointSpec{{Network: "front"}}
+	for _, c := range []struct {
+		name string
+		do   func() error
+		kind catenet.Kind
+		says string
+	}{
+		{"name with a slash", spec(catenet.SandboxSpec{Name: "a/b"}), catenet.KindInvalid, `"/"`},
+		{"name taken", spec(catenet.SandboxSpec{Name: "taken", Networks: front}), catenet.KindConflict, "taken"},
+		{"no such network", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "nope"}}}), catenet.KindNotFound, "nope"},
+		{"twice the same network", spec(catenet.SandboxSpec{Name: "x", Networks: append(front, front...)}), catenet.KindConflict, "already"},
+		{"address outside", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("10.2.0.1")}}}), catenet.KindInvalid, "10.1.0.0/24"},
+		{"address taken", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("10.1.0.2")}}}), catenet.KindConflict, "10.1.0.2"},
+		{"gateway's address", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("10.1.0.1")}}}), catenet.KindConflict, "10.1.0.1"},
+		{"IPv6 as IPv4", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("fd00::1")}}}), catenet.KindInvalid, "IPv4"},
+		{"multicast MAC", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", MAC: "01:00:5e:00:00:01"}}}), catenet.KindInvalid, "MAC"},
+		{"interface name", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", Interface: "a/b"}}}), catenet.KindInvalid, "a/b"},
+		{"lo", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", Interface: "lo"}}}), catenet.KindConflict, "lo"},
+		{"endpoint option", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", Options: map[string]string{"x": "y"}}}}), catenet.KindInvalid, "\"x\""},
+		{"alias", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", Aliases: []string{"a b"}}}}), catenet.KindInvalid, "alias"},
+		{"port of an internal network", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "closed"}}, Ports: []catenet.PortSpec{{Proto: "tcp", Port: 80}}}), catenet.KindInvalid, "internal"},
+		{"port 0", spec(catenet.SandboxSpec{Name: "x", Networks: front, Ports: []catenet.PortSpec{{Proto: "tcp"}}}), catenet.KindInvalid, "port 0"},
+		{"IPv6 port of an IPv4 network", spec(catenet.SandboxSpec{Name: "x", Networks: front, Ports: []catenet.PortSpec{{Proto: "tcp", Port: 80, HostIP: addr("::1")}}}), catenet.KindInvalid, "::1"},
+		{"DNS server", spec(catenet.SandboxSpec{Name: "x", DNS: catenet.DNSConfig{Servers: []netip.Addr{addr("0.0.0.0")}}}), catenet.KindInvalid, "0.0.0.0"},
+		{"extra host", spec(catenet.SandboxSpec{Name: "x", ExtraHosts: []catenet.HostEntry{{Name: "a\nb", Addr: "1.2.3.4"}}}), catenet.KindInvalid, "host"},
+		{"mode of an attach", spec(catenet.SandboxSpec{Name: "x", Mode: catenet.ModeHost}), catenet.KindInvalid, "mode"},
+		{"network host beside others", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front"}, {Network: "host"}}}), catenet.KindInvalid, "mode"},
+
+		{"network's name", create(catenet.NetworkSpec{Name: "../x"}), catenet.KindInvalid, `"."`},
+		{"predefined", create(catenet.NetworkSpec{Name: "host"}), catenet.KindForbidden, "predefined"},
+		{"duplicate", create(catenet.NetworkSpec{Name: "front"}), catenet.KindConflict, "front"},
+		{"driver", create(catenet.NetworkSpec{Name: "n", Driver: "magic"}), catenet.KindInvalid, "magic"},
+		{"option", create(catenet.NetworkSpec{Name: "n", Options: map[string]string{"com.docker.network.magic": "1"}}), catenet.KindInvalid, "magic"},
+		{"overlap", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/16")}}}), catenet.KindConflict, "front"},
+		{"gateway outside", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.9.0.0/16"), Gateway: addr("10.1.0.1")}}}), catenet.KindInvalid, "10.1.0.1"},
+		{"no family", create(catenet.NetworkSpec{Name: "n", DisableIPv4: true}), catenet.KindInvalid, "IPv"},
+		{"another host network", create(catenet.NetworkSpec{Name: "n", Driver: "host"}), catenet.KindForbidden, "host"},
+
+		{"remove predefined", func() error { return w.RemoveNetwork(ctx, "bridge") }, catenet.KindForbidden, "predefined"},
+		{"remove one in use", func() error { return w.RemoveNetwork(ctx, "front") }, catenet.KindForbidden, "taken"},
+		{"connect to host", func() error { _, err := w.Connect(ctx, "host", "taken", catenet.EndpointSpec{}); return err }, catenet.KindForbidden, "host"},
+		{"disconnect a stranger", func() error { return w.Disconnect(ctx, "closed", "taken", false) }, catenet.KindNotFound, "closed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.kernel.Adopt("/test/x")
+			w.kernel.Adopt("/test/a_b")
+			before := w.mark()
+			err := c.do()
+			if err == nil || catenet.KindOf(err) != c.kind || !strings.Contains(err.Error()+catenet.HintOf(err), c.says) {
+				t.Errorf("%v error %v (hint %q), want a %v one that says %q", catenet.KindOf(err), err, catenet.HintOf(err), c.kind, c.says)
+			}
+			w.unchanged(before)
+		})
+	}
+}
+
+// mark is what a refused or undone request must leave as it was.
+type mark struct {
+	state string
+	use   string
+}
+
+func (w *world) mark() mark { return mark{w.state(), w.use()} }
+
+func (w *world) unchanged(before mark) {
+	w.t.Helper()
+	if now := w.mark(); now != before {
+		w.t.Errorf("changed from\n%s%s\nto\n%s%s", before.state, before.use, now.state, now.use)
+	}
+}
+
+// use is who owns which address, and what is in the records.
+func (w *world) use() string {
+	var b strings.Builder
+	networks, err := w.Networks(ctx)
+	must(w.t, err)
+	for _, n := range networks {
+		b.WriteString(n.Name)
+		for _, u := range n.Use {
+			b.WriteString(" " + u.Subnet.String())
+			b.WriteString(strings.Repeat("*", int(u.Used)))
+		}
+		b.WriteString("\n")
+	}
+	all, err := w.Sandboxes(ctx, true)
+	must(w.t, err)
+	for _, s := range all {
+		b.WriteString(s.Name + " " + string(s.State) + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/driver/bridge"
+	"github.com/catenet/catenet/internal/driver/host"
+	"github.com/catenet/catenet/internal/driver/none"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/fake"
+	"github.com/catenet/catenet/internal/kernel/foreign"
+	"github.com/catenet/catenet/internal/kernel/nft"
+	"github.com/catenet/catenet/internal/names"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// world is an engine on a machine in memory, with real records on disk. What
+// is in kernel, rules, ports and processes outlives the engine, as the
+// kernel's side outlives a daemon.
+type world struct {
+	*Engine
+	t         *testing.T
+	dir       string
+	log       *slog.Logger
+	kernel    *fake.Kernel
+	rules     *nft.Memory
+	ports     *fakePorts
+	processes *fake.Processes
+	store     *store.Store
+	names     *names.Names
+	closeNow  func() // ends the present engine, once
+}
+
+// newWorld makes a machine and an engine that has started on it.
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir(), log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		kernel: fake.New(), rules: nft.NewMemory(), ports: newPorts(), processes: fake.NewProcesses()}
+	w.boot(nil)
+	return w
+}
+
+// boot starts an engine on the machine's present state. wrap, if set, stands
+// before its kernel.
+func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
+	w.t.Helper()
+	var err error
+	w.store, err = store.Open(store.Options{StateDir: filepath.Join(w.dir, "state"), RunDir: filepath.Join(w.dir, "run"), Log: w.log})
+	must(w.t, err)
+	conf := filepath.Join(w.dir, "resolv.conf")
+	must(w.t, os.WriteFile(conf, []byte("nameserver 192.0.2.53\n"), 0o600))
+	w.names = names.New(names.Options{Log: w.log, ResolvConf: conf, StubResolvConf: conf})
+	var k hostAndNamespaces = w.kernel
+	if wrap != nil {
+		k = wrap(w.kernel)
+	}
+	w.Engine = New(Options{
+		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
+		Store: w.store, Host: k, Namespaces: k, Sockets: w.ports, Loopback: w.ports, Flows: w.ports,
+		Processes: w.processes, Firewall: firewall.New(w.rules, noNeighbours{}, w.log), Names: w.names,
+		Drivers: []driver.Driver{bridge.New(), host.New(), none.New()},
+	})
+	must(w.t, w.Restore(context.Background()))
+	down := sync.OnceFunc(w.shutdown(w.Engine, w.names, w.store))
+	w.t.Cleanup(down)
+	w.closeNow = down
+}
+
+// shutdown returns what ends an engine in order.
+func (w *world) shutdown(e *Engine, n *names.Names, s *store.Store) func() {
+	return func() {
+		if err := errors.Join(e.Close(), n.Close(), s.Close()); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// restart ends the engine and starts another one on what is left.
+func (w *world) restart() {
+	w.closeNow()
+	w.boot(nil)
+}
+
+// state is everything that is outside of the daemon, as text.
+func (w *world) state() string {
+	w.reaper.wait()
+	tables, err := w.rules.Dump(context.Background(), nft.Ref{Family: nft.Inet, Name: "catenet"}, nft.Ref{Family: nft.Bridge, Name: "catenet"})
+	must(w.t, err)
+	// Forwarding stays on once it is: others may need it by then.
+	k := strings.ReplaceAll(w.kernel.String(), "sysctl -w net.ipv6.conf.all.forwarding=1\n", "")
+	return k + nftText(tables) + w.ports.String()
+}
+
+// nftText tells tables apart without spelling them out.
+func nftText(tables []nft.Table) string {
+	var b strings.Builder
+	sum := func(name string, n int, v any) {
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(&b, "  %s: %d, %08x\n", name, n, crc32.ChecksumIEEE(text))
+	}
+	for _, t := range tables {
+		fmt.Fprintln(&b, t.Ref)
+		for _, set := range t.Sets {
+			if len(set.Elements) > 0 {
+				sum(set.Name, len(set.Elements), set.Elements)
+			}
+		}
+		for _, c := range t.Chains {
+			sum(c.Name, len(c.Rules), c.Rules)
+		}
+	}
+	return b.String()
+}
+
+type hostAndNamespaces interface {
+	kernel.Host
+	kernel.Namespaces
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// attach joins a new namespace of somebody else's.
+func (w *world) attach(name string, networks ...catenet.EndpointSpec) (catenet.SandboxStatus, error) {
+	return w.attachSpec(catenet.SandboxSpec{Name: name, Networks: networks})
+}
+
+func (w *world) attachSpec(s catenet.SandboxSpec) (catenet.SandboxStatus, error) {
+	s.Owner, s.Netns = catenet.OwnerAttach, "/test/"+strings.ReplaceAll(s.Name, "/", "_")
+	if _, err := w.kernel.Open(s.Netns); err != nil {
+		w.kernel.Adopt(s.Netns)
+	}
+	return w.CreateSandbox(context.Background(), s, true)
+}
+
+func (w *world) mustAttach(name string, networks ...catenet.EndpointSpec) catenet.SandboxStatus {
+	w.t.Helper()
+	st, err := w.attach(name, networks...)
+	must(w.t, err)
+	return st
+}
+
+func (w *world) network(spec catenet.NetworkSpec) catenet.Network {
+	w.t.Helper()
+	n, _, err := w.CreateNetwork(context.Background(), spec)
+	must(w.t, err)
+	return n
+}
+
+// noNeighbours is a host without another firewall.
+type noNeighbours struct{}
+
+func (noNeighbours) Obstacles(context.Context) ([]foreign.Obstacle, error) { return nil, nil }
+func (noNeighbours) Allow(context.Context, []string) error                 { return nil }
+
+// fakePorts holds ports in memory, serves loopback in memory, and opens the
+// resolver's sockets where the test runs.
+type fakePorts struct {
+	mu       sync.Mutex
+	held     map[kernel.HeldPort]bool
+	loopback map[kernel.LoopbackPort]bool
+	next     uint16
+}
+
+func newPorts() *fakePorts {
+	return &fakePorts{held: map[kernel.HeldPort]bool{}, loopback: map[kernel.LoopbackPort]bool{}, next: 40000}
+}
+
+func (p *fakePorts) ListenIn(context.Context, *kernel.Namespace, uint16) (net.PacketConn, net.Listener, error) {
+	for range 10 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		u, err := net.ListenPacket("udp4", l.Addr().String())
+		if err == nil {
+			return u, l, nil
+		}
+		l.Close()
+	}
+	return nil, nil, errors.New("no port is free in both protocols")
+}
+
+type heldFake struct {
+	p   *fakePorts
+	key kernel.HeldPort
+}
+
+func (h heldFake) Port() uint16 { return h.key.Port }
+func (h heldFake) Close() error {
+	h.p.mu.Lock()
+	defer h.p.mu.Unlock()
+	delete(h.p.held, h.key)
+	return nil
+}
+
+func (p *fakePorts) Hold(_ context.Context, key kernel.HeldPort) (kernel.Held, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key.Port == 0 {
+		p.next++
+		if probe := (kernel.HeldPort{Proto: key.Proto, IP: key.IP, Port: p.next}); !p.held[probe] {
+			key.Port = p.next
+		}
+	}
+	if p.held[key] {
+		return nil, catenet.Conflictf("port %d/%s on %s is taken", key.Port, key.Proto, key.IP)
+	}
+	p.held[key] = true
+	return heldFake{p, key}, nil
+}
+
+func (p *fakePorts) Set(_ context.Context, add, remove []kernel.LoopbackPort) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range remove {
+		delete(p.loopback, x)
+	}
+	for _, x := range add {
+		p.loopback[x] = true
+	}
+	return nil
+}
+
+func (p *fakePorts) Restore(_ context.Context, ports []kernel.LoopbackPort) error {
+	p.mu.Lock()
+	clear(p.loopback)
+	p.mu.Unlock()
+	return p.Set(context.Background(), ports, nil)
+}
+
+func (p *fakePorts) Forget(context.Context, []kernel.LoopbackPort) error { return nil }
+func (p *fakePorts) Name() string                                        { return "fake" }
+func (p *fakePorts) Close() error                                        { return nil }
+
+func (p *fakePorts) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprintln(len(p.held), "held", p.loopback)
+}
+
+// eventually waits for what happens beside the test.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatal("never: ", what)
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
