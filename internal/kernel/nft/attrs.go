@@ -1,6 +1,9 @@
 package nft
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // attrs is a list of netlink attributes being written (netlink(7)): each
 // begins with its length and type, in host order, and is padded to 4 bytes.
@@ -58,4 +61,41 @@ func (b *attrs) verdict(v Verdict) {
 			b.str(2, v.Chain)
 		}
 	})
+}
+
+// attr is one attribute that was read.
+type attr struct {
+	typ  uint16 // without flags
+	data []byte
+}
+
+// walk calls fn with each attribute of a payload, up to one that does not
+// hold what its length says: that is an error.
+func walk(b []byte, fn func(attr)) error {
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return errMalformed
+		}
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < 4 || n > len(b) {
+			return errMalformed
+		}
+		fn(attr{binary.NativeEndian.Uint16(b[2:]) & 0x3fff, b[4:n]})
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return nil
+}
+
+// u32 is the number in an attribute, 0 if there is none.
+func (a attr) u32() uint32 {
+	if len(a.data) != 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(a.data)
+}
+
+// str is the text in an attribute, up to its NUL.
+func (a attr) str() string {
+	s, _, _ := strings.Cut(string(a.data), "\x00")
+	return s
 }

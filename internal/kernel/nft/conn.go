@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +24,7 @@ type Caps struct {
 type Conn struct {
 	caps Caps
 	mu   sync.Mutex // one exchange at a time
-	nl   *netlink.Conn
+	s    *socket
 	snd  int // size of the send buffer in bytes, as asked for
 }
 
@@ -43,27 +42,22 @@ func Open(o Options) (*Conn, error) {
 		return nil, err
 	}
 	if c.caps, err = c.probe(); err != nil {
-		return nil, errors.Join(err, c.nl.Close())
+		return nil, errors.Join(err, c.s.close())
 	}
 	c.caps.Owner = c.caps.Owner && !o.NoOwner
 	return c, nil
 }
 
 func dial() (*Conn, error) {
-	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	s, err := newSocket(0)
 	if err != nil {
-		return nil, fmt.Errorf("open nf_tables socket: %w", err)
+		return nil, err
 	}
-	// Without it errors say less, nothing else. (NETLINK_CAP_ACK would make
-	// them shorter, but the library then misreads them.)
-	if err := nl.SetOption(netlink.ExtendedAcknowledge, true); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
-		return nil, errors.Join(fmt.Errorf("set up nf_tables socket: %w", err), nl.Close())
-	}
-	return &Conn{nl: nl, snd: 64 << 10}, nil
+	return &Conn{s: s, snd: 64 << 10}, nil
 }
 
 // Close closes the socket. Owned tables that persist stay, without an owner.
-func (c *Conn) Close() error { return c.nl.Close() }
+func (c *Conn) Close() error { return c.s.close() }
 
 // Caps returns what the kernel has.
 func (c *Conn) Caps() Caps { return c.caps }
@@ -84,15 +78,15 @@ func (c *Conn) probe() (Caps, error) {
 		return Caps{}, fmt.Errorf("probe nf_tables: %w", err)
 	}
 	caps := Caps{Owner: true, Bridge: true}
-	for _, oe := range failed {
-		switch oe.Sequence {
-		case e.msgs[1].Header.Sequence:
+	for _, f := range failed {
+		switch f.seq {
+		case e.msgs[1].seq:
 			caps.Owner = false
-		case e.msgs[2].Header.Sequence:
+		case e.msgs[2].seq:
 			caps.Bridge = false
-		case e.msgs[3].Header.Sequence:
+		case e.msgs[3].seq:
 		default:
-			return Caps{}, explain(b, e, oe)
+			return Caps{}, explain(b, e, f)
 		}
 	}
 	return caps, nil
@@ -119,57 +113,53 @@ func (c *Conn) Commit(ctx context.Context, b Batch) error {
 // before send returns, so that only a bug comes this far.
 const patience = 10 * time.Second
 
-// exchange sends a batch and returns the errors of its messages. The kernel
-// answers with them in order, and at last to the last step, or only to the
-// frame's begin if it never looked at the steps.
-func (c *Conn) exchange(e encoded) (failed []*netlink.OpError, err error) {
+// exchange sends a batch and returns its failures. The kernel answers with
+// them in order, and at last to the last step, or only to the frame's begin
+// if it never looked at the steps.
+func (c *Conn) exchange(e encoded) (failed []*failure, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.room(e); err != nil {
 		return nil, err
 	}
-	if err := c.nl.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.s.patient(patience); err != nil {
 		return nil, err
 	}
-	if _, err := c.nl.SendMessages(e.msgs); err != nil {
+	if err := c.s.send(e.msgs); err != nil {
 		return nil, err
 	}
-	return c.verdicts(e.msgs[0].Header.Sequence, e.msgs[len(e.msgs)-2].Header.Sequence)
-}
-
-// verdicts reads the answers to the messages with the sequence numbers from
-// first to last, which may wrap.
-func (c *Conn) verdicts(first, last uint32) (failed []*netlink.OpError, err error) {
+	first, last := e.msgs[0].seq, e.msgs[len(e.msgs)-2].seq
 	for overflow := false; ; {
-		if overflow {
-			if err := c.nl.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-				return nil, err
-			}
-		}
-		msgs, err := c.nl.Receive()
-		oe, answer := errors.AsType[*netlink.OpError](err)
+		msgs, err := c.s.receive()
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
-			// More errors than the socket can hold, the last one lost. The
-			// first are there, and have to be read: until the socket is
-			// empty the kernel drops what it has to say.
+			// More failures than the socket can hold, the last ones lost.
+			// The first are there, and have to be read: until the socket
+			// is empty the kernel drops what it has to say.
 			overflow = true
 		case errors.Is(err, os.ErrDeadlineExceeded) && len(failed) > 0:
 			return failed, nil
-		case answer && oe.Sequence != 0:
-			if oe.Sequence-first > last-first {
-				continue // a late answer to an earlier batch
-			}
-			failed = append(failed, oe)
-			if oe.Sequence == first || oe.Sequence == last {
-				return failed, nil
-			}
 		case err != nil:
 			return nil, err
 		}
 		for _, m := range msgs {
-			if m.Header.Sequence == last {
+			f, err := m.failed()
+			if err != nil {
+				return nil, err
+			}
+			if m.seq-first > last-first {
+				continue // a late answer to an earlier batch
+			}
+			if f != nil {
+				failed = append(failed, f)
+			}
+			if m.seq == last || m.seq == first {
 				return failed, nil
+			}
+		}
+		if overflow {
+			if err := c.s.patient(20 * time.Millisecond); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -180,12 +170,12 @@ func (c *Conn) verdicts(first, last uint32) (failed []*netlink.OpError, err erro
 func (c *Conn) room(e encoded) error {
 	size := 4096
 	for _, m := range e.msgs {
-		size += len(m.Data) + 20
+		size += len(m.data) + headerLen
 	}
 	if size <= c.snd {
 		return nil
 	}
-	if err := errors.Join(c.nl.SetWriteBuffer(size), c.nl.SetReadBuffer(max(size, 1<<20))); err != nil {
+	if err := c.s.grow(size); err != nil {
 		return fmt.Errorf("grow nf_tables socket to %d bytes: %w", size, err)
 	}
 	c.snd = size
@@ -220,19 +210,19 @@ func (c *Conn) table(ctx context.Context, ref Ref) (t Table, err error) {
 	if err := c.get(ctx, unix.NFT_MSG_GETTABLE, 0, ref, name, func(b []byte) (err error) {
 		var owner uint32
 		t.Flags, owner, err = decodeTable(b)
-		t.Held = t.Flags&Owner == 0 || owner == c.nl.PID()
+		t.Held = t.Flags&Owner == 0 || owner == c.s.port
 		return err
 	}); err != nil {
 		return t, err
 	}
-	if err := c.get(ctx, unix.NFT_MSG_GETCHAIN, netlink.Dump, ref, nil, func(b []byte) error {
+	if err := c.get(ctx, unix.NFT_MSG_GETCHAIN, flagDump, ref, nil, func(b []byte) error {
 		ch, err := decodeChain(b)
 		t.Chains = append(t.Chains, ch)
 		return err
 	}); err != nil {
 		return t, err
 	}
-	if err := c.get(ctx, unix.NFT_MSG_GETRULE, netlink.Dump, ref, name, func(b []byte) error {
+	if err := c.get(ctx, unix.NFT_MSG_GETRULE, flagDump, ref, name, func(b []byte) error {
 		chain, userdata, _, err := decodeRule(b)
 		i := slices.IndexFunc(t.Chains, func(c Chain) bool { return c.Name == chain })
 		if i >= 0 {
@@ -242,7 +232,7 @@ func (c *Conn) table(ctx context.Context, ref Ref) (t Table, err error) {
 	}); err != nil {
 		return t, err
 	}
-	if err := c.get(ctx, unix.NFT_MSG_GETSET, netlink.Dump, ref, name, func(b []byte) error {
+	if err := c.get(ctx, unix.NFT_MSG_GETSET, flagDump, ref, name, func(b []byte) error {
 		s, err := decodeSet(b)
 		t.Sets = append(t.Sets, s)
 		return err
@@ -253,7 +243,7 @@ func (c *Conn) table(ctx context.Context, ref Ref) (t Table, err error) {
 		s := &t.Sets[i]
 		q := append(attrs(nil), name...)
 		q.str(2, s.Name)
-		if err := c.get(ctx, unix.NFT_MSG_GETSETELEM, netlink.Dump, ref, q, func(b []byte) error {
+		if err := c.get(ctx, unix.NFT_MSG_GETSETELEM, flagDump, ref, q, func(b []byte) error {
 			els, err := decodeElements(b)
 			s.Elements = append(s.Elements, els...)
 			return err
@@ -266,7 +256,7 @@ func (c *Conn) table(ctx context.Context, ref Ref) (t Table, err error) {
 
 // get asks one question and calls each with the attributes of every answer
 // that is about ref's table.
-func (c *Conn) get(ctx context.Context, typ uint16, flags netlink.HeaderFlags, ref Ref, q attrs, each func([]byte) error) error {
+func (c *Conn) get(ctx context.Context, typ uint16, flags uint16, ref Ref, q attrs, each func([]byte) error) error {
 	return c.answers(ctx, typ, flags, ref.Family, q, func(r Ref, b []byte) error {
 		if r != ref {
 			return nil
@@ -277,7 +267,7 @@ func (c *Conn) get(ctx context.Context, typ uint16, flags netlink.HeaderFlags, r
 
 // answers asks one question, again if changes overtake it, and calls each
 // with the table and the attributes of every answer.
-func (c *Conn) answers(ctx context.Context, typ uint16, flags netlink.HeaderFlags, f Family, q attrs, each func(Ref, []byte) error) error {
+func (c *Conn) answers(ctx context.Context, typ uint16, flags uint16, f Family, q attrs, each func(Ref, []byte) error) error {
 	for range 10 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -290,7 +280,7 @@ func (c *Conn) answers(ctx context.Context, typ uint16, flags netlink.HeaderFlag
 			return err
 		}
 		for _, m := range msgs {
-			ref, payload, err := message(m)
+			ref, payload, err := m.nftables()
 			if err != nil {
 				return err
 			}
@@ -305,35 +295,46 @@ func (c *Conn) answers(ctx context.Context, typ uint16, flags netlink.HeaderFlag
 
 // ask returns all answers to one question, or EINTR if the ruleset changed
 // in between.
-func (c *Conn) ask(typ uint16, flags netlink.HeaderFlags, f Family, q attrs) ([]netlink.Message, error) {
+func (c *Conn) ask(typ uint16, flags uint16, f Family, q attrs) (answers []message, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.nl.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.s.patient(patience); err != nil {
 		return nil, err
 	}
-	sent, err := c.nl.Send(netlink.Message{
-		Header: netlink.Header{Type: messageType(typ), Flags: netlink.Request | flags},
-		Data:   append(header(f, 0), q...),
-	})
-	if err != nil {
+	sent := []message{{typ: messageType(typ), flags: flagRequest | flags, data: append(header(f, 0), q...)}}
+	if err := c.s.send(sent); err != nil {
 		return nil, err
 	}
+	interrupted := false
 	for {
-		answers, err := c.nl.Receive()
-		if oe, ok := errors.AsType[*netlink.OpError](err); ok && oe.Sequence != 0 && oe.Sequence != sent.Header.Sequence {
-			continue // a late answer
-		}
+		msgs, err := c.s.receive()
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range answers {
-			if m.Header.Flags&netlink.DumpInterrupted != 0 {
+		for _, m := range msgs {
+			if m.seq != sent[0].seq {
+				continue // a late answer
+			}
+			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+			end := m.flags&unix.NLM_F_MULTI == 0
+			if m.typ == unix.NLMSG_ERROR || m.typ == unix.NLMSG_DONE {
+				f, err := m.failed()
+				switch {
+				case err != nil:
+					return nil, err
+				case f != nil:
+					return nil, f.errno
+				}
+				end = true
+			} else {
+				answers = append(answers, m)
+			}
+			if end && interrupted {
 				return nil, unix.EINTR
 			}
+			if end {
+				return answers, nil
+			}
 		}
-		if len(answers) > 0 && answers[0].Header.Sequence != sent.Header.Sequence {
-			continue
-		}
-		return answers, nil
 	}
 }

@@ -3,8 +3,6 @@ package nft
 import (
 	"reflect"
 	"testing"
-
-	"github.com/mdlayher/netlink"
 )
 
 // FuzzDecode feeds the parsers what the kernel might send: nothing may
@@ -15,11 +13,16 @@ func FuzzDecode(f *testing.F) {
 		{Key: "abcd", Verdict: Verdict{Goto, "e"}}, {Key: "abce", End: true},
 	}}
 	for _, m := range encode(Diff(nil, []Table{{Ref: testTable, Flags: Owner, Chains: []Chain{chain}, Sets: []Set{set, numbers(2)}}})).msgs {
-		f.Add(m.Data, 20)
+		f.Add(m.data, 20)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, offset int) {
 		exprAt(data, offset)
-		_, b, err := message(netlink.Message{Data: data})
+		if msgs, err := parse(data); err == nil {
+			for _, m := range msgs {
+				m.failed()
+			}
+		}
+		_, b, err := message{data: data}.nftables()
 		if err != nil {
 			return
 		}
@@ -51,14 +54,14 @@ func TestDecodeEncoded(t *testing.T) {
 		mark  []byte
 	}
 	for _, m := range encode(Diff(nil, want)).msgs {
-		ref, b, err := message(m)
-		if m.Header.Type < 0x100 {
+		ref, b, err := m.nftables()
+		if m.typ < 0x100 {
 			continue // the frame
 		}
 		if err != nil || ref != testTable {
 			t.Fatalf("%v %v", ref, err)
 		}
-		switch m.Header.Type & 0xff {
+		switch m.typ & 0xff {
 		case 0:
 			got.flags, _, err = decodeTable(b)
 		case 3:

@@ -3,7 +3,6 @@ package nft
 import (
 	"encoding/binary"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +13,7 @@ const maxList = 60000
 // encoded is a transaction as messages; of[i] is the step that message i
 // belongs to, -1 for the frame around them.
 type encoded struct {
-	msgs []netlink.Message
+	msgs []message
 	of   []int
 }
 
@@ -26,15 +25,15 @@ func encode(b Batch) encoded {
 	for i, op := range b {
 		e.op(i, op)
 	}
-	e.msgs[len(e.msgs)-1].Header.Flags |= netlink.Acknowledge
+	e.msgs[len(e.msgs)-1].flags |= flagAck
 	e.frame(unix.NFNL_MSG_BATCH_END)
 	return e
 }
 
 func (e *encoded) frame(typ uint16) {
-	e.msgs = append(e.msgs, netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(typ), Flags: netlink.Request},
-		Data:   header(unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+	e.msgs = append(e.msgs, message{
+		typ: typ, flags: flagRequest,
+		data: header(unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
 	})
 	e.of = append(e.of, -1)
 }
@@ -45,17 +44,15 @@ func header(family Family, res uint16) []byte {
 	return binary.BigEndian.AppendUint16([]byte{byte(family), 0}, res)
 }
 
-func (e *encoded) add(step int, typ uint16, flags netlink.HeaderFlags, f Family, b attrs) {
-	e.msgs = append(e.msgs, netlink.Message{
-		Header: netlink.Header{Type: messageType(typ), Flags: netlink.Request | flags},
-		Data:   append(header(f, 0), b...),
+func (e *encoded) add(step int, typ uint16, flags uint16, f Family, b attrs) {
+	e.msgs = append(e.msgs, message{
+		typ: messageType(typ), flags: flagRequest | flags,
+		data: append(header(f, 0), b...),
 	})
 	e.of = append(e.of, step)
 }
 
-func messageType(typ uint16) netlink.HeaderType {
-	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | typ)
-}
+func messageType(typ uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | typ }
 
 func (e *encoded) op(i int, op Op) {
 	f := op.Table.Family
@@ -64,12 +61,12 @@ func (e *encoded) op(i int, op Op) {
 	switch op.Do {
 	case AddTable:
 		b.u32(2, op.Flags)
-		e.add(i, unix.NFT_MSG_NEWTABLE, netlink.Create, f, b)
+		e.add(i, unix.NFT_MSG_NEWTABLE, flagCreate, f, b)
 	case DeleteTable:
 		e.add(i, unix.NFT_MSG_DELTABLE, 0, f, b)
 	case AddChain:
 		encodeChain(&b, op.Chain)
-		e.add(i, unix.NFT_MSG_NEWCHAIN, netlink.Create, f, b)
+		e.add(i, unix.NFT_MSG_NEWCHAIN, flagCreate, f, b)
 	case DeleteChain:
 		b.str(3, op.Chain.Name)
 		e.add(i, unix.NFT_MSG_DELCHAIN, 0, f, b)
@@ -81,13 +78,13 @@ func (e *encoded) op(i int, op Op) {
 		for _, r := range op.Chain.Rules {
 			rb := append(attrs(nil), b...)
 			encodeRule(&rb, r)
-			e.add(i, unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, f, rb)
+			e.add(i, unix.NFT_MSG_NEWRULE, flagCreate|flagAppend, f, rb)
 		}
 	case AddSet:
 		encodeSet(&b, op.Set, uint32(i)+1)
-		e.add(i, unix.NFT_MSG_NEWSET, netlink.Create, f, b)
+		e.add(i, unix.NFT_MSG_NEWSET, flagCreate, f, b)
 	case AddElements:
-		e.elements(i, unix.NFT_MSG_NEWSETELEM, netlink.Create, op)
+		e.elements(i, unix.NFT_MSG_NEWSETELEM, flagCreate, op)
 	case DeleteElements:
 		e.elements(i, unix.NFT_MSG_DELSETELEM, 0, op)
 	}
@@ -149,7 +146,7 @@ func encodeSet(b *attrs, s Set, id uint32) {
 }
 
 // elements splits the elements over as many messages as they need.
-func (e *encoded) elements(i int, typ uint16, flags netlink.HeaderFlags, op Op) {
+func (e *encoded) elements(i int, typ uint16, flags uint16, op Op) {
 	els := op.Set.Elements
 	for len(els) > 0 {
 		var b attrs

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
@@ -20,39 +19,39 @@ func IsStale(err error) bool {
 
 // explain turns the kernel's answer to one message of a batch into an error
 // that names the step.
-func explain(b Batch, e encoded, oe *netlink.OpError) error {
+func explain(b Batch, e encoded, f *failure) error {
 	i := -1
 	for k, m := range e.msgs {
-		if m.Header.Sequence == oe.Sequence {
+		if m.seq == f.seq {
 			i = k
 		}
 	}
 	if i < 0 || e.of[i] < 0 {
-		if errors.Is(oe.Err, unix.EPERM) {
-			return catenet.Errorf(catenet.KindForbidden, "change the firewall: %w", oe.Err).
+		if errors.Is(f.errno, unix.EPERM) {
+			return catenet.Errorf(catenet.KindForbidden, "change the firewall: %w", f.errno).
 				WithHint("run as root, or with CAP_NET_ADMIN in the owner of this network namespace")
 		}
-		return fmt.Errorf("commit firewall transaction: %w", oe.Err)
+		return fmt.Errorf("commit firewall transaction: %w", f.errno)
 	}
 	op := b[e.of[i]]
-	expr := exprAt(e.msgs[i].Data, oe.Offset)
-	missing := errors.Is(oe.Err, unix.EOPNOTSUPP) || errors.Is(oe.Err, unix.EAFNOSUPPORT)
+	expr := exprAt(e.msgs[i].data, int(f.offset))
+	missing := errors.Is(f.errno, unix.EOPNOTSUPP) || errors.Is(f.errno, unix.EAFNOSUPPORT)
 	switch {
-	case errors.Is(oe.Err, unix.EPERM):
+	case errors.Is(f.errno, unix.EPERM):
 		return catenet.Conflictf("%s: it belongs to another running process", op).
 			WithHint("stop the other catenetd of this network namespace")
-	case expr != "" && expr != "lookup" && (missing || errors.Is(oe.Err, unix.ENOENT)):
+	case expr != "" && expr != "lookup" && (missing || errors.Is(f.errno, unix.ENOENT)):
 		return catenet.Unsupportedf("%s: this kernel has no nf_tables expression %q", op, expr)
 	case missing:
-		return catenet.Errorf(catenet.KindUnsupported, "%s: this kernel does not support it: %w", op, oe.Err)
+		return catenet.Errorf(catenet.KindUnsupported, "%s: this kernel does not support it: %w", op, f.errno)
 	}
 	if expr != "" {
-		return fmt.Errorf("%s: expression %s: %w", op, expr, oe.Err)
+		return fmt.Errorf("%s: expression %s: %w", op, expr, f.errno)
 	}
-	if oe.Message != "" {
-		return fmt.Errorf("%s: %s: %w", op, oe.Message, oe.Err)
+	if f.text != "" {
+		return fmt.Errorf("%s: %s: %w", op, f.text, f.errno)
 	}
-	return fmt.Errorf("%s: %w", op, oe.Err)
+	return fmt.Errorf("%s: %w", op, f.errno)
 }
 
 // exprAt returns the name of the expression that the kernel pointed at with
@@ -72,9 +71,9 @@ func exprAt(data []byte, offset int) string {
 			continue
 		}
 		if typ == 1|nested && offset >= at && offset < at+size { // NFTA_LIST_ELEM
-			_ = walk(b[4:n], func(d *netlink.AttributeDecoder) {
-				if d.Type() == 1 {
-					name = cstring(d.Bytes())
+			_ = walk(b[4:n], func(a attr) {
+				if a.typ == 1 {
+					name = a.str()
 				}
 			}) // our own message
 			return name

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +21,7 @@ type ForwardChain struct {
 func (c *Conn) ForwardChains(ctx context.Context) ([]ForwardChain, error) {
 	var out []ForwardChain
 	for _, f := range []Family{Inet, IPv4, IPv6} {
-		err := c.answers(ctx, unix.NFT_MSG_GETCHAIN, netlink.Dump, f, nil, func(ref Ref, b []byte) error {
+		err := c.answers(ctx, unix.NFT_MSG_GETCHAIN, flagDump, f, nil, func(ref Ref, b []byte) error {
 			ch, err := decodeChain(b)
 			if err == nil && ch.Hook != nil && ch.Hook.Num == Forward {
 				out = append(out, ForwardChain{Table: ref, Name: ch.Name, Drops: ch.Hook.Policy == uint32(Drop)})
@@ -49,7 +48,7 @@ func (c *Conn) refuses(ctx context.Context, ch ForwardChain) (bool, error) {
 	q.str(1, ch.Table.Name)
 	q.str(2, ch.Name)
 	found := false
-	err := c.get(ctx, unix.NFT_MSG_GETRULE, netlink.Dump, ch.Table, q, func(b []byte) error {
+	err := c.get(ctx, unix.NFT_MSG_GETRULE, flagDump, ch.Table, q, func(b []byte) error {
 		chain, _, exprs, err := decodeRule(b)
 		found = found || chain == ch.Name && refusesAll(exprs)
 		return err
@@ -72,11 +71,12 @@ func refusesAll(exprs []Expr) bool {
 // dropsNow reports whether an immediate expression is the verdict drop.
 func dropsNow(x Expr) bool {
 	drop := false
-	err := walk(x.Attrs, func(d *netlink.AttributeDecoder) {
-		if d.Type() == 2 {
-			value, v := decodeData(d)
+	var in nest
+	in.walk(x.Attrs, func(a attr) {
+		if a.typ == 2 {
+			value, v := in.value(a)
 			drop = value == nil && v == Verdict{Code: Drop}
 		}
 	})
-	return err == nil && drop
+	return in.err == nil && drop
 }

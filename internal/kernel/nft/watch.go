@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,22 +15,17 @@ import (
 // at the beginning. Watch returns when ctx ends, with its error, or when it
 // cannot go on. It must be called on a thread of the namespace to watch.
 func (c *Conn) Watch(ctx context.Context, refs []Ref, changed func()) error {
-	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	s, err := newSocket(unix.NFNLGRP_NFTABLES)
 	if err != nil {
-		return fmt.Errorf("open nf_tables monitor: %w", err)
+		return fmt.Errorf("watch nf_tables: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { nl.Close() }) // its error has no reader
-	defer func() {
-		if stop() {
-			nl.Close()
-		}
-	}()
-	if err := nl.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
-		return fmt.Errorf("join nf_tables monitor: %w", err)
-	}
+	defer s.close()
+	// A deadline in the past ends the read that waits, and those to come.
+	stop := context.AfterFunc(ctx, func() { _ = s.patient(-1) })
+	defer stop()
 	changed()
 	for {
-		msgs, err := nl.Receive()
+		msgs, err := s.receive()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -42,8 +36,8 @@ func (c *Conn) Watch(ctx context.Context, refs []Ref, changed func()) error {
 		if err != nil {
 			return fmt.Errorf("read nf_tables monitor: %w", err)
 		}
-		if slices.ContainsFunc(msgs, func(m netlink.Message) bool { return c.concerns(m, refs) }) {
-			c.settle(nl)
+		if slices.ContainsFunc(msgs, func(m message) bool { return c.concerns(m, refs) }) {
+			s.settle(ctx)
 			changed()
 		}
 	}
@@ -51,25 +45,27 @@ func (c *Conn) Watch(ctx context.Context, refs []Ref, changed func()) error {
 
 // concerns reports whether a notification is about one of the tables, and
 // not of our own doing.
-func (c *Conn) concerns(m netlink.Message, refs []Ref) bool {
-	if m.Header.PID == c.nl.PID() || m.Header.Type == messageType(unix.NFT_MSG_NEWGEN) {
+func (c *Conn) concerns(m message, refs []Ref) bool {
+	if m.pid == c.s.port || m.typ == messageType(unix.NFT_MSG_NEWGEN) {
 		return false
 	}
-	ref, _, err := message(m)
+	ref, _, err := m.nftables()
 	return err != nil || slices.Contains(refs, ref)
 }
 
 // settle reads on for a moment: a flush is told in as many messages as there
 // were rules.
-func (c *Conn) settle(nl *netlink.Conn) {
-	end := time.Now().Add(5 * time.Millisecond)
-	if nl.SetReadDeadline(end) != nil {
-		return // closed: the next read says so
+func (s *socket) settle(ctx context.Context) {
+	if s.patient(5*time.Millisecond) != nil {
+		return // the next read says why
 	}
 	for {
-		if _, err := nl.Receive(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+		if _, err := s.receive(); err != nil && !errors.Is(err, unix.ENOBUFS) {
 			break
 		}
 	}
-	_ = nl.SetReadDeadline(time.Time{}) // likewise
+	_ = s.f.SetReadDeadline(time.Time{}) // likewise
+	if ctx.Err() != nil {
+		_ = s.patient(-1)
+	}
 }
