@@ -227,9 +227,8 @@ func (f *Firewall) Remove(ctx context.Context) error {
 	if err == nil {
 		err = f.b.Commit(ctx, nft.Diff(have, nil))
 	}
-	if f.allow {
-		err = errors.Join(err, f.n.Allow(ctx, nil))
-	}
+	// An earlier daemon may have been told to allow forwarding.
+	err = errors.Join(err, f.n.Allow(ctx, nil))
 	if err != nil {
 		return fmt.Errorf("remove firewall: %w", err)
 	}

@@ -39,6 +39,25 @@ func TestFlushDoesNothing(t *testing.T) {
 	}
 }
 
+// TestRemove: nothing of ours is left, also of what an earlier daemon did.
+func TestRemove(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.New(t)
+	ns.Run("iptables-nft", "-P", "FORWARD", "DROP")
+	before := ns.Run("nft", "list", "ruleset")
+	f := open(t, ns, nft.Options{NoOwner: true})
+	must(t, f.Restore(t.Context(), []Network{front}, manyPorts(3)))
+	ns.MustDo(func() error { return f.AllowForward(t.Context()) })
+	if ns.Run("nft", "list", "ruleset") == before {
+		t.Error("nothing was done")
+	}
+	later := open(t, ns, nft.Options{NoOwner: true})
+	ns.MustDo(func() error { return later.Remove(t.Context()) })
+	if after := ns.Run("nft", "list", "ruleset"); after != before {
+		t.Errorf("left behind:\n%s", after)
+	}
+}
+
 // watch runs f.Watch in its namespace until the test ends.
 func watch(t testing.TB, ns *kerneltest.NS, f *Firewall) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -67,6 +67,23 @@ func TestPackets(t *testing.T) {
 				cutOff(t, "another network", w.c, "tcp", "172.18.0.2:80")
 				cutOff(t, "another network", w.a, "tcp", "172.19.0.2:80")
 			})
+			t.Run("before any translation", func(t *testing.T) {
+				// Somebody else's rule, which does not ask what the packet
+				// was sent to.
+				for _, cmd := range []string{
+					"add table inet theirs",
+					"add chain inet theirs pre { type nat hook prerouting priority -105; }",
+					"add rule inet theirs pre meta nfproto ipv4 tcp dport 8181 dnat ip to 172.18.0.3:80",
+					"add rule inet theirs pre meta nfproto ipv6 tcp dport 8181 dnat ip6 to [fd00:18::3]:80",
+				} {
+					w.host.Run("nft", cmd)
+				}
+				reaches(t, "outside, by the host's address", w.outside, "tcp", "192.0.2.1:8181", "192.0.2.2")
+				reaches(t, "outside, by the host's address", w.outside, "tcp", "[2001:db8::1]:8181", "2001:db8::2")
+				cutOff(t, "outside, by a container's address", w.outside, "tcp", "172.18.0.2:8181")
+				cutOff(t, "outside, by a container's address", w.outside, "tcp", "[fd00:18::2]:8181")
+				w.host.Run("nft", "delete", "table", "inet", "theirs")
+			})
 			t.Run("inside", func(t *testing.T) {
 				reaches(t, "its own network", w.b, "tcp", "172.18.0.2:80", "172.18.0.3")
 				reaches(t, "its own network", w.b, "tcp", "[fd00:18::2]:80", "fd00:18::3")

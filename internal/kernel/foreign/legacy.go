@@ -77,7 +77,7 @@ func policyDrops(entries []byte, at int, v6 bool) bool {
 	if v6 {
 		targetOffset = 140 // in struct ip6t_entry
 	}
-	if at < 0 || at+targetOffset+2 > len(entries) {
+	if at < 0 || at > len(entries) || at+targetOffset+2 > len(entries) {
 		return false
 	}
 	verdict := at + int(binary.NativeEndian.Uint16(entries[at+targetOffset:])) + 32 // behind struct xt_entry_target

@@ -2,7 +2,6 @@ package foreign
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/catenet/catenet/internal/kernel/nft"
@@ -43,7 +42,7 @@ func (r *Rules) Obstacles(ctx context.Context) ([]Obstacle, error) {
 	for _, v6 := range []bool{false, true} {
 		drops, err := legacyDrops(v6)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read legacy iptables: %w", err))
+			return nil, fmt.Errorf("read legacy iptables: %w", err)
 		}
 		if drops {
 			t := tool(v6) + "-legacy"
