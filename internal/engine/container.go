@@ -35,6 +35,9 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 	if err = e.checkNetworks(r); err != nil {
 		return st, err
 	}
+	if err = checkRootfs(r.Process.Rootfs); err != nil {
+		return st, err
+	}
 	for _, s := range r.Networks {
 		if err = e.reserve(r, s, &u); err != nil {
 			return st, err
@@ -76,6 +79,17 @@ func (e *Engine) makeLog(id string) error {
 	return f.Close()
 }
 
+// checkRootfs checks that a root file system is there to be used.
+func checkRootfs(path string) error {
+	if path == "" {
+		return nil
+	}
+	if st, err := os.Stat(path); err != nil || !st.IsDir() {
+		return catenet.Invalidf("the rootfs %s is no folder", path).WithHint("--rootfs wants the folder that is to be the container's /")
+	}
+	return nil
+}
+
 // checkNetworks checks that what a container is to join exists and takes it.
 func (e *Engine) checkNetworks(r *record) error {
 	e.mu.Lock()
@@ -115,8 +129,8 @@ func (e *Engine) reserve(r *record, s catenet.EndpointSpec, u *undo) error {
 		if pool == nil {
 			return catenet.Invalidf("address %s is in no subnet of network %s", a, n.Name).WithHint("its subnets are: %s", subnets(n.Network))
 		}
-		if _, err := pool.Request(r.ID, a); err != nil {
-			return fmt.Errorf("network %s: %w", n.Name, err)
+		if _, err := e.request(n, pool, r.ID, a); err != nil {
+			return err
 		}
 		u.add(func() { e.locked(func() { e.giveBack(n, pool, r.ID, a) }) })
 	}

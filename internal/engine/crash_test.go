@@ -128,13 +128,17 @@ func dieAt(t *testing.T, op operation, n int) (died bool) {
 	w.closeNow()
 	grim := &reaped{died: make(chan struct{}), stop: make(chan struct{})}
 	w.boot(func(k *fake.Kernel) hostAndNamespaces { grim.Kernel = k; return grim })
+	t.Cleanup(grim.release) // before the shutdown, which waits for the dead
 	grim.arm(n)
 	done := make(chan error, 1)
-	go func() { done <- op.do(w) }()
+	go func() {
+		err := op.do(w)
+		w.reaper.wait() // it may die while it buries links, after its answer
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		must(t, err)
-		w.reaper.wait()
 		grim.arm(0)
 		after := w.outline()
 		w.restart()
@@ -148,25 +152,27 @@ func dieAt(t *testing.T, op operation, n int) (died bool) {
 	// The dead engine stands still for good: its files are copied from under
 	// it, with its ports and sockets gone as a dead process's are.
 	dead := w.closeNow
-	heir := &world{t: t, dir: t.TempDir(), log: w.log, kernel: w.kernel, rules: w.rules, ports: newPorts(), processes: w.processes}
+	heir := &world{t: t, dir: w.dir, log: w.log, kernel: w.kernel, rules: w.rules, ports: newPorts(), processes: w.processes}
 	for _, f := range []string{"state/catenet.db", "run/live.db"} {
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(heir.dir, f)), 0o700))
-		b, err := os.ReadFile(filepath.Join(w.dir, f))
+		path := filepath.Join(w.dir, f)
+		b, err := os.ReadFile(path)
 		must(t, err)
-		must(t, os.WriteFile(filepath.Join(heir.dir, f), b, 0o600))
+		must(t, os.WriteFile(path+".copy", b, 0o600))
+		must(t, os.Rename(path+".copy", path)) // the dead one keeps the lock of the old file
 	}
 	heir.boot(nil)
 	got := heir.outline()
 	if got != before {
 		// It may have gone through to the end just as well, but nothing else.
 		must(t, op.undoable(heir, got, before))
+		got = heir.outline()
 	}
 	heir.restart()
 	if again := heir.outline(); again != got {
 		t.Errorf("%s, died at call %d: a second start makes\n%s\nof\n%s", op.name, n, again, got)
 	}
 	heir.closeNow()
-	close(grim.stop) // lets the dead go, so that its test files can be closed
+	grim.release()
 	<-done
 	dead()
 	return true
@@ -192,8 +198,19 @@ var random = regexp.MustCompile(`redirect 127.0.0.11:53 to :\d+`)
 // outline is everything that must be the same after a start, with names that
 // follow from the run folder left out.
 func (w *world) outline() string {
+	// The end of a container is noticed beside the start.
+	eventually(w.t, "every container runs or has ended", func() bool {
+		for _, r := range w.records() {
+			pid, err := w.processes.Running(w.processDir(r.ID))
+			must(w.t, err)
+			if r.Owner == catenet.OwnerRun && (r.State == catenet.StateRunning) != (pid != 0) {
+				return false
+			}
+		}
+		return true
+	})
 	s := random.ReplaceAllString(w.state()+w.use(), "redirect")
-	return strings.ReplaceAll(strings.ReplaceAll(s, w.dir, "DIR"), filepath.Dir(w.dir), "DIRS")
+	return strings.ReplaceAll(s, w.dir, "DIR")
 }
 
 func (w *world) unchangedButSockets(before mark) {
@@ -213,7 +230,11 @@ type reaped struct {
 	armed bool
 	died  chan struct{}
 	stop  chan struct{}
+	once  sync.Once
 }
+
+// release lets the dead go, so that what they hold can be closed.
+func (r *reaped) release() { r.once.Do(func() { close(r.stop) }) }
 
 func (r *reaped) arm(n int) {
 	r.mu.Lock()
@@ -273,7 +294,7 @@ func (r *reaped) Create(ctx context.Context, path string) error {
 	if err := r.alive(); err != nil {
 		return err
 	}
-	return r.Kernel.Create(ctx, path)
+	return filed{r.Kernel}.Create(ctx, path)
 }
 
 func (r *reaped) Unpin(ctx context.Context, path string) error {

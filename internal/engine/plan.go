@@ -131,16 +131,33 @@ func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
 		if slot.IsValid() || want.IsValid() && !subnet.Contains(want) {
 			continue // one address a family
 		}
-		a, err := pool.Request(ep.SandboxID, want)
-		if err != nil {
-			return fmt.Errorf("network %s: %w", n.Name, err)
-		}
-		if !e.reserved(ep.SandboxID, n, a) {
+		a := want
+		if !want.IsValid() || !e.reserved(ep.SandboxID, n, want) {
+			var err error
+			if a, err = e.request(n, pool, ep.SandboxID, want); err != nil {
+				return err
+			}
 			u.add(func() { e.locked(func() { e.giveBack(n, pool, ep.SandboxID, a) }) })
 		}
 		*slot, *gateway = netip.PrefixFrom(a, subnet.Bits()), n.Pools[i].Gateway
 	}
 	return nil
+}
+
+// request takes an address for a sandbox. e.mu is held.
+func (e *Engine) request(n *network, pool *ipam.Pool, owner string, want netip.Addr) (netip.Addr, error) {
+	if by, taken := pool.Owner(want); taken {
+		if sb := e.sandboxes[by]; sb != nil {
+			by = "container " + sb.name
+		}
+		return want, catenet.Conflictf("network %s: address %s is taken by %s", n.Name, want, by).
+			WithHint("ask for another one, or for none, to have one chosen")
+	}
+	a, err := pool.Request(owner, want)
+	if err != nil {
+		return a, fmt.Errorf("network %s: %w", n.Name, err)
+	}
+	return a, nil
 }
 
 // reserved reports whether an address is a fixed one of a container that was

@@ -174,14 +174,17 @@ func (e *Engine) alive(r *record) bool {
 }
 
 // abandon forgets a live entry whose sandbox is not to be. Links, ports and
-// pins of it are swept as unknown; files and processes are named only here.
+// pins of it are swept as unknown; what is in the namespace, files and
+// processes are named only here.
 func (e *Engine) abandon(ctx context.Context, id string, entry sandboxEntry) {
 	for _, r := range []*record{entry.Now, entry.Next} {
 		if r == nil {
 			continue
 		}
 		e.report("remove files", r.Name, e.removeFiles(r))
-		if r.Owner == catenet.OwnerRun {
+		if r.Owner == catenet.OwnerAttach {
+			e.report("leave namespace", r.Name, e.leave(ctx, r))
+		} else {
 			e.report("end container", r.Name, e.o.Processes.Signal(ctx, e.processDir(id), syscall.SIGKILL))
 		}
 	}

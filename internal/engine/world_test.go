@@ -65,7 +65,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 	conf := filepath.Join(w.dir, "resolv.conf")
 	must(w.t, os.WriteFile(conf, []byte("nameserver 192.0.2.53\n"), 0o600))
 	w.names = names.New(names.Options{Log: w.log, ResolvConf: conf, StubResolvConf: conf})
-	var k hostAndNamespaces = w.kernel
+	var k hostAndNamespaces = filed{w.kernel}
 	if wrap != nil {
 		k = wrap(w.kernel)
 	}
@@ -128,6 +128,27 @@ func nftText(tables []nft.Table) string {
 		}
 	}
 	return b.String()
+}
+
+// filed is a kernel whose pinned namespaces are files as well: a start looks
+// for them in the folder.
+type filed struct{ *fake.Kernel }
+
+func (f filed) Create(ctx context.Context, path string) error {
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	return f.Kernel.Create(ctx, path)
+}
+
+func (f filed) Unpin(ctx context.Context, path string) error {
+	if err := f.Kernel.Unpin(ctx, path); err != nil {
+		return err
+	}
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 type hostAndNamespaces interface {

@@ -97,6 +97,11 @@ func baseChains() []nft.Chain {
 	}
 }
 
+// beforeIP is the priority of bridge chains that br_netfilter must not pass
+// by: where it hands a frame to the IP hooks, at priority 0, the frame comes
+// back behind those of 0 (NF_BR_PRI_FILTER_BRIDGED).
+const beforeIP = -200
+
 func hook(typ string, num uint32, priority int32) *nft.Hook {
 	return &nft.Hook{Type: typ, Num: num, Priority: priority, Policy: uint32(nft.Accept)}
 }
@@ -147,7 +152,7 @@ func bridgeChains() []nft.Chain {
 		drop(),
 	)}
 	return []nft.Chain{
-		{Name: "forward", Hook: hook("filter", nft.Forward, 0), Rules: guard},
-		{Name: "input", Hook: hook("filter", nft.Input, 0), Rules: guard},
+		{Name: "forward", Hook: hook("filter", nft.Forward, beforeIP), Rules: guard},
+		{Name: "input", Hook: hook("filter", nft.Input, beforeIP), Rules: guard},
 	}
 }

@@ -58,6 +58,9 @@ func wantSysctls(noIPv6, hasIPv6 bool, asked map[string]string) map[string]strin
 		want["net.ipv6.conf.IFNAME.disable_ipv6"] = "1"
 	} else if hasIPv6 {
 		want["net.ipv6.conf.IFNAME.disable_ipv6"] = "0"
+		// The link-local address, too, must serve at once: while it is
+		// tentative the host asks for no neighbour from it (RFC 4862, 5.4).
+		want["net.ipv6.conf.IFNAME.accept_dad"] = "0"
 	}
 	maps.Copy(want, asked)
 	return want
