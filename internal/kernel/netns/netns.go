@@ -46,7 +46,7 @@ func (n *Namespaces) Create(ctx context.Context, path string) error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("create namespace: %w", err)
 		}
-		if err := raiseLoopback(); err != nil {
+		if err := RaiseLoopback(); err != nil {
 			return fmt.Errorf("raise lo in new namespace: %w", err)
 		}
 		return n.bind(own, path)
@@ -126,8 +126,8 @@ func inodeAt(path string) (uint64, error) {
 	return st.Ino, nil
 }
 
-// raiseLoopback sets lo up in the thread's namespace.
-func raiseLoopback() error {
+// RaiseLoopback sets lo up in the thread's namespace.
+func RaiseLoopback() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -137,6 +137,9 @@ func raiseLoopback() error {
 	if err != nil {
 		return err
 	}
-	ifr.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(s, unix.SIOCGIFFLAGS, ifr); err != nil || ifr.Uint16()&unix.IFF_UP != 0 {
+		return err
+	}
+	ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
 	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr) // netdevice(7)
 }

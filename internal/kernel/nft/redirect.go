@@ -22,6 +22,7 @@ var sandboxTable = Ref{IPv4, "catenet"}
 //
 // It looks before it writes: a transaction that fails because something is
 // there already costs an RCU grace period, some 10 ms.
+// Port 0 takes the redirect away.
 func Redirect(port uint16) error {
 	c, err := dial()
 	if err != nil {
@@ -30,8 +31,11 @@ func Redirect(port uint16) error {
 	ctx := context.Background()
 	have, err := c.Dump(ctx, sandboxTable)
 	if err == nil {
-		want := Table{Ref: sandboxTable, Chains: []Chain{redirectChain(port)}}
-		err = c.Commit(ctx, Diff(have, []Table{want}))
+		var want []Table
+		if port != 0 {
+			want = []Table{{Ref: sandboxTable, Chains: []Chain{redirectChain(port)}}}
+		}
+		err = c.Commit(ctx, Diff(have, want))
 	}
 	if err != nil {
 		err = fmt.Errorf("redirect the resolver's port: %w", err)

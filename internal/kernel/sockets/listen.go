@@ -36,6 +36,13 @@ func (s *Sockets) ListenIn(ctx context.Context, ns *kernel.Namespace, want uint1
 	}
 	var udp, tcp int
 	err := netns.Do(ns, func() (err error) {
+		// A socket that is bound while lo is down in a namespace without a
+		// route answers from the wrong address ever after: the kernel takes
+		// 127.0.0.11 for a broadcast address then, and keeps it for none of
+		// the socket's own (inet_addr_type, __inet_bind).
+		if err = netns.RaiseLoopback(); err != nil {
+			return fmt.Errorf("raise lo: %w", err)
+		}
 		udp, tcp, err = pair(want)
 		return err
 	})
