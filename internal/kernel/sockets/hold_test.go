@@ -97,7 +97,13 @@ func TestNothingElseTakesAHeldPort(t *testing.T) {
 		if err := any4.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if !bindable(t, ns, proto+"4", "127.0.0.1:8080") {
+		// A child that another test is just starting has the socket until it
+		// executes its program.
+		free := func() bool { return bindable(t, ns, proto+"4", "127.0.0.1:8080") }
+		for end := time.Now().Add(5 * time.Second); !free() && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !free() {
 			t.Errorf("%s: the port is not free after it was let go", proto)
 		}
 	}
