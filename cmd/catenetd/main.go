@@ -69,10 +69,8 @@ func run(c config.Config) (err error) {
 	if err := d.engine.Restore(ctx); err != nil {
 		return err
 	}
-	if c.AllowForward {
-		if err := d.firewall.AllowForward(ctx); err != nil {
-			return err
-		}
+	if err := d.forwarding(ctx, c.AllowForward); err != nil {
+		return err
 	}
 	d.watchFirewall(ctx, log)
 	if c.Metrics != "" {
@@ -81,6 +79,15 @@ func run(c config.Config) (err error) {
 		}
 	}
 	return d.serve(ctx, c, log, began)
+}
+
+// forwarding puts accept rules of ours where another firewall would drop our
+// packets, or takes away those of an earlier start that was allowed to.
+func (d *daemon) forwarding(ctx context.Context, allow bool) error {
+	if allow {
+		return d.firewall.AllowForward(ctx)
+	}
+	return d.firewall.DenyForward(ctx)
 }
 
 // serve answers requests until ctx ends, then lets those under way end.

@@ -71,7 +71,7 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, erro
 		return d, err
 	}
 	d.later(rules.Close)
-	links, err := link.Open(nft.Redirect)
+	links, err := link.Open(nft.Redirect, log)
 	if err != nil {
 		return d, err
 	}
