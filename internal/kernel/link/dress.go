@@ -35,16 +35,8 @@ func (h *Host) dress(c *conn, o kernel.Outfit) error {
 	if err := h.strip(c, o.Remove); err != nil {
 		return err
 	}
-	var p plan
-	if err := p.raiseLoopback(c); err != nil {
-		return err
-	}
-	if len(o.Interfaces) > 0 {
-		if err := p.wear(c, o.Interfaces); err != nil {
-			return err
-		}
-	}
-	if err := p.apply(h, c); err != nil {
+	p, err := h.putOn(c, o.Interfaces)
+	if err != nil {
 		return err
 	}
 	if o.ResolverPort == 0 && !o.NoResolver {
@@ -92,40 +84,83 @@ func (p *plan) raiseLoopback(c *conn) error {
 	return nil
 }
 
+// putOn gives the namespace its interfaces. Those that were just born have
+// nothing yet, so that what is there is only looked at once something turns
+// out to be in the way.
+func (h *Host) putOn(c *conn, interfaces []kernel.Interface) (*plan, error) {
+	worn, fresh, err := findAll(c, interfaces)
+	if err != nil {
+		return nil, err
+	}
+	var have belongings
+	for {
+		if !fresh {
+			if have, err = c.belongings(); err != nil {
+				return nil, err
+			}
+		}
+		var p plan
+		if err = p.raiseLoopback(c); err == nil {
+			err = p.wear(worn, interfaces, have)
+		}
+		if err == nil {
+			err = p.apply(h, c)
+		}
+		if err == nil || !fresh || !catenet.IsConflict(err) {
+			return &p, err
+		}
+		fresh = false
+	}
+}
+
+// belongings are the addresses and routes of a namespace.
+type belongings struct {
+	addrs  []address
+	routes []route
+}
+
+func (c *conn) belongings() (b belongings, err error) {
+	if b.addrs, err = c.addresses(0); err == nil {
+		b.routes, err = c.routes()
+	}
+	return b, err
+}
+
+// findAll finds the links of the interfaces, and tells whether all of them
+// are as they were born.
+func findAll(c *conn, interfaces []kernel.Interface) (worn []*info, fresh bool, err error) {
+	fresh = true
+	for _, want := range interfaces {
+		cur, err := find(c, want)
+		if err != nil {
+			return nil, false, err
+		}
+		fresh = fresh && cur.alias == "" && !cur.up()
+		worn = append(worn, cur)
+	}
+	return worn, fresh, nil
+}
+
 // wear plans the interfaces: all links and addresses, then the routes, those
 // to add before those to remove, so that a default route that moves from one
 // interface to another is there throughout.
-func (p *plan) wear(c *conn, interfaces []kernel.Interface) error {
-	addrs, err := c.addresses(0)
-	if err != nil {
-		return err
-	}
-	routes, err := c.routes()
-	if err != nil {
-		return err
-	}
-	worn := make([]*info, len(interfaces))
+func (p *plan) wear(worn []*info, interfaces []kernel.Interface, have belongings) error {
 	for i, want := range interfaces {
-		cur, err := find(c, want)
-		if err != nil {
-			return err
-		}
-		worn[i] = cur
-		if err := p.settle(cur, addrs, aim{
+		if err := p.settle(worn[i], have.addrs, aim{
 			name: want.Name, alias: want.Alias, mtu: want.MTU, mac: want.MAC,
-			master: cur.master, // the container may have made it a port of its own
+			master: worn[i].master, // the container may have made it a port of its own
 			addrs:  want.Addrs, noIPv6: want.NoIPv6, sysctls: want.Sysctls,
 		}); err != nil {
 			return err
 		}
 	}
 	for i, want := range interfaces {
-		if err := p.addRoutes(worn[i], want, routes); err != nil {
+		if err := p.addRoutes(worn[i], want, have.routes); err != nil {
 			return err
 		}
 	}
 	for i, want := range interfaces {
-		p.dropRoutes(worn[i], want, routes)
+		p.dropRoutes(worn[i], want, have.routes)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -43,12 +42,12 @@ func (h *Host) keepAdvertisements(c *conn) error {
 		return err
 	}
 	for _, l := range links {
-		s := setting{path: "/proc/sys/net/ipv6/conf/" + l.name + "/accept_ra"}
+		s := setting{key: "net.ipv6.conf.IFNAME.accept_ra", path: "/proc/sys/net/ipv6/conf/" + l.name + "/accept_ra"}
 		if now, err := readSysctl(s.path); err != nil || now != "1" {
 			continue // without IPv6, or it heeds none
 		}
 		h.writes.Add(1)
-		if err := s.write("2"); err != nil && !errors.Is(err, unix.ENOENT) {
+		if _, err := s.set("2"); err != nil {
 			return fmt.Errorf("keep router advertisements on %s: %w", l.name, err)
 		}
 	}
@@ -66,5 +65,7 @@ func (h *Host) raise(path string) error {
 		return nil
 	}
 	h.writes.Add(1)
-	return setting{path: path}.write("1")
+	s := setting{path: path}
+	_, err := s.set("1")
+	return err
 }

@@ -15,7 +15,7 @@ import (
 //
 // It is made and applied on a thread in that namespace.
 type plan struct {
-	sysctls []setting
+	sysctls []setting // once they are written: those to put back
 	batch   batch
 	undo    []func(*batch) // for each message of batch; nil: nothing to undo
 	kinds   []kind         // of each message
@@ -38,11 +38,16 @@ func (p *plan) step(undo func(*batch), what string, k kind, flags uint16, body [
 
 // apply writes the plan; on failure it takes back what it did.
 func (p *plan) apply(h *Host, c *conn) error {
-	for i, s := range p.sysctls {
-		h.writes.Add(1)
-		if err := s.write(s.value); err != nil {
-			p.sysctls = p.sysctls[:i]
+	wanted := p.sysctls
+	p.sysctls = nil
+	for _, s := range wanted {
+		changed, err := s.set(s.value)
+		if err != nil {
 			return errors.Join(err, p.revertSysctls(h))
+		}
+		if changed {
+			h.writes.Add(1)
+			p.sysctls = append(p.sysctls, s)
 		}
 	}
 	refused, err := h.run(c, &p.batch)
@@ -90,8 +95,8 @@ func (p *plan) revertSysctls(h *Host) error {
 	var errs []error
 	for i := len(p.sysctls) - 1; i >= 0; i-- {
 		h.writes.Add(1)
-		s := p.sysctls[i]
-		errs = append(errs, s.write(s.old))
+		_, err := p.sysctls[i].set(p.sysctls[i].old)
+		errs = append(errs, err)
 	}
 	p.sysctls = nil
 	return errors.Join(errs...)

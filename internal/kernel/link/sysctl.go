@@ -15,12 +15,44 @@ import (
 // setting is one sysctl of one link: /proc/sys/net shows those of the
 // namespace of the thread that opens it.
 type setting struct {
-	path       string
-	value, old string
+	key, path  string
+	value, old string // old: before set changed it
 }
 
-// read returns the value of a sysctl. Raw system calls: the os package would
-// offer the descriptor to the poller, which doubles the time.
+// set gives the sysctl its value, if it has another, and tells whether it did.
+// One open for both: finding the file is what costs. Raw system calls: the os
+// package would offer the descriptor to the poller, which doubles the time.
+func (s *setting) set(value string) (changed bool, err error) {
+	fd, err := unix.Open(s.path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		if strings.HasPrefix(s.key, "net.ipv6.conf.IFNAME.") && (strings.HasSuffix(s.key, ".accept_ra") || value == "1" && strings.HasSuffix(s.key, ".disable_ipv6")) {
+			return false, nil // a kernel without IPv6 hears no advertisement
+		}
+		return false, catenet.Invalidf("this kernel has no sysctl %s", s.path)
+	}
+	if err != nil {
+		return false, fmt.Errorf("open %s: %w", s.path, err)
+	}
+	defer unix.Close(fd)
+	var buf [256]byte
+	n, err := unix.Pread(fd, buf[:], 0)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", s.path, err)
+	}
+	s.old = string(bytes.TrimSpace(buf[:n]))
+	if slices.Equal(strings.Fields(s.old), strings.Fields(value)) {
+		return false, nil
+	}
+	switch _, err = unix.Pwrite(fd, []byte(value), 0); err {
+	case nil:
+		return true, nil
+	case unix.EINVAL, unix.ERANGE:
+		return false, catenet.Invalidf("set %s: the kernel does not take %q", s.path, value)
+	}
+	return false, fmt.Errorf("set %s to %q: %w", s.path, value, err)
+}
+
+// readSysctl returns the value of a sysctl.
 func readSysctl(path string) (string, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -33,21 +65,6 @@ func readSysctl(path string) (string, error) {
 		return "", err
 	}
 	return string(bytes.TrimSpace(buf[:n])), nil
-}
-
-func (s setting) write(value string) error {
-	fd, err := unix.Open(s.path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_, err = unix.Write(fd, []byte(value))
-		unix.Close(fd)
-	}
-	switch err {
-	case nil:
-		return nil
-	case unix.EINVAL, unix.ERANGE:
-		return catenet.Invalidf("set %s: the kernel does not take %q", s.path, value)
-	}
-	return fmt.Errorf("set %s to %q: %w", s.path, value, err)
 }
 
 // wantSysctls returns the keys that a link is to have, IFNAME and all: what
@@ -66,27 +83,14 @@ func wantSysctls(noIPv6, hasIPv6 bool, asked map[string]string) map[string]strin
 	return want
 }
 
-// planSysctls adds what differs from want on the link that is called name
-// now.
+// planSysctls plans what the link that is called name now is to have.
 func (p *plan) planSysctls(name string, want map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		path, err := sysctlPath(key, name)
 		if err != nil {
 			return err
 		}
-		old, err := readSysctl(path)
-		if err == unix.ENOENT {
-			if strings.HasPrefix(key, "net.ipv6.conf.IFNAME.") && (strings.HasSuffix(key, ".accept_ra") || want[key] == "1" && strings.HasSuffix(key, ".disable_ipv6")) {
-				continue // a kernel without IPv6 hears no advertisement
-			}
-			return catenet.Invalidf("this kernel has no sysctl %s", strings.Replace(key, "IFNAME", name, 1))
-		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
-		}
-		if !slices.Equal(strings.Fields(old), strings.Fields(want[key])) {
-			p.sysctls = append(p.sysctls, setting{path, want[key], old})
-		}
+		p.sysctls = append(p.sysctls, setting{key: key, path: path, value: want[key]})
 	}
 	return nil
 }
