@@ -82,8 +82,12 @@ type Link struct {
 	MAC net.HardwareAddr
 	// Master is the bridge this link is a port of.
 	Master string
-	// Isolated ports of one bridge exchange no frame with each other,
-	// Hairpin ports get back what they sent (both of IFLA_BRPORT_*).
+	// Isolated ports of one bridge exchange no frame with each other; what
+	// they send to the bridge's own MAC the host routes, also where bridged
+	// frames pass the IP firewall (br_netfilter), so that they reach each
+	// other by way of it. A kernel without tc-bpf filters lacks the latter,
+	// and the log says so. Hairpin ports get back what they sent. (Both of
+	// IFLA_BRPORT_*.)
 	Isolated bool
 	Hairpin  bool
 	// Addrs are the link's own addresses, all of ours: those that others

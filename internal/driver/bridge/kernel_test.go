@@ -25,7 +25,7 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Parallel()
 	l := &lab{t: t, host: kerneltest.New(t)}
-	err := l.host.Do(func() (err error) { l.h, err = link.Open(nil); return err })
+	err := l.host.Do(func() (err error) { l.h, err = link.Open(nil, nil); return err })
 	if err != nil {
 		t.Fatal(err)
 	}

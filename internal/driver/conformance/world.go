@@ -63,7 +63,7 @@ func made(text string) string {
 func Real(t testing.TB) World {
 	host := kerneltest.New(t)
 	var h *link.Host
-	err := host.Do(func() (err error) { h, err = link.Open(nil); return err })
+	err := host.Do(func() (err error) { h, err = link.Open(nil, nil); return err })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 func openIn(t testing.TB, ns *kerneltest.NS, redirect Redirect) *Host {
 	t.Helper()
 	var h *Host
-	err := ns.Do(func() (err error) { h, err = Open(redirect); return err })
+	err := ns.Do(func() (err error) { h, err = Open(redirect, nil); return err })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,9 @@ func aimOf(c *conn, l kernel.Link) (aim, error) {
 		return want, catenet.NotFoundf("there is no link %s for %s to be a port of", l.Master, l.Name)
 	}
 	want.master, want.port = master, &port{l.Isolated, l.Hairpin}
+	if l.Isolated {
+		want.gate = l.Master
+	}
 	if l.MTU == 0 {
 		want.mtu, err = c.mtu(l.Master)
 	}
@@ -119,7 +122,13 @@ func (h *Host) repair(c *conn, cur *info, want aim) error {
 	if err := p.settle(cur, have, want); err != nil {
 		return err
 	}
-	return p.apply(h, c)
+	if err := p.apply(h, c); err != nil || want.gate == "" && !cur.isolated {
+		return err
+	}
+	if err := h.settleGateward(c, cur.index, want.gate); err != nil {
+		return errors.Join(err, p.revert(h, c))
+	}
+	return nil
 }
 
 // create makes a link that does not exist, and unmakes it on failure.
@@ -153,6 +162,9 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 		err = translate(refused[0])
 	} else if born {
 		err = h.quiet(l)
+		if err == nil && want.gate != "" {
+			err = h.addGateward(c, l.Name, want.gate)
+		}
 	} else {
 		var cur *info
 		if cur, err = c.link(l.Name); err == nil && cur == nil {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -28,11 +29,13 @@ type Redirect func(port uint16) error
 
 // Host implements kernel.Host for the namespace it was opened in.
 type Host struct {
-	redirect Redirect
-	home     *kernel.Namespace // where the host is
-	away     bool              // home is not where the program's threads are
-	idle     chan *conn        // sockets in home that nobody uses now
-	writes   atomic.Uint64
+	redirect   Redirect
+	log        *slog.Logger
+	home       *kernel.Namespace // where the host is
+	away       bool              // home is not where the program's threads are
+	idle       chan *conn        // sockets in home that nobody uses now
+	writes     atomic.Uint64
+	noGateward atomic.Bool // the kernel refuses the filters of isolated ports
 
 	mu       sync.Mutex          // guards what follows
 	known    map[int]uint64      // nsid → inode of the namespaces dressed
@@ -47,8 +50,11 @@ const idleConns = 8
 
 // Open opens the host side in the namespace of the calling thread: the
 // daemon's own, or one that a test is visiting. redirect may be nil for a
-// host that never dresses with a resolver's port.
-func Open(redirect Redirect) (*Host, error) {
+// host that never dresses with a resolver's port, log where nobody listens.
+func Open(redirect Redirect, log *slog.Logger) (*Host, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	f, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("open own namespace: %w", err)
@@ -59,6 +65,7 @@ func Open(redirect Redirect) (*Host, error) {
 	}
 	h := &Host{
 		redirect: redirect,
+		log:      log,
 		home:     &kernel.Namespace{Path: f.Name(), File: f},
 		away:     away,
 		idle:     make(chan *conn, idleConns),

@@ -16,8 +16,9 @@ type aim struct {
 	name, alias string
 	mtu         int
 	mac         net.HardwareAddr
-	master      int   // index
-	port        *port // nil: leave it
+	master      int    // index
+	port        *port  // nil: leave it
+	gate        string // name of the bridge, for an isolated port
 	addrs       []netip.Prefix
 	noIPv6      bool
 	noLinkLocal bool
