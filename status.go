@@ -1,12 +1,25 @@
 package catenet
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // NetworkStatus is a network and what is in it now.
 type NetworkStatus struct {
 	Network
 	Use       []PoolUse  `json:"use,omitempty"`       // one for each pool, in the order of Pools
 	Endpoints []Endpoint `json:"endpoints,omitempty"` // the joined ones, oldest first
+	// Owners are the addresses that are handed out and who has each, in
+	// rising order in each pool: one whose owner is gone is a leak.
+	Owners []AddressOwner `json:"owners,omitempty"`
+}
+
+// AddressOwner says who has an address of a network: the ID of an endpoint or
+// a sandbox, or the word that the pool has for its own, like "gateway".
+type AddressOwner struct {
+	Address netip.Addr `json:"address"`
+	Owner   string     `json:"owner"`
 }
 
 // SandboxStatus is a sandbox and where it stands in the networks now. What it

@@ -240,7 +240,7 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 // status fills in what changes. The caller holds e.mu.
 func (e *Engine) status(n *catenet.NetworkStatus) catenet.NetworkStatus {
 	out := *n
-	out.Endpoints, out.Use = nil, nil
+	out.Endpoints, out.Use, out.Owners = nil, nil, nil
 	for _, id := range e.order {
 		for _, ep := range e.sandboxes[id].status.Endpoints {
 			if ep.NetworkID == n.ID {
@@ -249,6 +249,14 @@ func (e *Engine) status(n *catenet.NetworkStatus) catenet.NetworkStatus {
 		}
 	}
 	for _, p := range n.Pools {
+		out.Owners = append(out.Owners, catenet.AddressOwner{Address: p.Gateway, Owner: "gateway"})
+		for _, ep := range out.Endpoints {
+			for _, a := range []netip.Addr{ep.IPv4.Addr(), ep.IPv6.Addr()} {
+				if p.Subnet.Contains(a) {
+					out.Owners = append(out.Owners, catenet.AddressOwner{Address: a, Owner: ep.ID})
+				}
+			}
+		}
 		used := uint64(len(out.Endpoints) + 1)
 		out.Use = append(out.Use, catenet.PoolUse{Subnet: p.Subnet, Used: used, Free: 65534 - used})
 	}

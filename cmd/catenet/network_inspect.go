@@ -107,7 +107,10 @@ type inspectedContainer struct {
 
 type inspectedStatus struct{ IPAM inspectedUse }
 
-type inspectedUse struct{ Subnets map[string]subnetUse }
+type inspectedUse struct {
+	Subnets map[string]subnetUse
+	Owners  map[string]string // by address; Docker has none
+}
 
 type subnetUse struct {
 	IPsInUse            uint64
@@ -123,7 +126,7 @@ func dockerShape(n catenet.NetworkStatus, names map[string]string) inspected {
 		IPAM:       inspectedIPAM{Driver: "default", Options: map[string]string{}, Config: []inspectedPool{}},
 		Containers: map[string]inspectedContainer{},
 		Options:    n.Options, Labels: n.Labels,
-		Status: inspectedStatus{inspectedUse{map[string]subnetUse{}}},
+		Status: inspectedStatus{inspectedUse{map[string]subnetUse{}, map[string]string{}}},
 	}
 	if out.Options == nil {
 		out.Options = map[string]string{}
@@ -136,6 +139,9 @@ func dockerShape(n catenet.NetworkStatus, names map[string]string) inspected {
 	}
 	for _, u := range n.Use {
 		out.Status.IPAM.Subnets[u.Subnet.String()] = subnetUse{u.Used, u.Free}
+	}
+	for _, o := range n.Owners {
+		out.Status.IPAM.Owners[o.Address.String()] = o.Owner
 	}
 	for _, ep := range n.Endpoints {
 		out.Containers[ep.SandboxID] = inspectedContainer{names[ep.SandboxID], ep.ID, ep.MAC, ep.IPv4, ep.IPv6}
