@@ -30,7 +30,13 @@ func bind(key kernel.HeldPort) (int, error) {
 	return fd, err
 }
 
+// bindAs opens a socket that collects nothing, bound to the port; share lets
+// it stand beside closed connections, and listens.
 func bindAs(key kernel.HeldPort, share bool) (fd int, err error) {
+	return bindTo(key, share, key.Proto == string(catenet.UDP) || share)
+}
+
+func bindTo(key kernel.HeldPort, share, muted bool) (fd int, err error) {
 	family, typ, proto := unix.AF_INET, unix.SOCK_STREAM, int(catenet.Proto(key.Proto).Number())
 	if key.IP.Is6() {
 		family = unix.AF_INET6
@@ -56,7 +62,7 @@ func bindAs(key kernel.HeldPort, share bool) (fd int, err error) {
 			return -1, err
 		}
 	}
-	if key.Proto == string(catenet.UDP) || share {
+	if muted {
 		if err := mute(fd); err != nil {
 			return -1, err
 		}

@@ -82,7 +82,7 @@ func pair(want uint16) (udp, tcp int, err error) {
 }
 
 func pairAt(want uint16) (udp, tcp int, err error) {
-	udp, err = bindAs(kernel.HeldPort{Proto: string(catenet.UDP), IP: resolver, Port: want}, false)
+	udp, err = bindTo(kernel.HeldPort{Proto: string(catenet.UDP), IP: resolver, Port: want}, false, false)
 	if err != nil {
 		return -1, -1, err
 	}
@@ -97,7 +97,7 @@ func pairAt(want uint16) (udp, tcp int, err error) {
 	}
 	// Shared, so that closed connections of an earlier daemon do not cost
 	// the port; it listens at once, so nobody else can.
-	tcp, err = bindAs(kernel.HeldPort{Proto: string(catenet.TCP), IP: resolver, Port: port}, true)
+	tcp, err = bindTo(kernel.HeldPort{Proto: string(catenet.TCP), IP: resolver, Port: port}, true, false)
 	if err != nil {
 		return -1, -1, err
 	}
@@ -112,11 +112,6 @@ func pairAt(want uint16) (udp, tcp int, err error) {
 	// SO_RCVBUFFORCE goes beyond net.core.rmem_max and needs CAP_NET_ADMIN.
 	if unix.SetsockoptInt(udp, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, resolverBuffer) != nil {
 		if err := unix.SetsockoptInt(udp, unix.SOL_SOCKET, unix.SO_RCVBUF, resolverBuffer); err != nil {
-			return -1, -1, err
-		}
-	}
-	for _, fd := range []int{udp, tcp} {
-		if err := unmute(fd); err != nil {
 			return -1, -1, err
 		}
 	}
