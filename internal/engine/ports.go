@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
@@ -20,10 +21,7 @@ const portTries = 64
 // there keeps its host port. Ports that are still to be chosen are 0. e.mu is
 // held.
 func (e *Engine) bind(now, next *record) error {
-	asked := next.Ports
-	if next.PublishAll {
-		asked = append(append([]catenet.PortSpec(nil), asked...), next.Expose...)
-	}
+	asked := asks(next)
 	next.Bindings, next.asks = nil, nil
 	if len(asked) == 0 {
 		return nil
@@ -32,22 +30,54 @@ func (e *Engine) bind(now, next *record) error {
 		return catenet.Invalidf("no ports can be published of a container in mode %q", next.Mode).
 			WithHint("in mode host the container's ports are the host's already; else publish them of the container that has the networks")
 	}
+	var had []catenet.PortBinding // each is kept for one asked port
+	if now != nil {
+		had = slices.Clone(now.Bindings)
+	}
 	for _, p := range asked {
 		before := len(next.Bindings)
 		for _, ep := range next.Endpoints {
 			n := e.networks[ep.NetworkID]
 			for _, ip := range hostAddresses(p, n, ep) {
 				next.Bindings = append(next.Bindings, catenet.PortBinding{
-					Proto: p.Proto, HostIP: ip, HostPort: kept(now, p, ip), Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID,
+					Proto: p.Proto, HostIP: ip, HostPort: kept(&had, p, ip), Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID,
 				})
 				next.asks = append(next.asks, p)
 			}
 		}
+		alike(next.Bindings[before:])
 		if len(next.Bindings) == before && len(next.Endpoints) > 0 {
 			return noWay(next, p)
 		}
 	}
 	return nil
+}
+
+// asks are the ports that a sandbox wants published. What -p publishes, -P
+// does not publish once more.
+func asks(r *record) []catenet.PortSpec {
+	all := slices.Clone(r.Ports)
+	if !r.PublishAll {
+		return all
+	}
+	for _, p := range r.Expose {
+		if !slices.ContainsFunc(r.Ports, func(q catenet.PortSpec) bool { return q.Proto == p.Proto && q.Port == p.Port }) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// alike gives all bindings of one asked port the number that one of them
+// keeps.
+func alike(group []catenet.PortBinding) {
+	port := uint16(0)
+	for _, b := range group {
+		port = max(port, b.HostPort)
+	}
+	for i := range group {
+		group[i].HostPort = port
+	}
 }
 
 // noWay says why a port cannot be published.
@@ -86,14 +116,13 @@ func hostAddresses(p catenet.PortSpec, n *network, ep catenet.Endpoint) (out []n
 	return out
 }
 
-// kept returns the host port that the present record has for an asked one, or
-// the one asked for, or 0.
-func kept(now *record, p catenet.PortSpec, ip netip.Addr) uint16 {
-	if now != nil {
-		for _, b := range now.Bindings {
-			if b.Proto == p.Proto && b.Port == p.Port && b.HostIP == ip && inRange(p, b.HostPort) {
-				return b.HostPort
-			}
+// kept takes the host port that an asked one has already out of had; else it
+// is the one asked for, or 0.
+func kept(had *[]catenet.PortBinding, p catenet.PortSpec, ip netip.Addr) uint16 {
+	for i, b := range *had {
+		if b.Proto == p.Proto && b.Port == p.Port && b.HostIP == ip && inRange(p, b.HostPort) {
+			*had = slices.Delete(*had, i, i+1)
+			return b.HostPort
 		}
 	}
 	if p.HostPort == p.HostPortEnd {
@@ -110,6 +139,17 @@ func inRange(p catenet.PortSpec, port uint16) bool {
 // that are 0: one number for all bindings of the same asked port. sb.op is
 // held.
 func (e *Engine) hold(ctx context.Context, sb *sandbox, next *record, u *undo) error {
+	named := make(map[portKey]bool)
+	for _, b := range next.Bindings {
+		if b.HostPort == 0 {
+			continue
+		}
+		if named[keyOf(b)] {
+			return catenet.Conflictf("host port %d/%s on %s is asked for twice", b.HostPort, b.Proto, b.HostIP).
+				WithHint("publish each host port once; one container port may have several")
+		}
+		named[keyOf(b)] = true
+	}
 	for i := 0; i < len(next.Bindings); {
 		j := i + 1
 		for j < len(next.Bindings) && sameAsk(next.Bindings[i], next.Bindings[j]) {
@@ -184,14 +224,21 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, next *record, group []
 		old := *b
 		b.HostPort = chosen
 		if _, ok := sb.held[keyOf(*b)]; ok && chosen != 0 {
-			continue
+			if old.HostPort == chosen {
+				continue // kept
+			}
+			*b = old
+			return catenet.Conflictf("host port %d/%s is this container's already", chosen, b.Proto)
 		}
 		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: chosen})
-		if catenet.IsUnsupported(err) {
-			next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
-			if chosen != 0 {
-				continue
+		if catenet.IsUnsupported(err) && chosen != 0 {
+			// Nothing but our own records can tell who else has it.
+			if err := e.unpublished(*b); err != nil {
+				*b = old
+				return err
 			}
+			next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
+			continue
 		}
 		if err != nil {
 			*b = old
@@ -214,6 +261,20 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, next *record, group []
 				back()
 			}
 		})
+	}
+	return nil
+}
+
+// unpublished checks that no other sandbox has a binding's host port.
+func (e *Engine) unpublished(b catenet.PortBinding) error {
+	for _, r := range e.records() {
+		for _, other := range r.Bindings {
+			sameIP := other.HostIP == b.HostIP || other.HostIP.Is4() == b.HostIP.Is4() && (other.HostIP.IsUnspecified() || b.HostIP.IsUnspecified())
+			if r.ID != b.SandboxID && other.Proto == b.Proto && other.HostPort == b.HostPort && sameIP {
+				return catenet.Conflictf("port %d/%s on %s is taken by container %s", b.HostPort, b.Proto, b.HostIP, r.Name).
+					WithHint("publish another host port, or stop that container")
+			}
+		}
 	}
 	return nil
 }

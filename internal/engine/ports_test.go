@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+)
+
+// published is what ends up where, as "80->8000 81->8001".
+func published(st catenet.SandboxStatus) string {
+	var out []string
+	for _, b := range st.Bindings {
+		out = append(out, fmt.Sprintf("%d->%s:%d", b.Port, b.HostIP, b.HostPort))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func specs(t *testing.T, args ...string) (out []catenet.PortSpec) {
+	for _, a := range args {
+		p, err := catenet.ParsePort(a)
+		must(t, err)
+		out = append(out, p...)
+	}
+	return out
+}
+
+func TestPortsOfOneRequestDoNotShareANumber(t *testing.T) {
+	w := newWorld(t)
+	st, err := w.attachSpec(catenet.SandboxSpec{Name: "a", Ports: specs(t, "8000-8010:80", "8000-8010:81")})
+	must(t, err)
+	if got := published(st); got != "80->0.0.0.0:8000 81->0.0.0.0:8001" {
+		t.Error(got)
+	}
+	for _, twice := range [][]string{{"9000:80", "9000:81"}, {"9000:80", "9000:80"}} {
+		if _, err := w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, twice...)}); !catenet.IsConflict(err) || !strings.Contains(err.Error(), "twice") {
+			t.Errorf("%v: %v", twice, err)
+		}
+	}
+	if _, err := w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8001:80")}); !catenet.IsConflict(err) {
+		t.Errorf("another container's port: %v", err)
+	}
+}
+
+func TestPortsStayThroughConnectAndDisconnect(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "six", IPv6: true})
+	st, err := w.attachSpec(catenet.SandboxSpec{Name: "a", Ports: specs(t, "8090:80", "80", "82"), PublishAll: true,
+		Expose: specs(t, "80", "83")})
+	must(t, err)
+	before := published(st)
+	if n := strings.Count(before, "->"); n != 4 {
+		t.Fatalf("%d bindings, want 4: -P publishes what -p has not: %s", n, before)
+	}
+	_, err = w.Connect(ctx, "six", "a", catenet.EndpointSpec{})
+	must(t, err)
+	st, err = w.Sandbox(ctx, "a")
+	must(t, err)
+	// The second family takes the numbers of the first.
+	for _, b := range strings.Fields(before) {
+		v6 := strings.Replace(b, "0.0.0.0", "::", 1)
+		if !strings.Contains(published(st), b) || !strings.Contains(published(st), v6) {
+			t.Errorf("after connect %s, want %s and %s in it", published(st), b, v6)
+		}
+	}
+	must(t, w.Disconnect(ctx, "six", "a", false))
+	st, err = w.Sandbox(ctx, "a")
+	must(t, err)
+	if published(st) != before {
+		t.Errorf("after disconnect %s, want %s", published(st), before)
+	}
+	must(t, w.Remove(ctx, "a", false))
+	if held := w.ports.String(); !strings.HasPrefix(held, "0 held map[]") {
+		t.Errorf("left: %s", held)
+	}
+}
