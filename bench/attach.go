@@ -36,7 +36,7 @@ func attachPlain(ctx context.Context, b *Bench) ([]Line, error) {
 	}
 	least := line(3, "kernel floor", 2.5)
 	least.Ratio, least.AtMost = s.Ratio(0, 3), true
-	return []Line{line(1, "CNI bridge + host-local", 10), line(2, "netavark", 15), least}, nil
+	return []Line{line(1, "CNI loopback, bridge + host-local", 10), line(2, "netavark", 15), least}, nil
 }
 
 // attachPorts: the same with published ports.
@@ -60,7 +60,7 @@ func attachPorts(ports int, goal float64) func(context.Context, *Bench) ([]Line,
 		}
 		return []Line{{
 			Work: fmt.Sprintf("attach, ports: %d", ports), Ours: ms(s.Median(0)),
-			Peer: "CNI bridge + portmap " + ms(s.Median(1)), Ratio: s.Ratio(1, 0), Goal: goal,
+			Peer: "CNI loopback, bridge + host-local, portmap " + ms(s.Median(1)), Ratio: s.Ratio(1, 0), Goal: goal,
 		}}, nil
 	}
 }

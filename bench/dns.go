@@ -108,7 +108,7 @@ func aardvarkDNS(ctx context.Context, b *Bench) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := b.Folder("aardvark")
+	dir, err := b.RunFolder("aardvark")
 	if err != nil {
 		return "", err
 	}

@@ -29,7 +29,7 @@ func startNetavark(ctx context.Context, b *Bench) (*netavark, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.Folder("netavark")
+	dir, err := b.RunFolder("netavark")
 	return &netavark{b: b, host: host, dir: dir}, err
 }
 

@@ -32,7 +32,11 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.Folder("d")
+	state, err := b.Folder("state")
+	if err != nil {
+		return nil, err
+	}
+	run, err := b.RunFolder("run")
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +44,6 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := filepath.Join(dir, "run")
 	// After the daemon's end: programs for published ports stay pinned.
 	b.close = append(b.close, func() error {
 		if err := unix.Unmount(filepath.Join(run, "bpf"), 0); err != nil && err != unix.EINVAL && err != unix.ENOENT {
@@ -48,7 +51,7 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 		}
 		return nil
 	})
-	if err := b.daemon(host, filepath.Join(bin, "catenetd"), "--run-dir", run, "--state-dir", filepath.Join(dir, "state")); err != nil {
+	if err := b.daemon(host, filepath.Join(bin, "catenetd"), "--run-dir", run, "--state-dir", state); err != nil {
 		return nil, err
 	}
 	c, err := client.New("unix://" + filepath.Join(run, "catenet.sock"))

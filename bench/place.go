@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel/netns"
 )
@@ -67,6 +71,30 @@ func (b *Bench) Folder(name string) (string, error) {
 	b.made++
 	dir := filepath.Join(b.Dir, fmt.Sprintf("%s%d", name, b.made))
 	return dir, os.Mkdir(dir, 0o700)
+}
+
+// RunFolder makes a folder for what a host's programs keep below /run: on a
+// tmpfs, as that is.
+func (b *Bench) RunFolder(name string) (string, error) {
+	top := filepath.Join(b.Dir, "run")
+	err := os.Mkdir(top, 0o711)
+	if err == nil {
+		if err = unix.Mount("tmpfs", top, "tmpfs", 0, "mode=0711"); err != nil {
+			return "", fmt.Errorf("mount run folder: %w", err)
+		}
+		// First in the list: last to run.
+		b.close = slices.Insert(b.close, 0, func() error {
+			if err := unix.Unmount(top, 0); err != nil {
+				return fmt.Errorf("unmount run folder: %w", err)
+			}
+			return nil
+		})
+	} else if !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	b.made++
+	dir := filepath.Join(top, fmt.Sprintf("%s%d", name, b.made))
+	return dir, os.Mkdir(dir, 0o711)
 }
 
 // Places makes n of them.
