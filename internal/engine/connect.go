@@ -44,12 +44,10 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	if err = e.transition(ctx, sb, now, next); err != nil {
 		return ep, err
 	}
-	if err = e.keepContainer(next); err != nil {
-		return ep, err
-	}
+	u = nil // it has joined, whatever else fails
 	e.tellJoined(now, next)
 	ep, _ = next.endpoint(n.ID)
-	return ep, nil
+	return ep, e.keepContainer(next)
 }
 
 // joinable says why a sandbox cannot join a network, if so.

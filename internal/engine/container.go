@@ -52,13 +52,13 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 	}
 	e.locked(func() { sb.now = r })
 	e.tell("sandbox", "create", r.ID, "name", r.Name, "owner", string(r.Owner))
+	u.add(func() {
+		e.locked(func() { closeOnce(sb.ended) }) // nobody waits for what never ran
+		e.tell("sandbox", "destroy", r.ID, "name", r.Name, "owner", string(r.Owner))
+	})
 	if start {
 		running, err := e.start(ctx, sb, r)
 		if err != nil {
-			return st, err
-		}
-		if err := e.keepContainer(running); err != nil {
-			e.report("take back start", r.Name, e.o.Processes.Signal(ctx, e.processDir(r.ID), syscall.SIGKILL))
 			return st, err
 		}
 		return running.status(), nil
@@ -146,7 +146,11 @@ func (e *Engine) unreserve(now, next *record) {
 				if !a.IsValid() || !fixedIn(now.Sandbox, n, a) || next != nil && fixedIn(next.Sandbox, n, a) {
 					continue
 				}
-				if pool := poolFor(n, a); pool != nil {
+				pool := poolFor(n, a)
+				if pool == nil {
+					continue // the network has been made anew, elsewhere
+				}
+				if by, _ := pool.Owner(a); by == now.ID {
 					e.giveBack(n, pool, now.ID, a)
 				}
 			}
@@ -195,8 +199,14 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 		next.InitPID = pid
 		err = e.commit(sb, next)
 	}
+	if err == nil {
+		err = e.keepContainer(next)
+	}
 	if err != nil {
 		u = nil
+		if pid != 0 {
+			e.report("end container", next.Name, e.o.Processes.Signal(context.WithoutCancel(ctx), e.processDir(next.ID), syscall.SIGKILL))
+		}
 		e.report("take back start", next.Name, e.dissolve(context.WithoutCancel(ctx), sb, next))
 		e.locked(func() { sb.now = now })
 		return nil, err
@@ -381,6 +391,7 @@ func (e *Engine) exited(sb *sandbox, exit kernel.Exit) {
 	next := stopped(now, exit)
 	e.report("record end of container", now.Name, e.keepContainer(next))
 	e.report("take down container", now.Name, e.dissolve(ctx, sb, now))
+	e.tellLeft(now, nil)
 	e.locked(func() { sb.now, sb.exit = next, exit.Code })
 	e.tell("sandbox", "die", now.ID, "name", now.Name, "owner", string(now.Owner), "exitCode", fmt.Sprint(exit.Code))
 	if now.Process.AutoRemove {

@@ -105,6 +105,7 @@ type sandbox struct {
 	// Guarded by Engine.mu.
 	now   *record       // nil while it is being made
 	name  string        // taken from the moment the request is accepted
+	inode uint64        // of the namespace that it was attached to
 	ended chan struct{} // closed when the present run has ended
 	exit  int           // how it ended, also after the sandbox is gone
 

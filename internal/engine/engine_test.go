@@ -2,11 +2,16 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel/fake"
+	"github.com/catenet/catenet/internal/kernel/nft"
 )
 
 var ctx = context.Background()
@@ -176,4 +181,103 @@ func (w *world) use() string {
 		b.WriteString(s.Name + " " + string(s.State) + "\n")
 	}
 	return b.String()
+}
+
+func TestANamespaceIsAttachedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.kernel.Adopt("/test/x")
+	spec := catenet.SandboxSpec{Owner: catenet.OwnerAttach, Netns: "/test/x"}
+	errs := make(chan error)
+	for range 8 {
+		go func() { _, err := w.CreateSandbox(ctx, spec, true); errs <- err }()
+	}
+	joined := 0
+	for range 8 {
+		switch err := <-errs; {
+		case err == nil:
+			joined++
+		case !catenet.IsConflict(err):
+			t.Error(err)
+		}
+	}
+	if joined != 1 {
+		t.Errorf("%d attaches of one namespace succeeded", joined)
+	}
+	// Detached, it can be attached again.
+	all, err := w.Sandboxes(ctx, true)
+	must(t, err)
+	must(t, w.Remove(ctx, all[0].ID, false))
+	_, err = w.CreateSandbox(ctx, spec, true)
+	must(t, err)
+}
+
+// container is a container of our own that does nothing.
+func container(name string, networks ...catenet.EndpointSpec) catenet.SandboxSpec {
+	return catenet.SandboxSpec{Name: name, Owner: catenet.OwnerRun, Networks: networks, Process: &catenet.Process{Args: []string{"sleep"}}}
+}
+
+func TestAFixedAddressIsItsContainersAndNobodyElses(t *testing.T) {
+	w := newWorld(t)
+	pool := catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}}}
+	w.network(pool)
+	fixed := catenet.EndpointSpec{Network: "n", IPv4: addr("10.1.0.5")}
+	_, err := w.CreateSandbox(ctx, container("f1", fixed), true)
+	must(t, err)
+	must(t, w.Stop(ctx, "f1", 0))
+	if _, err := w.CreateSandbox(ctx, container("f2", fixed), true); !catenet.IsConflict(err) || !strings.Contains(err.Error(), "f1") {
+		t.Errorf("a stopped container's address: %v", err)
+	}
+	// Also in a network that was made anew, and after a restart.
+	must(t, w.RemoveNetwork(ctx, "n"))
+	w.network(pool)
+	if _, err := w.CreateSandbox(ctx, container("f2", fixed), true); !catenet.IsConflict(err) {
+		t.Errorf("in a network made anew: %v", err)
+	}
+	w.restart()
+	if _, err := w.CreateSandbox(ctx, container("f2", fixed), true); !catenet.IsConflict(err) {
+		t.Errorf("after a restart: %v", err)
+	}
+	must(t, w.Start(ctx, "f1"))
+	st, err := w.Sandbox(ctx, "f1")
+	must(t, err)
+	if got := st.Endpoints[0].IPv4.Addr(); got != fixed.IPv4 {
+		t.Errorf("f1 has %s", got)
+	}
+	must(t, w.Remove(ctx, "f1", true))
+	_, err = w.CreateSandbox(ctx, container("f2", fixed), true)
+	must(t, err)
+}
+
+// reboot is a restart of the whole machine: what lived is gone.
+func (w *world) reboot() {
+	w.closeNow()
+	must(w.t, os.Remove(filepath.Join(w.dir, "run", "live.db")))
+	w.kernel, w.rules, w.ports, w.processes = fake.New(), nft.NewMemory(), newPorts(), fake.NewProcesses()
+	w.boot(nil)
+}
+
+func TestAfterARestartOfTheMachine(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.CreateSandbox(ctx, container("kept"), false)
+	must(t, err)
+	must(t, w.Start(ctx, "kept"))
+	gone := container("gone")
+	gone.Process.AutoRemove = true
+	_, err = w.CreateSandbox(ctx, gone, true)
+	must(t, err)
+	_, err = w.CreateSandbox(ctx, container("new"), false)
+	must(t, err)
+	w.mustAttach("guest")
+	w.reboot()
+	all, err := w.Sandboxes(ctx, true)
+	must(t, err)
+	got := map[string]string{}
+	for _, s := range all {
+		got[s.Name] = string(s.State)
+	}
+	want := map[string]string{"kept": "exited", "new": "created"}
+	if !maps.Equal(got, want) {
+		t.Errorf("after the machine's restart %v, want %v", got, want)
+	}
+	must(t, w.Start(ctx, "kept"))
 }

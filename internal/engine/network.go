@@ -115,6 +115,11 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 		net.pools = append(net.pools, pool)
 	}
 	e.networks[n.ID] = net
+	for _, sb := range e.sandboxes { // that asked for an address in an earlier network of that name
+		if sb.now != nil {
+			e.reclaimFixed(sb.now, net)
+		}
+	}
 	return net, nil
 }
 

@@ -132,7 +132,7 @@ func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
 			continue // one address a family
 		}
 		a := want
-		if !want.IsValid() || !e.reserved(ep.SandboxID, n, want) {
+		if by, _ := pool.Owner(want); by != ep.SandboxID { // else it is reserved for this one
 			var err error
 			if a, err = e.request(n, pool, ep.SandboxID, want); err != nil {
 				return err
@@ -158,14 +158,6 @@ func (e *Engine) request(n *network, pool *ipam.Pool, owner string, want netip.A
 		return a, fmt.Errorf("network %s: %w", n.Name, err)
 	}
 	return a, nil
-}
-
-// reserved reports whether an address is a fixed one of a container that was
-// there before the present request: such an address outlives the endpoint.
-// e.mu is held.
-func (e *Engine) reserved(sandboxID string, n *network, a netip.Addr) bool {
-	sb := e.sandboxes[sandboxID]
-	return sb != nil && sb.now != nil && sb.now.Owner == catenet.OwnerRun && fixedIn(sb.now.Sandbox, n, a)
 }
 
 // fixedIn reports whether a container asked for just that address of a

@@ -136,6 +136,10 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 			e.report("remove container that was never started", c.Name, e.eraseContainer(id))
 			continue
 		}
+		if c.Process.AutoRemove && c.State != catenet.StateCreated {
+			e.report("remove container that has ended", c.Name, e.eraseContainer(id))
+			continue
+		}
 		r := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: c.Sandbox}}
 		if c.State == catenet.StateRunning {
 			r = stopped(r, kernel.Exit{Code: lostExit, Finished: time.Now()})
@@ -147,7 +151,9 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 		}
 	}
 	for _, sb := range e.sandboxes {
-		e.reclaimFixed(sb.now)
+		for _, n := range e.networks {
+			e.reclaimFixed(sb.now, n)
+		}
 	}
 	return live, nil
 }
@@ -214,17 +220,16 @@ func (e *Engine) retake(r *record, n *network, a netip.Addr) {
 	}
 }
 
-// reclaimFixed takes the fixed addresses of a container again. e.mu is held.
-func (e *Engine) reclaimFixed(r *record) {
+// reclaimFixed takes the fixed addresses of a container in a network again.
+// e.mu is held.
+func (e *Engine) reclaimFixed(r *record, n *network) {
 	if r.Owner != catenet.OwnerRun {
 		return
 	}
-	for _, n := range e.networks {
-		for _, s := range r.Networks {
-			for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
-				if a.IsValid() && fixedIn(r.Sandbox, n, a) {
-					e.retake(r, n, a)
-				}
+	for _, s := range r.Networks {
+		for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
+			if a.IsValid() && fixedIn(r.Sandbox, n, a) {
+				e.retake(r, n, a)
 			}
 		}
 	}

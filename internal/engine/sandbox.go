@@ -135,7 +135,7 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 	var u undo
 	defer u.unless(&err)
 	u.add(func() { e.forget(sb) })
-	if err = e.locate(ctx, next, &u); err != nil {
+	if err = e.locate(ctx, sb, next, &u); err != nil {
 		return st, err
 	}
 	next.State, next.Started = catenet.StateRunning, next.Created
@@ -174,7 +174,7 @@ func (e *Engine) plan(now, next *record, specs []catenet.EndpointSpec, u *undo) 
 }
 
 // locate finds the namespace of an attach and gives a nameless one a place.
-func (e *Engine) locate(ctx context.Context, r *record, u *undo) error {
+func (e *Engine) locate(ctx context.Context, sb *sandbox, r *record, u *undo) error {
 	path := r.Netns
 	if r.PID != 0 {
 		path = fmt.Sprintf("/proc/%d/ns/net", r.PID)
@@ -187,7 +187,7 @@ func (e *Engine) locate(ctx context.Context, r *record, u *undo) error {
 		return err
 	}
 	defer ns.Close()
-	if err := e.strange(ns); err != nil {
+	if err := e.strange(sb, ns); err != nil {
 		return err
 	}
 	if r.Target, err = e.o.Namespaces.Target(path, ns.Inode); err != nil {
@@ -210,8 +210,8 @@ func (e *Engine) locate(ctx context.Context, r *record, u *undo) error {
 }
 
 // strange checks that a namespace is neither the host's own nor attached
-// already.
-func (e *Engine) strange(ns *kernel.Namespace) error {
+// already, and claims it for sb.
+func (e *Engine) strange(sb *sandbox, ns *kernel.Namespace) error {
 	host, err := e.o.Namespaces.Host()
 	if err != nil {
 		return err
@@ -220,12 +220,19 @@ func (e *Engine) strange(ns *kernel.Namespace) error {
 		return catenet.Invalidf("%s is the host's own network namespace", ns.Path).
 			WithHint("attach wants the namespace of a container; for the host's network use --network host")
 	}
-	for _, r := range e.records() {
-		if r.State == catenet.StateRunning && r.networked() && r.Target.Inode == ns.Inode {
-			return catenet.Conflictf("%s is attached already, as %s", ns.Path, r.Name).
-				WithHint("catenet network connect NETWORK %s joins it to one more network", r.Name)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, other := range e.sandboxes {
+		inode := other.inode // also of an attach that is under way
+		if r := other.now; r != nil && r.State == catenet.StateRunning && r.networked() {
+			inode = r.Target.Inode
+		}
+		if inode == ns.Inode {
+			return catenet.Conflictf("%s is attached already, as %s", ns.Path, other.name).
+				WithHint("catenet network connect NETWORK %s joins it to one more network", other.name)
 		}
 	}
+	sb.inode = ns.Inode
 	return nil
 }
 
@@ -265,6 +272,7 @@ func (e *Engine) remove(ctx context.Context, sb *sandbox, now *record) error {
 	}
 	err := e.leave(ctx, now)
 	err = firstError(err, e.dissolve(ctx, sb, now))
+	e.tellLeft(now, nil)
 	e.forget(sb)
 	e.tell("sandbox", "detach", now.ID, "name", now.Name, "owner", string(now.Owner))
 	return err
@@ -307,7 +315,6 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 	if now.Pin != "" {
 		errs = append(errs, e.o.Namespaces.Unpin(ctx, now.Pin))
 	}
-	e.tellLeft(now, nil)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take down %s: %w", now.Name, err)
 	}
