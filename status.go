@@ -15,8 +15,9 @@ type NetworkStatus struct {
 	Owners []AddressOwner `json:"owners,omitempty"`
 }
 
-// AddressOwner says who has an address of a network: the ID of an endpoint or
-// a sandbox, or the word that the pool has for its own, like "gateway".
+// AddressOwner says who has an address of a network: the name of a sandbox, or
+// the word that the pool has for its own, like "gateway". An ID in its place
+// is one that no sandbox has: a leak.
 type AddressOwner struct {
 	Address netip.Addr `json:"address"`
 	Owner   string     `json:"owner"`

@@ -30,6 +30,15 @@ func TestAttachGivesAnAddressAndDetachTakesItBack(t *testing.T) {
 	if a.Endpoints[0].MAC != "02:42:0a:01:00:02" || a.Endpoints[0].Interface != "eth0" || !a.Endpoints[0].DefaultRoute4 {
 		t.Errorf("endpoint %+v", a.Endpoints[0])
 	}
+	n, err := w.Network(ctx, "front")
+	must(t, err)
+	var owners []string
+	for _, o := range n.Owners {
+		owners = append(owners, o.Address.String()+" "+o.Owner)
+	}
+	if got := strings.Join(owners, ", "); got != "10.1.0.1 gateway, 10.1.0.2 a, 10.1.0.3 b" {
+		t.Errorf("owners: %s", got)
+	}
 	must(t, w.Remove(ctx, "a", false))
 	must(t, w.Remove(ctx, "b", false))
 	w.unchanged(before)

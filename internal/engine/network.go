@@ -286,6 +286,12 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 	st := catenet.NetworkStatus{Network: n.Network}
 	for _, p := range n.pools {
 		st.Use = append(st.Use, p.Use())
+		for a, owner := range p.Owners() {
+			if sb := e.sandboxes[owner]; sb != nil {
+				owner = sb.name
+			}
+			st.Owners = append(st.Owners, catenet.AddressOwner{Address: a, Owner: owner})
+		}
 	}
 	for epID, sbID := range n.members {
 		sb := e.sandboxes[sbID]

@@ -270,8 +270,16 @@ func (e *Engine) remove(ctx context.Context, sb *sandbox, now *record) error {
 		}
 		return e.deleteContainer(sb, now)
 	}
-	err := e.leave(ctx, now)
-	err = firstError(err, e.dissolve(ctx, sb, now))
+	if err := e.leave(ctx, now); err != nil {
+		return err // still attached, and nothing else was touched
+	}
+	return e.detach(ctx, sb, now)
+}
+
+// detach forgets an attached sandbox whose namespace has nothing of ours but
+// links. sb.op is held.
+func (e *Engine) detach(ctx context.Context, sb *sandbox, now *record) error {
+	err := e.dissolve(ctx, sb, now)
 	e.tellLeft(now, nil)
 	e.forget(sb)
 	e.tell("sandbox", "detach", now.ID, "name", now.Name, "owner", string(now.Owner))

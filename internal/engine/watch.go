@@ -53,5 +53,5 @@ func (e *Engine) vanished(sb *sandbox) {
 		return
 	}
 	e.log.Info("namespace went", "container", now.Name, "path", now.Target.Path)
-	e.report("detach", now.Name, e.remove(e.ctx, sb, now))
+	e.report("detach", now.Name, e.detach(context.WithoutCancel(e.ctx), sb, now))
 }
