@@ -3,6 +3,7 @@ package process_test
 import (
 	"context"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -39,6 +40,9 @@ func TestStateOfTheProcessIsClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Close(77)
+	// A signal that nohup(1) had it ignore.
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
 	got := l.run(l.container("busybox", "ls", "/proc/self/fd"))
 	if want := "0\n1\n2\n3"; got != want { // 3 is the folder that ls reads
 		t.Errorf("descriptors inside: %q, want %q", got, want)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,8 +18,12 @@ type program struct {
 	args, env []string
 }
 
-// prepare changes to the working directory and finds the program, inside.
+// prepare changes to the working directory and finds the program, inside. What
+// it is to inherit of the process is clean then.
 func prepare(s *Spec) (*program, error) {
+	if err := heedSignals(); err != nil {
+		return nil, err
+	}
 	dir := s.WorkDir
 	if dir == "" {
 		dir = "/"
@@ -32,6 +37,37 @@ func prepare(s *Spec) (*program, error) {
 		return nil, &Failure{Kind: Invalid, Msg: "there is no command to run"}
 	}
 	return p, p.find()
+}
+
+// signals is how many there are (signal(7)).
+const signals = 64
+
+// heedSignals gives signals that the process ignores their default action
+// back: a program would go on ignoring them (execve(2)). A daemon started by
+// nohup(1) ignores SIGHUP; glibc's posix_spawn, and so make(1), leaves its
+// internal signals ignored, which os/signal does not reset.
+func heedSignals() error {
+	for sig := uintptr(1); sig <= signals; sig++ {
+		var act [8]uintptr // struct sigaction of the kernel, and room: the handler is first
+		if err := sigaction(sig, nil, &act); err != nil {
+			return failed("read signal actions", err)
+		}
+		if act[0] != 1 { // SIG_IGN
+			continue
+		}
+		if err := sigaction(sig, new([8]uintptr), nil); err != nil {
+			return failed("reset signal actions", err)
+		}
+	}
+	return nil
+}
+
+func sigaction(sig uintptr, act, old *[8]uintptr) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), signals/8, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // environment returns the variables of the program: PATH, HOSTNAME and HOME
