@@ -100,32 +100,6 @@ func TestContainersReachEachOther(t *testing.T) {
 	}
 }
 
-// Frames stop between isolated ports whether or not they pass the IP
-// firewall.
-func TestNoICC(t *testing.T) {
-	for _, nf := range []int{0, 1} {
-		t.Run(fmt.Sprintf("bridge-nf-call=%d", nf), func(t *testing.T) {
-			l := newLab(t)
-			l.host.Run("sysctl", "-w", fmt.Sprintf("net.bridge.bridge-nf-call-iptables=%d", nf), fmt.Sprintf("net.bridge.bridge-nf-call-ip6tables=%d", nf))
-			n := network(1, "shy", option(optICC, "false"), "10.51.0.0/24", "fd00:51::/64")
-			if s := l.up(n); !s.Firewall[0].NoICC {
-				t.Error("the firewall is not told")
-			}
-			a, _ := l.join(n, 1), l.join(n, 2)
-			for _, addr := range []string{"10.51.0.1", "fd00:51::1"} {
-				if !reaches(a, addr) {
-					t.Errorf("the gateway %s is not reached", addr)
-				}
-			}
-			for _, addr := range []string{"10.51.0.3", "fd00:51::3"} {
-				if reaches(a, addr) {
-					t.Errorf("the other container is reached at %s", addr)
-				}
-			}
-		})
-	}
-}
-
 // A container reaches its own published port at both values of br_netfilter:
 // at 1 its frame leaves by the port it came from.
 func TestHairpin(t *testing.T) {

@@ -129,6 +129,8 @@ func TestRepair(t *testing.T) {
 		"outside MTU":             func(a *attached) { a.host.Run("ip", "link", "set", veth, "mtu", "1400") },
 		"outside off the bridge":  func(a *attached) { a.host.Run("ip", "link", "set", veth, "nomaster") },
 		"isolation off":           func(a *attached) { a.host.Run("bridge", "link", "set", "dev", veth, "isolated", "off") },
+		"filter deleted":          func(a *attached) { a.host.Run("tc", "filter", "del", "dev", veth, "ingress") },
+		"qdisc deleted":           func(a *attached) { a.host.Run("tc", "qdisc", "del", "dev", veth, "clsact") },
 		"bridge deleted":          func(a *attached) { a.host.Run("ip", "link", "del", "br0") },
 		"bridge down":             func(a *attached) { a.host.Run("ip", "link", "set", "br0", "down") },
 		"bridge address deleted":  func(a *attached) { a.host.Run("ip", "addr", "del", "10.9.0.1/16", "dev", "br0") },
