@@ -58,6 +58,11 @@ func operations() []operation {
 		{"disconnect", attached, func(w *world) error { return w.Disconnect(ctx, "one", "x", false) }},
 		{"detach", attached, func(w *world) error { return w.Remove(ctx, "x", false) }},
 		{"run", two, func(w *world) error { _, err := w.CreateSandbox(ctx, container, true); return err }},
+		{"start", func(w *world) {
+			two(w)
+			_, err := w.CreateSandbox(ctx, container, false)
+			must(w.t, err)
+		}, func(w *world) error { return w.Start(ctx, "c") }},
 		{"remove by force", ran, func(w *world) error { return w.Remove(ctx, "c", true) }},
 	}
 }
