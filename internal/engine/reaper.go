@@ -23,15 +23,21 @@ type reaper struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
-	waiting []catenet.Endpoint      // guarded by mu
-	running chan struct{}           // guarded by mu; closed when the batch at work is done, nil if none
-	busy    map[netip.Addr]struct{} // guarded by mu: addresses of links that still exist
-	rooms   map[string]struct{}     // guarded by mu: sandboxes whose links still exist
+	waiting *batch // guarded by mu; nil if none
+	atWork  *batch // guarded by mu; nil if none
+	running bool   // guarded by mu: work is
+}
+
+// batch is links that go together.
+type batch struct {
+	eps    []catenet.Endpoint
+	busy   map[netip.Addr]struct{} // their addresses
+	rooms  map[string]struct{}     // the sandboxes they are in
+	buried chan struct{}           // closed when they are gone
 }
 
 func newReaper(ctx context.Context, log *slog.Logger, unlink func(context.Context, []catenet.Endpoint) error) *reaper {
-	return &reaper{ctx: ctx, log: log, unlink: unlink,
-		busy: make(map[netip.Addr]struct{}), rooms: make(map[string]struct{})}
+	return &reaper{ctx: ctx, log: log, unlink: unlink}
 }
 
 // bury takes endpoints whose links are to go.
@@ -41,15 +47,19 @@ func (r *reaper) bury(eps []catenet.Endpoint) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting = append(r.waiting, eps...)
-	for _, ep := range eps {
-		r.busy[ep.IPv4.Addr()] = struct{}{}
-		r.busy[ep.IPv6.Addr()] = struct{}{}
-		r.rooms[ep.SandboxID] = struct{}{}
+	if r.waiting == nil {
+		r.waiting = &batch{busy: make(map[netip.Addr]struct{}), rooms: make(map[string]struct{}), buried: make(chan struct{})}
 	}
-	delete(r.busy, netip.Addr{})
-	if r.running == nil {
-		r.running = make(chan struct{})
+	b := r.waiting
+	b.eps = append(b.eps, eps...)
+	for _, ep := range eps {
+		b.busy[ep.IPv4.Addr()] = struct{}{}
+		b.busy[ep.IPv6.Addr()] = struct{}{}
+		b.rooms[ep.SandboxID] = struct{}{}
+	}
+	delete(b.busy, netip.Addr{})
+	if !r.running {
+		r.running = true
 		r.done.Add(1)
 		go r.work()
 	}
@@ -64,52 +74,60 @@ func (r *reaper) work() {
 		case <-r.ctx.Done():
 		}
 		r.mu.Lock()
-		batch := r.waiting
-		r.waiting = nil
+		b := r.waiting
+		r.waiting, r.atWork = nil, b
 		r.mu.Unlock()
 		// A batch at work is finished even when the engine closes.
-		if err := r.unlink(context.WithoutCancel(r.ctx), batch); err != nil {
-			r.log.Error("remove links; the next start will", "links", len(batch), "err", err)
+		if err := r.unlink(context.WithoutCancel(r.ctx), b.eps); err != nil {
+			r.log.Error("remove links; the next start will", "links", len(b.eps), "err", err)
 		}
 		r.mu.Lock()
-		if len(r.waiting) == 0 {
-			clear(r.busy)
-			clear(r.rooms)
-			close(r.running)
-			r.running = nil
-			r.mu.Unlock()
+		close(b.buried)
+		r.atWork = nil
+		r.running = r.waiting != nil
+		more := r.running
+		r.mu.Unlock()
+		if !more {
 			return
 		}
-		r.mu.Unlock()
 	}
 }
 
 // settle waits until no link is left that has one of the addresses or is in
 // one of the sandboxes.
 func (r *reaper) settle(ctx context.Context, addrs []netip.Addr, sandboxes ...string) error {
+	var clashing []*batch
 	r.mu.Lock()
-	wait := r.running
-	needed := false
-	for _, a := range addrs {
-		if _, ok := r.busy[a]; ok {
-			needed = true
-		}
-	}
-	for _, s := range sandboxes {
-		if _, ok := r.rooms[s]; ok {
-			needed = true
+	for _, b := range []*batch{r.atWork, r.waiting} {
+		if b != nil && b.clashes(addrs, sandboxes) {
+			clashing = append(clashing, b)
 		}
 	}
 	r.mu.Unlock()
-	if wait == nil || !needed {
-		return nil
+	for _, b := range clashing {
+		select {
+		case <-b.buried:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	select {
-	case <-wait:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	return nil
+}
+
+// clashes reports whether one of a batch's links has one of the addresses or
+// is in one of the sandboxes. The reaper's mu is held.
+func (b *batch) clashes(addrs []netip.Addr, sandboxes []string) bool {
+	for _, a := range addrs {
+		if _, ok := b.busy[a]; ok {
+			return true
+		}
 	}
+	for _, s := range sandboxes {
+		if _, ok := b.rooms[s]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // wait waits until everything is buried.

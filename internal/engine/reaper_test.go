@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+
+	"github.com/catenet/catenet"
+)
+
+// TestSettleWaitsForItsOwnBatchOnly has links come to be buried without end.
+func TestSettleWaitsForItsOwnBatchOnly(t *testing.T) {
+	address := func(i byte) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, i}), 24) }
+	begin, end := make(chan struct{}), make(chan struct{})
+	r := newReaper(t.Context(), slog.New(slog.DiscardHandler), func(context.Context, []catenet.Endpoint) error {
+		begin <- struct{}{}
+		<-end
+		return nil
+	})
+	r.bury([]catenet.Endpoint{{ID: "one", SandboxID: "a", IPv4: address(1)}})
+	<-begin
+	r.bury([]catenet.Endpoint{{ID: "two", SandboxID: "b", IPv4: address(2)}})
+	settled := make(chan error, 1)
+	go func() { settled <- r.settle(t.Context(), []netip.Addr{address(1).Addr()}) }()
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.settle(short, nil, "b"); err == nil {
+		t.Error("a link that only waits counts as buried")
+	}
+	if err := r.settle(short, []netip.Addr{address(3).Addr()}, "c"); err != nil {
+		t.Errorf("nobody's address: %v", err)
+	}
+	end <- struct{}{}
+	<-begin // the next batch is at work
+	if err := <-settled; err != nil {
+		t.Error(err)
+	}
+	if err := r.settle(short, []netip.Addr{address(1).Addr()}, "a"); err != nil {
+		t.Errorf("a buried link is waited for: %v", err)
+	}
+	end <- struct{}{}
+	r.wait()
+	if err := r.settle(short, nil, "b"); err != nil {
+		t.Errorf("everything is buried: %v", err)
+	}
+}
