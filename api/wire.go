@@ -10,8 +10,9 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// MaxBody is the size of the largest request body, in bytes.
-const MaxBody = 1 << 20
+// MaxBody is the size of the largest request body, in bytes. A container that
+// publishes all 65,535 ports, each on an IPv6 address, fits in.
+const MaxBody = 8 << 20
 
 // The media types of bodies.
 const (

@@ -43,7 +43,8 @@ func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, st
 		c.status.Name = "c" + c.status.ID[:11]
 	}
 	if o, err := e.sandbox(c.status.Name); err == nil {
-		return catenet.SandboxStatus{}, catenet.Conflictf("a container %s exists", o.status.Name).WithHint("choose another name, or remove it: catenet rm %s", o.status.Name)
+		return catenet.SandboxStatus{}, catenet.Conflictf("the name %q is taken by container %s", o.status.Name, catenet.ShortID(o.status.ID)).
+			WithHint("choose another --name, or remove that one: catenet rm %s", o.status.Name)
 	}
 	if to, ok := strings.CutPrefix(spec.Mode, catenet.ModeContainer); ok {
 		if _, err := e.sandbox(to); err != nil {
@@ -87,6 +88,10 @@ func (e *Engine) join(c *container, spec catenet.EndpointSpec) error {
 		return err
 	}
 	spec.Network = n.Name
+	if slices.ContainsFunc(c.status.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == n.ID }) {
+		return catenet.Conflictf("container %s is in network %s already", c.status.Name, n.Name).
+			WithHint("catenet network disconnect %s %s first", n.Name, c.status.Name)
+	}
 	ep := catenet.Endpoint{ID: id("endpoint", n.Name+c.status.ID), NetworkID: n.ID, SandboxID: c.status.ID, Spec: spec, MAC: spec.MAC, Created: Now,
 		Interface: fmt.Sprintf("eth%d", len(c.status.Endpoints))}
 	if spec.Interface != "" {
@@ -103,7 +108,7 @@ func (e *Engine) join(c *container, spec catenet.EndpointSpec) error {
 		if want.IsValid() {
 			a = want
 			if !p.Subnet.Contains(a) {
-				return catenet.Invalidf("address %s is not in %s of network %s", a, p.Subnet, n.Name)
+				return catenet.Invalidf("address %s is in no subnet of network %s", a, n.Name)
 			}
 		}
 		if a.Is4() {
@@ -200,16 +205,22 @@ func (e *Engine) Connect(_ context.Context, network, sandbox string, spec catene
 func (e *Engine) Disconnect(_ context.Context, network, sandbox string, force bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n, err := e.network(network)
+	c, err := e.sandbox(sandbox)
 	if err != nil {
+		if force && catenet.IsNotFound(err) {
+			return nil
+		}
 		return err
 	}
-	c, err := e.sandbox(sandbox)
+	n, err := e.network(network)
 	if err != nil {
 		return err
 	}
 	i := slices.IndexFunc(c.status.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == n.ID })
 	if i < 0 {
+		if force {
+			return nil
+		}
 		return catenet.NotFoundf("container %s is not in network %s", c.status.Name, n.Name)
 	}
 	e.told(c, c.status.Endpoints[i], "disconnect")
@@ -248,8 +259,11 @@ func (e *Engine) Start(_ context.Context, ref string) error {
 	if err != nil {
 		return err
 	}
+	if c.status.Owner != catenet.OwnerRun {
+		return catenet.Invalidf("%s is an attached namespace: catenet does not start it", c.status.Name)
+	}
 	if c.status.State == catenet.StateRunning {
-		return catenet.Conflictf("container %s runs already", c.status.Name)
+		return nil
 	}
 	return e.start(c)
 }
@@ -283,7 +297,7 @@ func (e *Engine) Remove(_ context.Context, ref string, force bool) error {
 	}
 	if c.status.Owner == catenet.OwnerRun && c.status.State == catenet.StateRunning {
 		if !force {
-			return catenet.Conflictf("container %s is running", c.status.Name).WithHint("stop it first, or use rm -f")
+			return catenet.Conflictf("container %s is running", c.status.Name).WithHint("catenet stop %s first, or catenet rm -f %s", c.status.Name, c.status.Name)
 		}
 		e.mu.Unlock()
 		c.kill()

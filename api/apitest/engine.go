@@ -86,13 +86,16 @@ func find(what, ref string, names map[string]string) (string, error) {
 			hits = append(hits, id)
 		}
 	}
-	switch len(hits) {
-	case 0:
-		return "", catenet.NotFoundf("no %s is called %q", what, ref)
-	case 1:
+	switch {
+	case len(hits) == 1:
 		return hits[0], nil
+	case len(hits) > 1:
+		return "", catenet.Invalidf("%q is the beginning of %d %s IDs", ref, len(hits), what).WithHint("use the name, or more of the ID")
+	case what == "network":
+		return "", catenet.NotFoundf("there is no network %q", ref).
+			WithHint("catenet network ls shows those there are, catenet network create %s makes it", ref)
 	}
-	return "", catenet.Invalidf("%q begins the IDs of %d %ss", ref, len(hits), what)
+	return "", catenet.NotFoundf("there is no container %q", ref).WithHint("catenet ps -a shows those there are")
 }
 
 func (e *Engine) network(ref string) (*catenet.NetworkStatus, error) {
@@ -208,6 +211,10 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 	if err := catenet.ValidateName("network", spec.Name); err != nil {
 		return catenet.Network{}, nil, err
 	}
+	switch spec.Name {
+	case catenet.NetworkBridge, catenet.NetworkHost, catenet.NetworkNone, "default", "container":
+		return catenet.Network{}, nil, catenet.Forbiddenf("the name %q is predefined", spec.Name).WithHint("choose another name")
+	}
 	if spec.Driver == "" {
 		spec.Driver = "bridge"
 	}
@@ -216,7 +223,8 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 	}
 	n := catenet.Network{ID: id("network", spec.Name), NetworkSpec: spec, Created: Now}
 	if _, ok := e.networks[n.ID]; ok {
-		return catenet.Network{}, nil, catenet.Conflictf("a network %s exists", spec.Name).WithHint("choose another name, or remove it: catenet network rm %s", spec.Name)
+		return catenet.Network{}, nil, catenet.Conflictf("network %s exists already", spec.Name).
+			WithHint("catenet network inspect %s shows it; choose another name, or remove it first", spec.Name)
 	}
 	n.Pools = slices.Clone(spec.Pools)
 	if !slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet.Addr().Is4() }) && !spec.DisableIPv4 {
@@ -253,7 +261,7 @@ func (e *Engine) status(n *catenet.NetworkStatus) catenet.NetworkStatus {
 		for _, ep := range out.Endpoints {
 			for _, a := range []netip.Addr{ep.IPv4.Addr(), ep.IPv6.Addr()} {
 				if p.Subnet.Contains(a) {
-					out.Owners = append(out.Owners, catenet.AddressOwner{Address: a, Owner: ep.ID})
+					out.Owners = append(out.Owners, catenet.AddressOwner{Address: a, Owner: e.sandboxes[ep.SandboxID].status.Name})
 				}
 			}
 		}
@@ -298,7 +306,13 @@ func (e *Engine) RemoveNetwork(_ context.Context, ref string) error {
 		return catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
 	}
 	if eps := e.status(n).Endpoints; len(eps) > 0 {
-		return catenet.Forbiddenf("network %s has %d endpoints", n.Name, len(eps)).WithHint("disconnect them first")
+		var names []string
+		for _, ep := range eps {
+			names = append(names, e.sandboxes[ep.SandboxID].status.Name)
+		}
+		slices.Sort(names)
+		return catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(names, ", ")).
+			WithHint("catenet network disconnect %s CONTAINER takes one out", n.Name)
 	}
 	delete(e.networks, n.ID)
 	e.tell("network", "destroy", n.ID, map[string]string{"name": n.Name, "type": n.Driver})

@@ -29,11 +29,11 @@ type Client struct {
 	http *http.Client
 }
 
-// New makes a client of the daemon at host, which is unix:// and a path. It
-// does not connect yet.
+// New makes a client of the daemon at host, which is the absolute path of its
+// socket, with or without unix:// before it. It does not connect yet.
 func New(host string) (*Client, error) {
-	path, ok := strings.CutPrefix(host, "unix://")
-	if !ok || !strings.HasPrefix(path, "/") {
+	path := strings.TrimPrefix(host, "unix://")
+	if !strings.HasPrefix(path, "/") {
 		return nil, catenet.Invalidf("%q is no address of a daemon", host).WithHint("it is written unix:// and the path of the socket, like %s", DefaultHost)
 	}
 	c := &Client{path: path}

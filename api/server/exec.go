@@ -35,7 +35,7 @@ func (s *Server) exec(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if sb.State != catenet.StateRunning {
-		return catenet.Conflictf("container %s is not running", sb.Name).WithHint("start it first")
+		return catenet.Conflictf("container %s is not running", sb.Name).WithHint("catenet start %s first", sb.Name)
 	}
 	s.execs.Add(1)
 	defer s.execs.Done()

@@ -37,7 +37,11 @@ func raw(t *testing.T, host string) *http.Client {
 }
 
 func TestBadRequests(t *testing.T) {
-	host, _ := apitest.Serve(t, apitest.New())
+	e := apitest.New()
+	if _, _, err := e.CreateNetwork(t.Context(), catenet.NetworkSpec{Name: "front"}); err != nil {
+		t.Fatal(err)
+	}
+	host, _ := apitest.Serve(t, e)
 	c := raw(t, host)
 	big := `{"name":"` + strings.Repeat("x", 10<<20) + `"}`
 	for _, tc := range []struct {
@@ -45,7 +49,7 @@ func TestBadRequests(t *testing.T) {
 		status                          int
 		message, hint                   string // parts
 	}{
-		{"10 MB", "POST", "/v1/networks", api.TypeJSON, big, 413, "larger than 1048576 bytes", ""},
+		{"10 MB", "POST", "/v1/networks", api.TypeJSON, big, 413, "larger than 8388608 bytes", ""},
 		{"10 MB behind", "POST", "/v1/networks", api.TypeJSON, `{"name":"n"}` + strings.Repeat(" ", 10<<20), 413, "larger than", ""},
 		{"unknown field", "POST", "/v1/networks", api.TypeJSON, `{"name":"n","colour":"red"}`, 400, `unknown field "colour"`, "openapi.yaml"},
 		{"unknown inner field", "POST", "/v1/networks/bridge/connect", api.TypeJSON, `{"sandbox":"a","endpoint":{"ipv5":"1"}}`, 400, `unknown field "ipv5"`, ""},
@@ -71,7 +75,8 @@ func TestBadRequests(t *testing.T) {
 		{"wrong method", "PUT", "/v1/networks", "", "", 405, "no method PUT", "GET, POST"},
 		{"no network", "GET", "/v1/networks/nowhere", "", "", 404, "nowhere", ""},
 		{"predefined", "DELETE", "/v1/networks/bridge", "", "", 403, "predefined", ""},
-		{"taken", "POST", "/v1/networks", api.TypeJSON, `{"name":"bridge"}`, 409, "exists", "another name"},
+		{"taken", "POST", "/v1/networks", api.TypeJSON, `{"name":"front"}`, 409, "exists already", "another name"},
+		{"predefined name", "POST", "/v1/networks", api.TypeJSON, `{"name":"bridge"}`, 403, "predefined", "another name"},
 		{"exec without upgrade", "POST", "/v1/sandboxes/x/exec", api.TypeJSON, `{"args":["true"]}`, 400, "connection of its own", "Upgrade"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -307,5 +312,22 @@ func TestLogsBytes(t *testing.T) {
 	}
 	if g := <-got; !strings.Contains(g, "stdout:a\xffb\n") || !strings.Contains(g, "stderr:err\n") {
 		t.Errorf("log %q", g)
+	}
+}
+
+// TestEveryPortFitsIn: a container may publish all ports, with the longest of
+// host addresses.
+func TestEveryPortFitsIn(t *testing.T) {
+	_, c := apitest.Serve(t, apitest.New())
+	ports, err := catenet.ParsePort("[2001:db8:1111:2222:3333:4444:5555:6666]:1-65535:1-65535/sctp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sb, err := c.CreateSandbox(t.Context(), catenet.SandboxSpec{Name: "all", Owner: catenet.OwnerAttach, PID: 1, Ports: ports}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sb.Bindings) != 65535 {
+		t.Errorf("%d ports are published", len(sb.Bindings))
 	}
 }

@@ -44,7 +44,8 @@ func (c *cli) events() *cobra.Command {
 		},
 	}
 	f.listFlags(cmd, "print only IDs")
-	cmd.Flags().StringArrayVar(&filters, "filter", nil, "type=…, event=…, container=…, network=…")
+	f.lists = false // columns have no width before the end
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "type=…, event=…, container=…, network=…")
 	return cmd
 }
 

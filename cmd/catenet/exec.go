@@ -10,7 +10,7 @@ import (
 
 func (c *cli) exec() *cobra.Command {
 	var env []string
-	var interactive bool
+	var interactive, tty bool
 	cmd := &cobra.Command{
 		Use:   "exec [-i] [-e KEY=VALUE]... NAME -- COMMAND...",
 		Short: "Run one more program in a running container",
@@ -18,6 +18,9 @@ func (c *cli) exec() *cobra.Command {
 this command is ended. Of standard input it gets nothing, unless -i is given.`,
 		Args: args(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if tty {
+				return usage(catenet.Invalidf("exec -t: catenet gives programs no terminal").WithHint("leave out -t; -i passes standard input on"))
+			}
 			name, command := args[0], args[1:]
 			if command[0] == "--" {
 				command = command[1:]
@@ -49,6 +52,7 @@ this command is ended. Of standard input it gets nothing, unless -i is given.`,
 	}
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().StringArrayVarP(&env, "env", "e", nil, "environment, KEY=VALUE, or KEY with its value here")
+	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "not supported: there are no terminals")
 	cmd.Flags().BoolVarP(&interactive, "interactive", "i", false, "pass standard input on")
 	return cmd
 }

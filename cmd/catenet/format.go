@@ -19,16 +19,21 @@ type format struct {
 	quiet   bool
 	noTrunc bool
 	tmpl    *template.Template
+	table   bool // tmpl writes a row of a table
+	lists   bool // tables of templates are possible
 }
 
-// formatFlag adds --format.
+const formatUsage = "table, json, or a Go template of the API's fields"
+
+// formatFlag adds --format to what shows single things, with docker's -f.
 func (f *format) formatFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.how, "format", "table", "table, json, or a Go template of the API's fields")
+	cmd.Flags().StringVarP(&f.how, "format", "f", "table", formatUsage)
 }
 
 // listFlags adds what every listing has.
 func (f *format) listFlags(cmd *cobra.Command, quiet string) {
-	f.formatFlag(cmd)
+	f.lists = true
+	cmd.Flags().StringVar(&f.how, "format", "table", formatUsage+", or 'table TEMPLATE'")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, quiet)
 	cmd.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "show whole IDs")
 }
@@ -38,8 +43,13 @@ func (f *format) check() error {
 	if f.how == "table" || f.how == "json" || f.how == "" {
 		return nil
 	}
-	if !strings.Contains(f.how, "{{") {
-		return usage(catenet.Invalidf("unknown format %q", f.how).WithHint("a format is table, json or a Go template like '{{.Name}}'"))
+	text, isTable := strings.CutPrefix(f.how, "table ")
+	f.table = isTable
+	if isTable && !f.lists {
+		return usage(catenet.Invalidf("format %q: this is no listing", f.how).WithHint("leave out the word table"))
+	}
+	if !strings.Contains(text, "{{") {
+		return usage(catenet.Invalidf("unknown format %q", f.how).WithHint("a format is table, json, a Go template like '{{.Name}}', or 'table {{.Name}}\\t{{.Driver}}'"))
 	}
 	var err error
 	f.tmpl, err = template.New("format").Funcs(template.FuncMap{
@@ -48,7 +58,7 @@ func (f *format) check() error {
 		"lower": strings.ToLower,
 		"upper": strings.ToUpper,
 		"short": catenet.ShortID,
-	}).Parse(f.how)
+	}).Parse(strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)) // the shell leaves them as they are
 	if err != nil {
 		return usage(catenet.Invalidf("read format: %w", err).WithHint("see https://pkg.go.dev/text/template"))
 	}
@@ -62,6 +72,10 @@ func (f *format) asTable() bool { return f.tmpl == nil && f.how != "json" }
 func (f *format) one(w io.Writer, v any) error {
 	if f.tmpl == nil {
 		return json.NewEncoder(w).Encode(v)
+	}
+	v = shape(v)
+	if f.table {
+		v = named(v, f.id)
 	}
 	if err := f.tmpl.Execute(w, v); err != nil {
 		return catenet.Invalidf("format: %w", err).WithHint("--format json shows which fields there are")
@@ -88,6 +102,18 @@ func list[T any](w io.Writer, f *format, items []T, quiet func(T) string, header
 		}
 		return nil
 	}
+	if f.table {
+		t := newTable(w)
+		if _, err := io.WriteString(t, headerOf(f.tmpl, header[0])+"\n"); err != nil {
+			return err
+		}
+		for _, it := range items {
+			if err := f.one(t, it); err != nil {
+				return err
+			}
+		}
+		return t.Flush()
+	}
 	if !f.asTable() {
 		for _, it := range items {
 			if err := f.one(w, it); err != nil {
@@ -103,9 +129,12 @@ func list[T any](w io.Writer, f *format, items []T, quiet func(T) string, header
 	return writeTable(w, header, rows)
 }
 
-// writeTable writes columns three spaces apart, as docker does.
+// newTable writes columns three spaces apart, as docker does.
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 3, ' ', 0) }
+
+// writeTable writes a header and rows.
 func writeTable(w io.Writer, header []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	t := newTable(w)
 	for _, r := range append([][]string{header}, rows...) {
 		if _, err := io.WriteString(t, strings.Join(r, "\t")+"\n"); err != nil {
 			return err

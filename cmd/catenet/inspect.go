@@ -10,8 +10,10 @@ func (c *cli) inspect() *cobra.Command {
 	var f format
 	cmd := &cobra.Command{
 		Use:   "inspect NAME...",
-		Short: "Show containers",
-		Args:  args(cobra.MinimumNArgs(1)),
+		Short: "Show containers, or networks",
+		Long: `Show containers; a name that no container has is looked for among the networks,
+which are shown as network inspect does.`,
+		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.check(); err != nil {
 				return err
@@ -23,7 +25,17 @@ func (c *cli) inspect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return inspectAll(c, &f, args, func(ref string) (catenet.SandboxStatus, error) { return cl.Sandbox(cmd.Context(), ref) })
+			return inspectAll(c, &f, args, func(ref string) (any, error) {
+				sb, err := cl.Sandbox(cmd.Context(), ref)
+				if !catenet.IsNotFound(err) {
+					return sb, err
+				}
+				n, err := inspectNetwork(cmd.Context(), cl, ref)
+				if catenet.IsNotFound(err) {
+					err = catenet.NotFoundf("there is no container and no network %q", ref).WithHint("catenet ps -a and catenet network ls show those there are")
+				}
+				return n, err
+			})
 		},
 	}
 	f.formatFlag(cmd)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/catenet/catenet"
 )
@@ -81,8 +82,10 @@ type joinFlags struct {
 
 func (j *joinFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
+	f.SetNormalizeFunc(dockerNames)
+	f.Bool("help", false, "help for "+cmd.Name()) // cobra's would take -h
 	f.StringVar(&j.name, "name", "", "name of the container")
-	f.StringVar(&j.hostname, "hostname", "", "host name inside (default: the short ID)")
+	f.StringVarP(&j.hostname, "hostname", "h", "", "host name inside (default: the short ID)")
 	f.StringArrayVar(&j.networks, "network", nil, "network to join, NET[:ip=…,ip6=…,mac=…,alias=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
 	f.StringArrayVarP(&j.ports, "publish", "p", nil, "publish ports, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]")
 	f.BoolVarP(&j.publishAll, "publish-all", "P", false, "publish every exposed port on a free host port")
@@ -93,6 +96,19 @@ func (j *joinFlags) add(cmd *cobra.Command) {
 	f.StringArrayVar(&j.addHost, "add-host", nil, "one more name, NAME:IP or NAME:host-gateway")
 	f.StringArrayVarP(&j.labels, "label", "l", nil, "label, KEY=VALUE")
 	j.endpoint.add(cmd, "network-alias")
+}
+
+// dockerNames maps the other names that docker run has for flags.
+func dockerNames(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "net":
+		name = "network"
+	case "net-alias":
+		name = "network-alias"
+	case "dns-opt":
+		name = "dns-option"
+	}
+	return pflag.NormalizedName(name)
 }
 
 // spec makes what is asked for of the flags. Whatever it refuses is wrong in

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/client"
 )
 
 func (c *cli) networkInspect() *cobra.Command {
@@ -26,22 +28,30 @@ func (c *cli) networkInspect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sbs, err := cl.Sandboxes(cmd.Context(), true)
-			if err != nil {
-				return err
-			}
-			names := map[string]string{}
-			for _, sb := range sbs {
-				names[sb.ID] = sb.Name
-			}
-			return inspectAll(c, &f, args, func(ref string) (inspected, error) {
-				n, err := cl.Network(cmd.Context(), ref)
-				return dockerShape(n, names), err
-			})
+			return inspectAll(c, &f, args, func(ref string) (inspected, error) { return inspectNetwork(cmd.Context(), cl, ref) })
 		},
 	}
 	f.formatFlag(cmd)
 	return cmd
+}
+
+// inspectNetwork returns a network in docker's words.
+func inspectNetwork(ctx context.Context, cl *client.Client, ref string) (inspected, error) {
+	n, err := cl.Network(ctx, ref)
+	if err != nil {
+		return inspected{}, err
+	}
+	names := map[string]string{}
+	if len(n.Endpoints) > 0 {
+		sbs, err := cl.Sandboxes(ctx, true)
+		if err != nil {
+			return inspected{}, err
+		}
+		for _, sb := range sbs {
+			names[sb.ID] = sb.Name
+		}
+	}
+	return dockerShape(n, names), nil
 }
 
 // inspectAll shows what can be found, and tells of the rest.

@@ -40,7 +40,7 @@ func (c *cli) networkLs() *cobra.Command {
 		},
 	}
 	f.listFlags(cmd, "print only IDs")
-	cmd.Flags().StringArrayVar(&filters, "filter", nil, "driver=…, id=…, label=…, name=…, type=builtin|custom")
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "driver=…, id=…, label=…, name=…, type=builtin|custom")
 	return cmd
 }
 

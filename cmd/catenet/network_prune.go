@@ -26,8 +26,10 @@ func (c *cli) networkPrune() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !force && !c.sure("This removes all networks that no container is in. Go on? [y/N] ") {
-				return nil
+			if !force {
+				if yes, err := c.sure("This removes all networks that no container is in. Go on? [y/N] "); err != nil || !yes {
+					return err
+				}
 			}
 			names, err := cl.PruneNetworks(cmd.Context(), filter)
 			if err != nil {
@@ -44,14 +46,15 @@ func (c *cli) networkPrune() *cobra.Command {
 	return cmd
 }
 
-// sure asks on standard error and reads a line.
-func (c *cli) sure(question string) bool {
+// sure asks on standard error and reads a line. That there is none is an
+// error: a script must not take it for done.
+func (c *cli) sure(question string) (bool, error) {
 	fmt.Fprint(c.err, question)
 	answer, err := bufio.NewReader(c.in).ReadString('\n')
 	if err != nil && answer == "" {
 		fmt.Fprintln(c.err)
-		return false
+		return false, catenet.Invalidf("nobody answered: nothing is removed").WithHint("-f does not ask")
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
+	return answer == "y" || answer == "yes", nil
 }

@@ -1,10 +1,15 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/catenet/catenet"
+)
 
 func (c *cli) networkRm() *cobra.Command {
-	return &cobra.Command{
-		Use:     "rm NAME...",
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "rm [-f] NAME...",
 		Aliases: []string{"remove"},
 		Short:   "Remove networks",
 		Args:    args(cobra.MinimumNArgs(1)),
@@ -16,7 +21,15 @@ func (c *cli) networkRm() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error { return cl.RemoveNetwork(cmd.Context(), name) })
+			return c.each(args, func(name string) error {
+				err := cl.RemoveNetwork(cmd.Context(), name)
+				if force && catenet.IsNotFound(err) {
+					return nil
+				}
+				return err
+			})
 		},
 	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "a network that is not there is no error")
+	return cmd
 }

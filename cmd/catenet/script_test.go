@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"code":      code,
 			"hangup":    func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("engine").(*apitest.Engine).HangUp() },
 			"listening": listening,
+			"plain":     plain,
 			"until":     until,
 		},
 	})
@@ -59,6 +60,14 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(got) != args[0] {
 		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// plain runs catenet with the socket's path as its host.
+func plain(ts *testscript.TestScript, neg bool, args []string) {
+	path := strings.TrimPrefix(ts.Getenv("CATENET_HOST"), "unix://")
+	if err := ts.Exec("catenet", append([]string{"-H", path}, args...)...); err != nil || neg {
+		ts.Fatalf("%v", err)
 	}
 }
 
