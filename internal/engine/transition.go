@@ -45,11 +45,6 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 		return err
 	}
 	defer ns.Close()
-	if now != next {
-		if err = e.intend(sb, now, next, &u); err != nil {
-			return err
-		}
-	}
 	if err = e.furnish(ctx, sb, now, next, ns, &u); err != nil {
 		return err
 	}
@@ -118,17 +113,22 @@ func (e *Engine) open(r *record) (*kernel.Namespace, error) {
 	return ns, nil
 }
 
-// furnish gives the namespace its resolver, files, links and addresses. The
-// links, and what does not need them, are made side by side: an attach is
-// waited for.
+// furnish records where the sandbox is going and gives the namespace its
+// resolver, files, links and addresses. The links, and what does not need
+// them, are made side by side: an attach is waited for. The resolver's sockets
+// end with us, and need not wait for the record.
 func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns *kernel.Namespace, u *undo) error {
 	var aside undo
 	var asideErr error
 	view := next.clone() // the links' side fills in names meanwhile
+	recorded := make(chan error, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if asideErr = e.serve(ctx, sb, view, ns, &aside); asideErr != nil {
+			return
+		}
+		if asideErr = <-recorded; asideErr != nil {
 			return
 		}
 		if asideErr = e.o.Host.Dress(ctx, ns, kernel.Outfit{ResolverPort: view.ResolverPort}); asideErr != nil {
@@ -140,7 +140,15 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 		}
 		asideErr = e.writeFiles(view, &aside)
 	}()
-	outfit, err := e.links(ctx, now, next, ns, u)
+	var err error
+	if now != next {
+		err = e.intend(sb, now, next, u)
+	}
+	recorded <- err
+	var outfit kernel.Outfit
+	if err == nil {
+		outfit, err = e.links(ctx, now, next, ns, u)
+	}
 	<-done
 	*u = append(*u, aside...)
 	next.ResolverPort = view.ResolverPort

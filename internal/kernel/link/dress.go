@@ -16,9 +16,13 @@ import (
 // there, writes the difference in one batch, and has the resolver's redirect
 // set last. What it removes is gone even if it fails later.
 func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {
-	err := h.with(ctx, func(c *conn) error { return h.remember(c, ns) })
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if len(o.Interfaces) > 0 { // without a link nothing can be heard of it
+		if err := h.with(ctx, func(c *conn) error { return h.remember(c, ns) }); err != nil {
+			return err
+		}
 	}
 	return netns.Do(ns, func() error {
 		c, err := dial()
@@ -26,16 +30,16 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 			return err
 		}
 		defer c.close()
-		return h.dress(c, o)
+		return h.dress(c, ns.Inode, o)
 	})
 }
 
 // dress works on a thread inside the namespace.
-func (h *Host) dress(c *conn, o kernel.Outfit) error {
+func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) error {
 	if err := h.strip(c, o.Remove); err != nil {
 		return err
 	}
-	p, err := h.putOn(c, o.Interfaces)
+	p, err := h.putOn(c, ns, o.Interfaces)
 	if err != nil {
 		return err
 	}
@@ -87,8 +91,8 @@ func (p *plan) raiseLoopback(c *conn) error {
 // putOn gives the namespace its interfaces. Those that were just born have
 // nothing yet, so that what is there is only looked at once something turns
 // out to be in the way.
-func (h *Host) putOn(c *conn, interfaces []kernel.Interface) (*plan, error) {
-	worn, fresh, err := findAll(c, interfaces)
+func (h *Host) putOn(c *conn, ns uint64, interfaces []kernel.Interface) (*plan, error) {
+	worn, fresh, err := h.findAll(c, ns, interfaces)
 	if err != nil {
 		return nil, err
 	}
@@ -128,10 +132,16 @@ func (c *conn) belongings() (b belongings, err error) {
 
 // findAll finds the links of the interfaces, and tells whether all of them
 // are as they were born.
-func findAll(c *conn, interfaces []kernel.Interface) (worn []*info, fresh bool, err error) {
+func (h *Host) findAll(c *conn, ns uint64, interfaces []kernel.Interface) (worn []*info, fresh bool, err error) {
 	fresh = true
 	for _, want := range interfaces {
-		cur, err := find(c, want)
+		cur := h.delivered(birth{ns, want.Link})
+		if cur != nil {
+			cur.index, err = c.index(want.Link)
+		}
+		if err == nil && (cur == nil || cur.index == 0) {
+			cur, err = find(c, want)
+		}
 		if err != nil {
 			return nil, false, err
 		}

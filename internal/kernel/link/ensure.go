@@ -49,6 +49,9 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 			}
 			return h.create(c, l, want)
 		}
+		if l.Peer != nil && l.Peer.NS != nil {
+			h.delivered(birth{l.Peer.NS.Inode, l.Peer.Name}) // its attach failed, long ago
+		}
 		return h.repair(c, cur, want)
 	})
 }
@@ -161,6 +164,7 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 	if len(refused) > 0 {
 		err = translate(refused[0])
 	} else if born {
+		h.deliver(l)
 		err = h.quiet(l)
 		if err == nil && want.gate != "" {
 			err = h.addGateward(c, l.Name, want.gate)

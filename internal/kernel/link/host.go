@@ -39,6 +39,7 @@ type Host struct {
 
 	mu       sync.Mutex          // guards what follows
 	known    map[int]uint64      // nsid → inode of the namespaces dressed
+	born     map[birth]*info     // insides of veths as they were born, until they are dressed
 	watchers int                 // Watch calls running
 	removing map[string]struct{} // links that DeleteLinks takes away, while somebody watches
 }
@@ -70,6 +71,7 @@ func Open(redirect Redirect, log *slog.Logger) (*Host, error) {
 		away:     away,
 		idle:     make(chan *conn, idleConns),
 		known:    map[int]uint64{},
+		born:     map[birth]*info{},
 		removing: map[string]struct{}{},
 	}
 	c, err := dial() // now, so that a machine without netlink is noticed now

@@ -1,0 +1,37 @@
+package link
+
+import "github.com/catenet/catenet/internal/kernel"
+
+// birth names the inside of a veth that we have just made: asking the kernel
+// what it is like would take rtnl again, for which attaches queue up.
+type birth struct {
+	ns   uint64 // inode
+	name string
+}
+
+// births bounds how many insides wait to be dressed. One that never is, as
+// its attach failed, stays behind.
+const births = 1024
+
+// deliver notes what the inside of a new veth is like.
+func (h *Host) deliver(l kernel.Link) {
+	if l.Peer == nil || l.Peer.NS == nil || l.Peer.MAC == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.born) >= births {
+		clear(h.born)
+	}
+	h.born[birth{l.Peer.NS.Inode, l.Peer.Name}] = &info{name: l.Peer.Name, kind: "veth", mtu: l.MTU, mac: l.Peer.MAC, peerNS: -1}
+}
+
+// delivered returns, once, what deliver noted; nil for nothing. The index is
+// not known.
+func (h *Host) delivered(b birth) *info {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := h.born[b]
+	delete(h.born, b)
+	return i
+}
