@@ -28,7 +28,8 @@ type Driver interface {
 	// ValidateEndpoint likewise checks one endpoint's options.
 	ValidateEndpoint(n catenet.Network, spec catenet.EndpointSpec) error
 	// Up makes the network's own links and says what it wants of the
-	// firewall.
+	// firewall. That is said also where it fails, unless it cannot read the
+	// network: its containers may be there, and are guarded meanwhile.
 	Up(ctx context.Context, h kernel.Host, n catenet.Network) (State, error)
 	// Link makes the endpoint's link and returns its inside, which the
 	// engine then has the kernel dress the namespace with. Default routes

@@ -95,6 +95,7 @@ type network struct {
 	members  map[string]string // endpoint ID → sandbox ID
 	removing bool              // refuses new members
 	ready    bool              // visible to requests
+	down     error             // why it is not up, else nil; tried again by repair
 }
 
 // sandbox is one sandbox in memory.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/catenet/catenet"
@@ -22,8 +24,12 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 			if n.ready {
 				info.Networks++
 			}
+			if n.down != nil && !n.removing {
+				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is down: %v", n.Name, n.down))
+			}
 		}
 	})
+	slices.Sort(info.Warnings)
 	for _, r := range e.records() {
 		info.Sandboxes++
 		if r.State == catenet.StateRunning {

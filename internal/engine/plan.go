@@ -196,9 +196,9 @@ func (e *Engine) giveBack(n *network, pool *ipam.Pool, owner string, a netip.Add
 
 // poolFor returns the pool that an address belongs to.
 func poolFor(n *network, a netip.Addr) *ipam.Pool {
-	for i, p := range n.Pools {
-		if p.Subnet.Contains(a) {
-			return n.pools[i]
+	for i, pool := range n.pools {
+		if n.Pools[i].Subnet.Contains(a) {
+			return pool
 		}
 	}
 	return nil

@@ -76,21 +76,30 @@ func (e *Engine) loadNetworks() error {
 			}
 			continue
 		}
-		n := &network{Network: entry.Network, driver: e.drivers[entry.Driver], members: make(map[string]string), ready: true}
-		if n.driver == nil {
-			return catenet.Unsupportedf("network %s has driver %q, which this build lacks", n.Name, n.Driver)
-		}
-		for _, p := range n.Pools {
-			pool, err := ipam.NewPool(p)
-			if err != nil {
-				return fmt.Errorf("network %s: %w", n.Name, err)
-			}
-			n.pools = append(n.pools, pool)
-		}
+		n := e.knownNetwork(entry.Network)
 		e.networks[id] = n
 		e.o.Names.SetNetwork(n.ID, n.Name, n.Internal)
 	}
 	return nil
+}
+
+// knownNetwork is a network on record as the engine holds it: with its driver
+// and pools, or without, if it makes no sense to this build.
+func (e *Engine) knownNetwork(on catenet.Network) *network {
+	n := &network{Network: on, driver: e.drivers[on.Driver], members: make(map[string]string), ready: true}
+	if n.driver == nil {
+		n.driver = absent{on.Driver, catenet.Unsupportedf("there is no driver %q in this build", on.Driver)}
+		return n
+	}
+	for _, p := range n.Pools {
+		pool, err := ipam.NewPool(p)
+		if err != nil {
+			n.driver, n.pools = absent{on.Driver, err}, nil
+			return n
+		}
+		n.pools = append(n.pools, pool)
+	}
+	return n
 }
 
 // loadSandboxes reads the sandboxes into the model, goes back to what was
@@ -242,13 +251,11 @@ func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
 	var ports []firewall.Port
 	var loopback []kernel.LoopbackPort
 	for _, n := range e.networks {
-		state, err := n.driver.Up(ctx, e.o.Host, n.Network)
-		if err != nil {
-			e.log.Error("bring up network again", "network", n.Name, "err", err)
-			continue
+		n.state, n.down = n.driver.Up(ctx, e.o.Host, n.Network)
+		if n.down != nil {
+			e.log.Error("bring up network again; trying on", "network", n.Name, "err", n.down)
 		}
-		n.state = state
-		networks = append(networks, state.Firewall...)
+		networks = append(networks, n.state.Firewall...)
 	}
 	for _, sb := range live {
 		for _, b := range sb.now.Bindings {

@@ -180,7 +180,7 @@ func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namesp
 		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
 	}
 	for i := range next.Endpoints {
-		if now != next && unchanged(now, next.Endpoints[i]) {
+		if now != next && unchanged(now, next.Endpoints[i]) || now == next && e.isDown(next.Endpoints[i]) {
 			continue
 		}
 		att, err := e.linkNamed(ctx, now, next, i, ns, u)
@@ -192,6 +192,15 @@ func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namesp
 	// Losing its default route comes before another's getting it.
 	slices.SortStableFunc(outfit.Interfaces, func(a, b kernel.Interface) int { return len(a.Routes) - len(b.Routes) })
 	return outfit, nil
+}
+
+// isDown reports whether an endpoint's network is not up; once it is, its
+// endpoints are repaired.
+func (e *Engine) isDown(ep catenet.Endpoint) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.networks[ep.NetworkID]
+	return n != nil && n.down != nil
 }
 
 // unchanged reports whether an endpoint is just as it was.

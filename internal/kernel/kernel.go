@@ -70,6 +70,9 @@ type Host interface {
 	// of ours: on the host, and inside every namespace that a veth of this
 	// host reaches. It returns when ctx ends, or with an error.
 	Watch(ctx context.Context, lost func(Loss)) error
+	// Writes returns how many changes were asked of the kernel so far, by
+	// all callers: a call that finds everything right adds none.
+	Writes() uint64
 }
 
 // Link describes one link of the host as it should be.

@@ -54,33 +54,29 @@ func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 	if err != nil {
 		return driver.State{}, err
 	}
-	mtu, err := mtuOf(ctx, h, o)
-	if err != nil {
-		return driver.State{}, err
-	}
-	name := bridgeName(n, o)
 	l := kernel.Link{
-		Name: name, Kind: "bridge", Alias: kernel.Mark + n.ID, MTU: mtu,
+		Name: bridgeName(n, o), Kind: "bridge", Alias: kernel.Mark + n.ID,
 		MAC: bridgeMAC(n.ID), NoIPv6: !n.IPv6,
 	}
-	state := firewall.Network{
-		ID: n.ID, Link: name, Internal: n.Internal, NoICC: !o.icc,
+	wants := firewall.Network{
+		ID: n.ID, Link: l.Name, Internal: n.Internal, NoICC: !o.icc,
 		Masquerade4: o.masquerade && !n.Internal, Masquerade6: o.masquerade && !n.Internal,
 	}
 	for _, p := range n.Pools {
 		l.Addrs = append(l.Addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
-		state.Subnets = append(state.Subnets, p.Subnet)
+		wants.Subnets = append(wants.Subnets, p.Subnet)
+	}
+	state := driver.State{Firewall: []firewall.Network{wants}}
+	if l.MTU, err = mtuOf(ctx, h, o); err != nil {
+		return state, err
 	}
 	if !n.Internal {
 		if err := h.EnableForwarding(ctx, !n.DisableIPv4, n.IPv6); err != nil {
-			return driver.State{}, fmt.Errorf("let the host route: %w", err)
+			return state, fmt.Errorf("let the host route: %w", err)
 		}
 	}
 	// Last: what fails leaves no bridge behind.
-	if err := h.EnsureLink(ctx, l); err != nil {
-		return driver.State{}, err
-	}
-	return driver.State{Firewall: []firewall.Network{state}}, nil
+	return state, h.EnsureLink(ctx, l)
 }
 
 // Down removes the bridge, by its mark: another's of that name is not ours to

@@ -210,15 +210,23 @@ func apart(t *testing.T, d driver.Driver, w World, networks []catenet.Network) {
 }
 
 // failing makes every call to the kernel fail in turn: what Up and Link
-// report must be the failure, and nothing of theirs may be left.
+// report must be the failure, nothing of theirs may be left, and what the
+// network wants of the firewall is known all the same.
 func failing(t *testing.T, d driver.Driver, n catenet.Network) {
 	boom := errors.New("boom")
+	up, err := d.Up(t.Context(), Fake(t).Host, n)
+	if err != nil {
+		t.Fatalf("up: %v", err)
+	}
 	for at := 1; ; at++ {
 		w := Fake(t)
 		ns := w.Place()
 		w.FailAt(at, boom)
 		before := w.State()
-		_, err := d.Up(t.Context(), w.Host, n)
+		state, err := d.Up(t.Context(), w.Host, n)
+		if !reflect.DeepEqual(state.Firewall, up.Firewall) {
+			t.Errorf("up, call %d: wants %+v of the firewall, not %+v", at, state.Firewall, up.Firewall)
+		}
 		if err != nil {
 			check(t, fmt.Sprintf("up, call %d", at), err, boom, before, w.State())
 			continue

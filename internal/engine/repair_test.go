@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// warnings are those of the daemon.
+func (w *world) warnings() string {
+	w.t.Helper()
+	info, err := w.Info(ctx)
+	must(w.t, err)
+	return strings.Join(info.Warnings, "\n")
+}
+
+// TestANetworkThatCannotComeUpIsGuardedAndTriedAgain has somebody else's link
+// in the place of a bridge at a start.
+func TestANetworkThatCannotComeUpIsGuardedAndTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front", Options: map[string]string{"com.docker.network.bridge.name": "front0"}})
+	_, err := w.attachSpec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front"}, {Network: "bridge"}},
+		Ports: []catenet.PortSpec{{Proto: "tcp", Port: 80, HostPort: 8080, HostPortEnd: 8080}}})
+	must(t, err)
+	before := w.state()
+	rules := before[strings.Index(before, "inet catenet"):]
+	w.closeNow()
+	w.kernel.Break("front0")
+	w.kernel.Add(kernel.Link{Name: "front0", Kind: "dummy"})
+	w.boot(nil)
+	if got := w.state(); !strings.HasSuffix(got, rules) {
+		t.Errorf("the firewall is\n%s\nand was\n%s", got, rules)
+	}
+	if got := w.warnings(); !strings.Contains(got, "network front is down: ") || !strings.Contains(got, "front0") {
+		t.Errorf("warnings: %q", got)
+	}
+	w.repair(ctx, nil)
+	if w.warnings() == "" {
+		t.Error("it counts as up with the link in its way")
+	}
+	w.kernel.Break("front0")
+	w.repair(ctx, nil)
+	if got := w.warnings(); got != "" {
+		t.Errorf("warnings once it is up: %q", got)
+	}
+	if got := random.ReplaceAllString(w.state(), ""); got != random.ReplaceAllString(before, "") {
+		t.Errorf("brought up, it is\n%s\nand was\n%s", got, before)
+	}
+}
+
+// TestNetworksThatThisBuildCannotServeStayOnRecord has a start find the
+// records of another build.
+func TestNetworksThatThisBuildCannotServeStayOnRecord(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front"})
+	odd := catenet.Network{ID: catenet.NewID(), NetworkSpec: catenet.NetworkSpec{Name: "odd", Driver: "macvlan"}}
+	bad := catenet.Network{ID: catenet.NewID(), NetworkSpec: catenet.NetworkSpec{Name: "bad", Driver: "bridge",
+		Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.7.0.0/24"), Gateway: addr("10.8.0.1")}}}}
+	for _, n := range []catenet.Network{odd, bad} {
+		must(t, w.keepNetwork(n, false))
+	}
+	w.kernel.Add(kernel.Link{Name: "mv0", Kind: "bridge", Alias: kernel.Mark + odd.ID})
+	w.restart()
+	w.mustAttach("x", catenet.EndpointSpec{Network: "front"})
+	if got := w.warnings(); !strings.Contains(got, `network odd is down: there is no driver "macvlan"`) || !strings.Contains(got, "network bad is down: ") {
+		t.Errorf("warnings: %q", got)
+	}
+	for _, n := range []string{"odd", "bad"} {
+		if _, err := w.attach("y", catenet.EndpointSpec{Network: n}); err == nil {
+			t.Errorf("%s was joined", n)
+		}
+	}
+	if !strings.Contains(w.kernel.String(), "mv0") {
+		t.Error("its link was swept")
+	}
+	entries, err := store.Load[json.RawMessage](w.store, store.Durable, kindNetwork)
+	must(t, err)
+	if entries[odd.ID] == nil || entries[bad.ID] == nil {
+		t.Error("its record is gone")
+	}
+	must(t, w.RemoveNetwork(ctx, "odd"))
+	must(t, w.RemoveNetwork(ctx, "bad"))
+	if got := w.warnings() + w.kernel.String(); strings.Contains(got, "down") || strings.Contains(got, "mv0") {
+		t.Errorf("removed, there is still\n%s", got)
+	}
+}
+
+// TestNothingLostIsNoRepair tells of losses where nothing is lost, as a
+// disconnect of our own does.
+func TestNothingLostIsNoRepair(t *testing.T) {
+	w := newWorld(t)
+	st := w.mustAttach("x", catenet.EndpointSpec{Network: "bridge"})
+	events, err := w.Events(t.Context(), catenet.Filter{})
+	must(t, err)
+	w.repair(ctx, map[kernel.Loss]bool{{}: true})
+	select {
+	case ev := <-events:
+		t.Errorf("an event: %+v", ev)
+	default:
+	}
+	w.kernel.Strip(st.NetnsPath, "eth0")
+	select {
+	case ev := <-events:
+		if ev.Action != "repair" || ev.Type != "sandbox" {
+			t.Errorf("the event: %+v", ev)
+		}
+	case <-t.Context().Done():
+	}
+}
