@@ -307,7 +307,9 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 	if sb.unwatch != nil {
 		sb.unwatch()
 	}
-	errs := []error{e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindSandbox, sb.id) })}
+	// Files first: those in /etc/netns are known by the record alone.
+	errs := []error{e.removeFiles(now)}
+	errs = append(errs, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindSandbox, sb.id) }))
 	e.unname(sb, now)
 	if len(now.Bindings) > 0 {
 		errs = append(errs, e.switchPorts(ctx, nil, nil, now, now.Bindings))
@@ -319,7 +321,6 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 		}
 	})
 	e.reaper.bury(now.Endpoints)
-	errs = append(errs, e.removeFiles(now))
 	if now.Pin != "" {
 		errs = append(errs, e.o.Namespaces.Unpin(ctx, now.Pin))
 	}
