@@ -1,0 +1,57 @@
+package house
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Each direct dependency has its line and its reason in the paper, and no
+// other module has one.
+func TestDependenciesAreExplained(t *testing.T) {
+	var want, got []string
+	for line := range strings.Lines(read(t, "../../go.mod")) {
+		fields := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(fields) == 2 && strings.HasPrefix(fields[1], "v") {
+			want = append(want, fields[0])
+		}
+	}
+	row := regexp.MustCompile(`(?m)^\| ([a-z]\S*\.\S+) \| .{10,} \|.*\|$`)
+	for _, m := range row.FindAllStringSubmatch(read(t, "../../docs/decisions/dependencies.md"), -1) {
+		got = append(got, m[1])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(want) == 0 || !slices.Equal(want, got) {
+		t.Errorf("docs/decisions/dependencies.md explains\n%s\nand go.mod requires\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What the papers point to is there.
+func TestLinksOfPapers(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^):#]+)\)`)
+	for dir, papers := range map[string][]string{
+		"../../":                {"README.md", "CONTRIBUTING.md", "CHANGELOG.md"},
+		"../../docs/":           {"design.md", "adding-a-driver.md"},
+		"../../docs/decisions/": {"README.md", "dependencies.md"},
+	} {
+		for _, paper := range papers {
+			for _, m := range link.FindAllStringSubmatch(read(t, dir+paper), -1) {
+				if _, err := os.Stat(dir + m[1]); err != nil {
+					t.Errorf("%s points to %s, which is not there", paper, m[1])
+				}
+			}
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
