@@ -4,8 +4,8 @@
 package config
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/pflag"
 
 	"github.com/catenet/catenet"
@@ -76,13 +75,11 @@ func Parse(args []string, help io.Writer) (Config, error) {
 		return c, catenet.Invalidf("catenetd takes no argument, %q is one", fs.Arg(0)).WithHint("catenetd --help lists the flags")
 	}
 	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) && !fs.Changed("config") {
-		return c, c.check()
-	}
-	if err != nil {
+	if err != nil && (fs.Changed("config") || !errors.Is(err, os.ErrNotExist)) {
 		return c, catenet.Invalidf("read settings: %w", err)
 	}
-	if c, err = read(file, text); err != nil {
+	from := source{file, text}
+	if c, err = from.read(); err != nil {
 		return c, err
 	}
 	// The flags once more, over the file.
@@ -92,7 +89,22 @@ func Parse(args []string, help io.Writer) (Config, error) {
 	if err := fs.Parse(args); err != nil {
 		return c, catenet.Invalidf("%w", err)
 	}
-	return c, c.check()
+	f := c.check()
+	switch {
+	case f == nil:
+		return c, nil
+	case fs.Changed(flagOf(f.setting)):
+		return c, f.err
+	}
+	return c, from.locate(f)
+}
+
+// flagOf returns the flag of a setting: the pools' flag names one of them.
+func flagOf(setting string) string {
+	if strings.HasPrefix(setting, "default-address-pools") {
+		return "default-address-pool"
+	}
+	return setting
 }
 
 // flags registers a flag for each setting, with c's values as defaults.
@@ -103,58 +115,54 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Metrics, "metrics", c.Metrics, "`HOST:PORT` to serve Prometheus metrics at")
 	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules in DOCKER-USER")
 	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
-	fs.TextVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	fs.Var((*levelFlag)(&c.LogLevel), "log-level", "debug, info, warn or error")
 	fs.Var((*poolFlag)(&c.AddressPools), "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")
 }
 
-// read reads the file's text, strictly: an unknown key is an error with its
-// line and column.
-func read(name string, text []byte) (Config, error) {
-	c := Default()
-	var doc any // the decoder would empty c where there is nothing
-	if err := yaml.Unmarshal(text, &doc); err == nil && doc == nil {
-		return c, nil
-	}
-	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, catenet.Invalidf("settings file %s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, true))).
-			WithHint("the keys are the names of the flags: catenetd --help")
-	}
-	if err := d.Decode(&doc); !errors.Is(err, io.EOF) {
-		return c, catenet.Invalidf("settings file %s: there is more than one document in it", name)
-	}
-	return c, nil
-}
-
 // check refuses what no daemon could work with.
-func (c *Config) check() error {
-	for name, dir := range map[string]string{"run-dir": c.RunDir, "state-dir": c.StateDir} {
-		if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
-			return catenet.Invalidf("%s %q is no absolute path of a folder", name, dir)
+func (c *Config) check() *fault {
+	for _, d := range []struct{ name, dir string }{{"run-dir", c.RunDir}, {"state-dir", c.StateDir}} {
+		if !filepath.IsAbs(d.dir) || filepath.Clean(d.dir) == "/" {
+			return &fault{d.name, catenet.Invalidf("%s %q is no absolute path of a folder", d.name, d.dir)}
 		}
 	}
 	if filepath.Clean(c.RunDir) == filepath.Clean(c.StateDir) {
-		return catenet.Invalidf("run-dir and state-dir are both %s", c.RunDir).WithHint("give each daemon two folders of its own")
+		return &fault{"run-dir", catenet.Invalidf("run-dir and state-dir are both %s", c.RunDir).WithHint("give each daemon two folders of its own")}
 	}
-	if c.Listen == "" {
-		c.Listen = "unix://" + filepath.Join(c.RunDir, "catenet.sock")
-	}
-	if path, ok := strings.CutPrefix(c.Listen, "unix://"); !ok || !filepath.IsAbs(path) {
-		return catenet.Invalidf("listen %q is no address of the API", c.Listen).WithHint("the API is served on a file socket: unix:///PATH")
-	}
-	if path := strings.TrimPrefix(c.Listen, "unix://"); len(path) > maxSocket {
-		return catenet.Invalidf("the path of the socket, %s, is %d bytes long, the most is %d", path, len(path), maxSocket).WithHint("choose a shorter run-dir, or set listen")
+	if err := c.checkListen(); err != nil {
+		return &fault{"listen", err}
 	}
 	if c.Metrics != "" {
 		_, port, err := net.SplitHostPort(c.Metrics)
 		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
-			return catenet.Invalidf("metrics %q is no address to serve at", c.Metrics).WithHint("it is written HOST:PORT, like 127.0.0.1:9323")
+			return &fault{"metrics", catenet.Invalidf("metrics %q is no address to serve at", c.Metrics).WithHint("it is written HOST:PORT, like 127.0.0.1:9323")}
 		}
 	}
 	switch c.Loopback {
 	case "auto", "cgroup-ebpf", "proxy":
 	default:
-		return catenet.Invalidf("loopback %q is unknown", c.Loopback).WithHint("choose auto, cgroup-ebpf or proxy")
+		return &fault{"loopback", catenet.Invalidf("loopback %q is unknown", c.Loopback).WithHint("choose auto, cgroup-ebpf or proxy")}
+	}
+	for i, p := range c.AddressPools {
+		if f := p.check(); f != nil {
+			f.setting = fmt.Sprintf("default-address-pools[%d].%s", i, f.setting)
+			return f
+		}
+	}
+	return nil
+}
+
+// checkListen checks the address of the API, and sets it if there is none.
+func (c *Config) checkListen() *catenet.Error {
+	if c.Listen == "" {
+		c.Listen = "unix://" + filepath.Join(c.RunDir, "catenet.sock")
+	}
+	path, ok := strings.CutPrefix(c.Listen, "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return catenet.Invalidf("listen %q is no address of the API", c.Listen).WithHint("the API is served on a file socket: unix:///PATH")
+	}
+	if len(path) > maxSocket {
+		return catenet.Invalidf("the path of the socket, %s, is %d bytes long, the most is %d", path, len(path), maxSocket).WithHint("choose a shorter run-dir, or set listen")
 	}
 	return nil
 }

@@ -77,12 +77,31 @@ func TestBadSettingsSayWhatIsWrongAndWhere(t *testing.T) {
 		{"metrics without a port", "metrics: localhost\n", nil, []string{`"localhost"`}},
 		{"metrics at port 0", "", []string{"--metrics=:0"}, []string{`":0"`}},
 		{"log level", "", []string{"--log-level=loud"}, []string{"loud"}},
+		{"log level in the file", "run-dir: /a\nlog-level: loud\n", nil, []string{"[2:12]", `"loud" is no level`}},
+		{"log level that is a list", "log-level: [a]\n", nil, []string{"[1:12]", "is no level"}},
+		{"list for a text", "run-dir: [a]\n", nil, []string{"[1:10]", "not a text"}},
+		{"word for a number", "default-address-pools:\n- size: x\n", nil, []string{"[2:9]", "not a number"}},
+		{"large number", "default-address-pools:\n- size: 99999999999999999999\n", nil, []string{"[2:9]", "too large"}},
+		{"base of a pool", "default-address-pools:\n- base: 10.0.0.0/99\n  size: 24\n", nil, []string{"[2:9]", `"10.0.0.0/99" cannot be`}},
+		{"base with host bits", "default-address-pools:\n- base: 10.0.0.1/8\n  size: 24\n", nil, []string{"[2:9]", "within a subnet"}},
+		{"base of loopback", "default-address-pools:\n- {base: 0.0.0.0/0, size: 24}\n", nil, []string{"[2:10]", "overlaps 0.0.0.0/8"}},
+		{"size of a pool", "default-address-pools:\n- base: 10.0.0.0/8\n  size: 24\n- base: 10.0.0.0/16\n  size: 8\n", nil, []string{"[5:9]", "size /8"}},
+		{"pool without a base", "default-address-pools:\n- size: 24\n", nil, []string{"[2:", "no base"}},
+		{"pool without a size", "default-address-pools:\n- base: fd00::/8\n", nil, []string{"[2:", "size /0"}},
+		{"small pool", "", []string{"--default-address-pool=base=10.0.0.0/24,size=31"}, []string{"size /31"}},
+		{"pool of a flag over the file's", "default-address-pools:\n- base: 10.0.0.0/8\n  size: 24\n", []string{"--default-address-pool=base=10.0.0.0/24,size=20"}, []string{"size /20"}},
+		{"folder in the file", "state-dir: x\n", nil, []string{"[1:12]", "absolute"}},
 		{"pool", "", []string{"--default-address-pool=10.0.0.0/8"}, []string{"base="}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse(append([]string{"--config", file(t, c.text)}, c.args...), io.Discard)
 			if err == nil {
 				t.Fatal("no error")
+			}
+			for _, talk := range []string{"Go ", "slog", "netip", "unmarshal", "interface", "Unmarshaler"} {
+				if strings.Contains(err.Error(), talk) {
+					t.Errorf("%q is not for people", err)
+				}
 			}
 			for _, w := range c.want {
 				if !strings.Contains(err.Error(), w) {
@@ -103,6 +122,14 @@ func TestAnEmptyFileChangesNothing(t *testing.T) {
 		if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); err != nil || d != "" {
 			t.Errorf("%q: %v %s", text, err, d)
 		}
+	}
+}
+
+// TestHintsNameTheKeys: the pools' key is not their flag.
+func TestHintsNameTheKeys(t *testing.T) {
+	_, err := Parse([]string{"--config", file(t, "default-address-pool: x\n")}, io.Discard)
+	if hint := catenet.HintOf(err); !strings.Contains(hint, "default-address-pools") || !strings.Contains(hint, "run-dir") {
+		t.Errorf("%v: %q", err, hint)
 	}
 }
 
@@ -132,7 +159,7 @@ func FuzzRead(f *testing.F) {
 	f.Add("run-dir: [")
 	f.Add("a: &x [*x]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := read("f", []byte(text)); err != nil && !catenet.IsInvalid(err) {
+		if _, err := (source{"f", []byte(text)}).read(); err != nil && !catenet.IsInvalid(err) {
 			t.Fatalf("%q: %v is no invalid error", text, err)
 		}
 	})
