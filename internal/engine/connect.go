@@ -123,9 +123,7 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 	err = e.bind(now, next)
 	e.mu.Unlock()
 	if err != nil {
-		// Its ports have no way in any more: they go with the network.
-		next.Bindings, next.asks = nil, nil
-		next.Warnings = append(next.Warnings, fmt.Sprintf("no ports are published: %v", err))
+		return err
 	}
 	if err := e.transition(ctx, sb, now, next); err != nil {
 		return err

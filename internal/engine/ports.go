@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
@@ -16,13 +17,18 @@ const optHostBinding = "com.docker.network.bridge.host_binding_ipv4"
 // portTries bounds the search for a host port that is free in both families.
 const portTries = 64
 
+// unpublished begins the warnings of ports that have no way in.
+const unpublished = "not published: "
+
 // bind plans the bindings of next: each asked port goes to the endpoints that
 // give the sandbox its default routes, as with Docker. A binding that was
-// there keeps its host port. Ports that are still to be chosen are 0. e.mu is
-// held.
+// there keeps its host port. Ports that are still to be chosen are 0. A port
+// without a way in is an error for a new sandbox, and a warning for one whose
+// networks have changed since. e.mu is held.
 func (e *Engine) bind(now, next *record) error {
 	asked := asks(next)
 	next.Bindings, next.asks = nil, nil
+	next.Warnings = slices.DeleteFunc(next.Warnings, func(s string) bool { return strings.HasPrefix(s, unpublished) })
 	if len(asked) == 0 {
 		return nil
 	}
@@ -34,7 +40,8 @@ func (e *Engine) bind(now, next *record) error {
 	if now != nil {
 		had = slices.Clone(now.Bindings)
 	}
-	for _, p := range asked {
+	anew := now == nil || now.State == catenet.StateCreated
+	for i, p := range asked {
 		before := len(next.Bindings)
 		for _, ep := range next.Endpoints {
 			n := e.networks[ep.NetworkID]
@@ -46,9 +53,13 @@ func (e *Engine) bind(now, next *record) error {
 			}
 		}
 		alike(next.Bindings[before:])
-		if len(next.Bindings) == before && len(next.Endpoints) > 0 {
+		if len(next.Bindings) > before || len(next.Endpoints) == 0 || i >= len(next.Ports) {
+			continue // -P publishes what can be
+		}
+		if anew {
 			return noWay(next, p)
 		}
+		next.Warnings = append(next.Warnings, unpublished+noWay(next, p).Error())
 	}
 	return nil
 }

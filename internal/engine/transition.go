@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/catenet/catenet"
@@ -156,9 +157,7 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 		err = asideErr
 	}
 	if err == nil && len(outfit.Interfaces) > 0 {
-		if err = e.o.Host.Dress(ctx, ns, outfit); err != nil {
-			err = fmt.Errorf("dress namespace of %s: %w", next.Name, err)
-		}
+		err = e.wear(ctx, now, next, ns, outfit)
 	}
 	return err
 }
@@ -167,17 +166,8 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 // returns what is to be inside.
 func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namespace, u *undo) (kernel.Outfit, error) {
 	var outfit kernel.Outfit
-	// An endpoint that leaves takes its default route along first.
-	for _, ep := range endpointsBut(now, next) {
-		if !ep.DefaultRoute4 && !ep.DefaultRoute6 {
-			continue
-		}
-		ep.DefaultRoute4, ep.DefaultRoute6 = false, false
-		att, err := e.link(ctx, ep, ns)
-		if err != nil {
-			return outfit, err
-		}
-		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
+	for _, ep := range leavers(now, next) {
+		outfit.Interfaces = append(outfit.Interfaces, parting(ep))
 	}
 	for i := range next.Endpoints {
 		if now != next && unchanged(now, next.Endpoints[i]) || now == next && e.isDown(next.Endpoints[i]) {
@@ -192,6 +182,39 @@ func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namesp
 	// Losing its default route comes before another's getting it.
 	slices.SortStableFunc(outfit.Interfaces, func(a, b kernel.Interface) int { return len(a.Routes) - len(b.Routes) })
 	return outfit, nil
+}
+
+// leavers are the endpoints that leave and take a default route along.
+func leavers(now, next *record) []catenet.Endpoint {
+	return slices.DeleteFunc(endpointsBut(now, next), func(ep catenet.Endpoint) bool { return !ep.DefaultRoute4 && !ep.DefaultRoute6 })
+}
+
+// parting is what is left of an endpoint's inside until its link is buried:
+// no routes.
+func parting(ep catenet.Endpoint) kernel.Interface {
+	i := kernel.Interface{Link: ep.Interface, Name: ep.Interface, Alias: kernel.Mark + ep.ID, NoIPv6: !ep.IPv6.IsValid()}
+	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
+		if a.IsValid() {
+			i.Addrs = append(i.Addrs, a)
+		}
+	}
+	return i
+}
+
+// wear has the namespace dressed. An endpoint that leaves may have lost its
+// link, and its default route with it.
+func (e *Engine) wear(ctx context.Context, now, next *record, ns *kernel.Namespace, outfit kernel.Outfit) error {
+	err := e.o.Host.Dress(ctx, ns, outfit)
+	if left := leavers(now, next); catenet.IsNotFound(err) && len(left) > 0 {
+		outfit.Interfaces = slices.DeleteFunc(outfit.Interfaces, func(i kernel.Interface) bool {
+			return slices.ContainsFunc(left, func(ep catenet.Endpoint) bool { return i.Alias == kernel.Mark+ep.ID })
+		})
+		err = e.o.Host.Dress(ctx, ns, outfit)
+	}
+	if err != nil {
+		return fmt.Errorf("dress namespace of %s: %w", next.Name, err)
+	}
+	return nil
 }
 
 // isDown reports whether an endpoint's network is not up; once it is, its

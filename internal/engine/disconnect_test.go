@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+)
+
+// openAndClosed is two networks, one with a way out and one without.
+func (w *world) openAndClosed() []catenet.EndpointSpec {
+	w.network(catenet.NetworkSpec{Name: "open"})
+	w.network(catenet.NetworkSpec{Name: "closed", Internal: true})
+	return []catenet.EndpointSpec{{Network: "open"}, {Network: "closed"}}
+}
+
+var web = []catenet.PortSpec{{Proto: "tcp", Port: 80, HostPort: 8080, HostPortEnd: 8080}}
+
+// published is how many ports a container has, and what it is warned of.
+func (w *world) published(name string) (int, string) {
+	w.t.Helper()
+	st, err := w.Sandbox(ctx, name)
+	must(w.t, err)
+	return len(st.Bindings), strings.Join(st.Warnings, "\n")
+}
+
+func TestPortsComeBackWithTheWayOut(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.attachSpec(catenet.SandboxSpec{Name: "x", Networks: w.openAndClosed(), Ports: web})
+	must(t, err)
+	_, plain := w.published("x")
+	must(t, w.Disconnect(ctx, "open", "x", false))
+	if n, warning := w.published("x"); n != 0 || !strings.Contains(warning, "8") || !strings.Contains(warning, "internal networks only") {
+		t.Errorf("without a way out: %d ports, %q", n, warning)
+	}
+	w.network(catenet.NetworkSpec{Name: "closed2", Internal: true})
+	_, err = w.Connect(ctx, "closed2", "x", catenet.EndpointSpec{})
+	must(t, err)
+	if _, warning := w.published("x"); strings.Count(warning, "internal networks only") != 1 {
+		t.Errorf("warned twice: %q", warning)
+	}
+	_, err = w.Connect(ctx, "open", "x", catenet.EndpointSpec{})
+	must(t, err)
+	if n, warning := w.published("x"); n != 1 || warning != plain {
+		t.Errorf("with a way out again: %d ports, %q, want %q", n, warning, plain)
+	}
+}
+
+func TestAContainerStartsWithoutAWayOutForItsPorts(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Networks: w.openAndClosed(), Ports: web,
+		Process: &catenet.Process{Args: []string{"sleep"}}}, true)
+	must(t, err)
+	must(t, w.Stop(ctx, "c", 0))
+	must(t, w.Disconnect(ctx, "open", "c", false))
+	must(t, w.Start(ctx, "c"))
+	if n, warning := w.published("c"); n != 0 || !strings.Contains(warning, "internal networks only") {
+		t.Errorf("%d ports, %q", n, warning)
+	}
+}
+
+func TestPublishAllIsNoRequestForAWayOut(t *testing.T) {
+	w := newWorld(t)
+	expose := []catenet.PortSpec{{Proto: "tcp", Port: 80}}
+	_, err := w.attachSpec(catenet.SandboxSpec{Name: "x", Networks: w.openAndClosed()[1:], PublishAll: true, Expose: expose})
+	must(t, err)
+	if n, warning := w.published("x"); n != 0 || strings.Contains(warning, "internal") {
+		t.Errorf("%d ports, %q", n, warning)
+	}
+}
+
+// TestDisconnectNeedsNoLink has the bridge or the container's own end go
+// before its network is left.
+func TestDisconnectNeedsNoLink(t *testing.T) {
+	for what, takeAway := range map[string]func(w *world, st catenet.SandboxStatus){
+		"bridge": func(w *world, _ catenet.SandboxStatus) { w.kernel.Break("open0") },
+		"link":   func(w *world, st catenet.SandboxStatus) { w.kernel.Break(hostLink(st.Endpoints[0])) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.network(catenet.NetworkSpec{Name: "open", Options: map[string]string{"com.docker.network.bridge.name": "open0"}})
+			w.network(catenet.NetworkSpec{Name: "other"})
+			st := w.mustAttach("x", catenet.EndpointSpec{Network: "open", GwPriority: 1}, catenet.EndpointSpec{Network: "other"})
+			w.cancel() // nobody repairs
+			takeAway(w, st)
+			must(t, w.Disconnect(ctx, "open", "x", false))
+			if n := strings.Count(w.kernel.String(), "route add 0.0.0.0/0"); n != 1 {
+				t.Errorf("%d default routes inside\n%s", n, w.kernel)
+			}
+		})
+	}
+}
