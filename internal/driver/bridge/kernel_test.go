@@ -65,9 +65,11 @@ func (l *lab) join(n catenet.Network, i int, options ...string) *kerneltest.NS {
 	return ctr
 }
 
-// reaches tells whether from gets an answer.
+// reaches tells whether from gets an answer. On a busy machine a port may not
+// forward yet when the first packet comes (carrier is told by a work queue), and
+// a lost ARP request is sent again after a second only.
 func reaches(from *kerneltest.NS, addr string) bool {
-	_, err := from.Try("ping", "-c1", "-W1", addr)
+	_, err := from.Try("ping", "-c3", "-i0.2", "-W1", addr)
 	return err == nil
 }
 
