@@ -53,6 +53,19 @@ func Payload(base, offset, length, reg uint32) Expr {
 	return Expr{"payload", b}
 }
 
+// SetPayload writes the register over length bytes of the transport header at
+// an offset, and mends the checksum at another.
+func SetPayload(reg, offset, length, checksum uint32) Expr {
+	var b attrs
+	b.u32(2, Transport)
+	b.u32(3, offset)
+	b.u32(4, length)
+	b.u32(5, reg)
+	b.u32(6, 1) // NFT_PAYLOAD_CSUM_INET
+	b.u32(7, checksum)
+	return Expr{"payload", b}
+}
+
 // Equal matches if the register begins with data.
 func Equal(reg uint32, data []byte) Expr { return compare(0, reg, data) }
 

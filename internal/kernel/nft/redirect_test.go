@@ -1,12 +1,15 @@
 package nft
 
 import (
+	"errors"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
@@ -34,7 +37,7 @@ func TestRedirect(t *testing.T) {
 				t.Errorf("call %d, %s: %q answers", i, network, got)
 			}
 		}
-		if rules := strings.Count(ns.Run("nft", "list", "ruleset"), "dnat to 127.0.0.11:"); rules != 2 {
+		if rules := strings.Count(ns.Run("nft", "list", "ruleset"), "127.0.0.11"); rules != 5 {
 			t.Errorf("call %d: %d rules", i, rules)
 		}
 	}
@@ -45,10 +48,50 @@ func TestRedirect(t *testing.T) {
 		t.Errorf("written again:\n%s\nwas\n%s", after, before)
 	}
 	// And somebody else's harm is mended.
-	ns.Run("nft", "flush", "chain", "ip", "catenet", "output")
+	ns.Run("nft", "flush", "chain", "ip", "catenet", "there")
 	ns.MustDo(func() error { return Redirect(uint16(ports[1])) })
 	if got := hear(t, ns, "udp"); got != "two" {
 		t.Errorf("after a flush %q answers", got)
+	}
+}
+
+// TestRedirectTellsThatNobodyListens: a lookup is refused at once, by UDP too.
+func TestRedirectTellsThatNobodyListens(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.New(t)
+	ns.MustDo(func() error { return Redirect(5353) })
+	for _, network := range []string{"udp", "tcp"} {
+		var err error
+		ns.MustDo(func() error {
+			c, cerr := net.DialTimeout(network, "127.0.0.11:53", time.Second)
+			if err = cerr; err != nil {
+				return nil
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(time.Second))
+			if _, err = c.Write([]byte("?")); err == nil {
+				_, err = c.Read(make([]byte, 100))
+			}
+			return nil
+		})
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s: %v", network, err)
+		}
+	}
+}
+
+// TestRedirectBesideTracking: answers are told from strangers' by a container
+// that tracks its connections.
+func TestRedirectBesideTracking(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.New(t)
+	port := answer(t, ns, "one")
+	ns.MustDo(func() error { return Redirect(uint16(port)) })
+	ns.Run("nft", "table ip own { chain i { type filter hook input priority 0; ct state established accept; ip saddr 127.0.0.11 drop; }; chain o { type nat hook output priority -100; }; }")
+	for _, network := range []string{"udp", "tcp"} {
+		if got := hear(t, ns, network); got != "one" {
+			t.Errorf("%s: %q answers", network, got)
+		}
 	}
 }
 
@@ -104,8 +147,7 @@ func hear(t *testing.T, ns *kerneltest.NS, network string) string {
 	return string(b[:n])
 }
 
-// BenchmarkRedirect is the first call in a new namespace, which also makes
-// the kernel start tracking connections there, and a repeated one.
+// BenchmarkRedirect is the first call in a new namespace, and a repeated one.
 func BenchmarkRedirect(b *testing.B) {
 	b.Run("new", func(b *testing.B) {
 		var spent []time.Duration
