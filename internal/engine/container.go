@@ -105,9 +105,11 @@ func (e *Engine) checkNetworks(r *record) error {
 		}
 	}
 	if target, ok := strings.CutPrefix(r.Mode, catenet.ModeContainer); ok {
-		if _, err := e.sandbox(target); err != nil {
+		sb, err := e.sandbox(target)
+		if err != nil {
 			return err
 		}
+		r.Mode = catenet.ModeContainer + sb.id // names come and go
 	}
 	return nil
 }
@@ -197,6 +199,10 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 	if err == nil {
 		next = next.clone()
 		next.InitPID = pid
+		if strings.HasPrefix(next.Mode, catenet.ModeContainer) {
+			// The other container's next run is in another namespace.
+			next.NetnsPath = fmt.Sprintf("/proc/%d/ns/net", pid)
+		}
 		err = e.commit(sb, next)
 	}
 	if err == nil {
@@ -228,6 +234,10 @@ func (e *Engine) house(ctx context.Context, r *record, u *undo) error {
 		return nil
 	case shared:
 		_, host, err := e.record(target)
+		if catenet.IsNotFound(err) {
+			return catenet.NotFoundf("the container whose network %s shares is gone: %s", r.Name, catenet.ShortID(target)).
+				WithHint("run another one with --network container:NAME, and remove this one: catenet rm %s", r.Name)
+		}
 		if err != nil {
 			return err
 		}

@@ -69,6 +69,9 @@ func (e *Engine) extraHosts(r *record) []names.Host {
 		return nil
 	}
 	var gateways [2]netip.Addr
+	if r.Mode == catenet.ModeHost {
+		gateways = e.predefinedGateways()
+	}
 	for _, ep := range r.Endpoints {
 		if ep.DefaultRoute4 || !gateways[0].IsValid() {
 			gateways[0] = ep.Gateway4
@@ -80,6 +83,25 @@ func (e *Engine) extraHosts(r *record) []names.Host {
 	hosts, err := names.ExtraHosts(r.ExtraHosts, gateways[:]...)
 	e.report("read extra hosts", r.Name, err) // they were checked when they came
 	return hosts
+}
+
+// predefinedGateways are the host's addresses in the predefined network, by
+// which containers reach it.
+func (e *Engine) predefinedGateways() (gateways [2]netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.network(catenet.NetworkBridge)
+	if err != nil {
+		return gateways
+	}
+	for _, p := range n.Pools {
+		family := 0
+		if p.Gateway.Is6() {
+			family = 1
+		}
+		gateways[family] = p.Gateway
+	}
+	return gateways
 }
 
 // name makes next's names known and renews what the sandbox itself sees.
@@ -184,20 +206,35 @@ func (e *Engine) content(r *record, name string) []byte {
 	case "hostname":
 		return []byte(r.Hostname + "\n")
 	case "hosts":
-		h := names.HostsFile{Names: []string{r.Hostname, r.Name}, Extra: e.extraHosts(r)}
+		in := e.networkOf(r)
+		h := names.HostsFile{Names: []string{r.Hostname, r.Name}, Extra: e.extraHosts(in)}
+		if in != r {
+			h.Names = append(h.Names, in.Hostname, in.Name)
+		}
 		if r.Mode == catenet.ModeHost {
 			h.Base, h.Names = hostFile("/etc/hosts"), nil
 		}
-		for _, ep := range r.Endpoints {
+		for _, ep := range in.Endpoints {
 			h.Addrs = append(h.Addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
 		}
 		return names.Hosts(h)
 	}
 	host := e.o.Names.HostConf()
-	if !r.networked() {
-		return names.HostResolvConf(hostFile("/etc/resolv.conf"), r.DNS, host)
+	if in := e.networkOf(r); in.networked() {
+		return names.ResolvConf(in.DNS, host, e.outside(in))
 	}
-	return names.ResolvConf(r.DNS, host, e.outside(r))
+	return names.HostResolvConf(hostFile("/etc/resolv.conf"), r.DNS, host)
+}
+
+// networkOf is the sandbox whose network a sandbox uses: its own, or that of
+// the one that it shares with while that is there.
+func (e *Engine) networkOf(r *record) *record {
+	if target, ok := strings.CutPrefix(r.Mode, catenet.ModeContainer); ok {
+		if _, host, err := e.record(target); err == nil {
+			return host
+		}
+	}
+	return r
 }
 
 // hostFile is one of the host's own files; one that is missing is empty, as

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +21,10 @@ import (
 func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error) {
 	id := catenet.NewID()
 	spec.Name = cmp.Or(spec.Name, catenet.ShortID(id))
-	spec.Hostname = cmp.Or(spec.Hostname, catenet.ShortID(id))
 	if err := e.validateSandbox(&spec); err != nil {
 		return catenet.SandboxStatus{}, err
 	}
+	spec.Hostname = cmp.Or(spec.Hostname, catenet.ShortID(id))
 	r := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: catenet.Sandbox{
 		ID: id, SandboxSpec: spec, State: catenet.StateCreated, Created: time.Now(),
 	}}}
@@ -120,6 +121,14 @@ func validateMode(spec *catenet.SandboxSpec) error {
 	case len(spec.Ports) > 0 || spec.PublishAll:
 		return catenet.Invalidf("no ports can be published of a container in mode %q", spec.Mode).
 			WithHint("in mode host they are the host's already; with container:NAME publish them of that container")
+	case container && len(spec.ExtraHosts)+len(spec.DNS.Servers)+len(spec.DNS.Search)+len(spec.DNS.Options) > 0:
+		return catenet.Invalidf("a container in mode %q has that one's /etc/hosts and /etc/resolv.conf", spec.Mode).
+			WithHint("leave --add-host, --dns, --dns-search and --dns-option out, or give them to that container")
+	case spec.Mode == catenet.ModeHost && spec.Hostname != "":
+		return catenet.Invalidf("a container in mode host has the host's name").WithHint("leave --hostname out")
+	case spec.Mode == catenet.ModeNone && slices.ContainsFunc(spec.ExtraHosts, func(h catenet.HostEntry) bool { return h.Addr == catenet.HostGateway }):
+		return catenet.Invalidf("a container in mode none has no way to the host: there is no gateway for --add-host").
+			WithHint("give an address in place of %s", catenet.HostGateway)
 	}
 	return nil
 }
