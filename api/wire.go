@@ -43,9 +43,11 @@ type DisconnectRequest struct {
 	Force   bool   `json:"force,omitempty"`
 }
 
-// WaitReply tells how a container ended.
+// WaitReply tells how a container ended. Its header comes as soon as the end is
+// being waited for; with Error, the wait broke off after that.
 type WaitReply struct {
-	ExitCode int `json:"exit_code"` // 128 + signal if a signal ended it
+	ExitCode int    `json:"exit_code"` // 128 + signal if a signal ended it
+	Error    *Error `json:"error,omitempty"`
 }
 
 // LogLine is one line of a log stream. Line is without its newline, in base64

@@ -309,7 +309,7 @@ func (e *Engine) Remove(_ context.Context, ref string, force bool) error {
 }
 
 // Wait implements server.Engine.
-func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
+func (e *Engine) Wait(ctx context.Context, ref string, found func()) (int, error) {
 	e.mu.Lock()
 	c, err := e.sandbox(ref)
 	if err != nil {
@@ -318,6 +318,7 @@ func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
 	}
 	done := c.done
 	e.mu.Unlock()
+	found()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -352,12 +353,13 @@ func (e *Engine) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, st
 }
 
 // Logs implements server.Engine.
-func (e *Engine) Logs(ctx context.Context, ref string, o catenet.LogOptions, emit func(string, time.Time, []byte) error) error {
+func (e *Engine) Logs(ctx context.Context, ref string, o catenet.LogOptions, found func(), emit func(string, time.Time, []byte) error) error {
 	e.mu.Lock()
 	c, err := e.sandbox(ref)
 	e.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	found()
 	return c.log.read(ctx, o, emit)
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"strconv"
 	"time"
@@ -62,11 +63,28 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	return c.verb(ctx, ref, "DELETE", "", q, nil)
 }
 
-// Wait blocks until the container has ended, and tells how.
-func (c *Client) Wait(ctx context.Context, ref string) (int, error) {
+// Wait blocks until the container has ended, and tells how. When the daemon
+// waits for it, found is called: a container that is started from then on is
+// not missed, however short it lives.
+func (c *Client) Wait(ctx context.Context, ref string, found func()) (int, error) {
+	path, err := at("container", ref, "/wait")
+	if err != nil {
+		return 0, err
+	}
+	res, err := c.send(ctx, "POST", path, nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	found()
 	var out api.WaitReply
-	err := c.verb(ctx, ref, "POST", "/wait", nil, &out)
-	return out.ExitCode, err
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		return 0, c.broken(ctx, err)
+	}
+	if out.Error != nil {
+		return 0, out.Error.Err()
+	}
+	return out.ExitCode, nil
 }
 
 func (c *Client) verb(ctx context.Context, ref, method, verb string, q url.Values, out any) error {

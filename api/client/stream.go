@@ -13,8 +13,9 @@ import (
 	"github.com/catenet/catenet/api"
 )
 
-// Logs calls emit for each line of a container's log; see server.Engine.
-func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, emit func(stream string, t time.Time, line []byte) error) error {
+// Logs calls found, then emit for each line of a container's log; see
+// server.Engine.
+func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, found func(), emit func(stream string, t time.Time, line []byte) error) error {
 	path, err := at("container", ref, "/logs")
 	if err != nil {
 		return err
@@ -24,6 +25,7 @@ func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, emi
 		return err
 	}
 	defer res.Body.Close()
+	found()
 	dec := json.NewDecoder(bufio.NewReaderSize(res.Body, 32<<10))
 	for {
 		var l api.LogLine

@@ -50,16 +50,18 @@ type Engine interface {
 	Remove(ctx context.Context, ref string, force bool) error
 	// Wait blocks until the container is not running, and returns how it
 	// ended; of one in StateCreated, until its first run has ended. A
-	// removal on its end (Process.AutoRemove) does not get in the way.
-	Wait(ctx context.Context, ref string) (exitCode int, err error)
+	// removal on its end (Process.AutoRemove) does not get in the way once
+	// found has been called: the container is there, and its end will be told.
+	Wait(ctx context.Context, ref string, found func()) (exitCode int, err error)
 	// Exec runs one more program in a running sandbox and returns its exit
 	// code; the program is killed when ctx ends. stdin may be nil.
 	Exec(ctx context.Context, ref string, spec catenet.ExecSpec, stdin io.Reader, stdout, stderr io.Writer) (int, error)
 	// Logs calls emit for each line (without its newline), oldest first. With
 	// Follow it goes on until the container has ended and its last line is
 	// told, also where the end removes the container; one in StateCreated is
-	// waited for. An error of emit ends it and is returned.
-	Logs(ctx context.Context, ref string, o catenet.LogOptions, emit func(stream string, t time.Time, line []byte) error) error
+	// waited for. found is called before all lines, as by Wait. An error of
+	// emit ends it and is returned.
+	Logs(ctx context.Context, ref string, o catenet.LogOptions, found func(), emit func(stream string, t time.Time, line []byte) error) error
 
 	// Endpoints returns the endpoints of all sandboxes.
 	Endpoints(ctx context.Context) ([]catenet.Endpoint, error)

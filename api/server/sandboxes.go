@@ -77,12 +77,22 @@ func (s *Server) stop(w http.ResponseWriter, r *request) error {
 	return done(w)
 }
 
+// wait sends the header before the end is there: who has read it can start the
+// container and miss nothing, even if it removes itself at its end.
 func (s *Server) wait(w http.ResponseWriter, r *request) error {
 	ctx, cancel := s.following(r.Request)
 	defer cancel()
-	code, err := s.engine.Wait(ctx, r.ref)
-	if err != nil {
+	out := newStream(w)
+	code, err := s.engine.Wait(ctx, r.ref, func() { out.found(api.TypeJSON) })
+	answer := api.WaitReply{ExitCode: code}
+	switch {
+	case err != nil && !out.opened:
 		return err
+	case err != nil:
+		answer.Error = api.NewError(s.told(err))
 	}
-	return reply(w, http.StatusOK, api.WaitReply{ExitCode: code})
+	if err := out.send(answer); err != nil {
+		s.log.Debug("waiter went away", "container", r.ref, "err", err)
+	}
+	return nil
 }

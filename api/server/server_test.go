@@ -149,7 +149,7 @@ func (o odd) CreateNetwork(ctx context.Context, _ catenet.NetworkSpec) (catenet.
 	return catenet.Network{}, nil, nil
 }
 
-func (o odd) Wait(ctx context.Context, _ string) (int, error) {
+func (o odd) Wait(ctx context.Context, _ string, _ func()) (int, error) {
 	o.waiting <- struct{}{}
 	<-ctx.Done()
 	o.created <- ctx.Err()
@@ -194,7 +194,7 @@ func TestDeadClient(t *testing.T) {
 
 	ctx, cancel = context.WithCancel(t.Context())
 	go func() { <-o.waiting; cancel() }()
-	if _, err := c.Wait(ctx, "x"); !errors.Is(err, context.Canceled) {
+	if _, err := c.Wait(ctx, "x", func() {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("wait: %v", err)
 	}
 	if err := <-o.created; !errors.Is(err, context.Canceled) {
@@ -259,9 +259,9 @@ func TestShutdownEndsStreams(t *testing.T) {
 	errs := make(chan error, 3)
 	up := make(chan struct{})
 	go func() {
-		errs <- c.Logs(t.Context(), "a", catenet.LogOptions{Follow: true, Tail: -1}, func(string, time.Time, []byte) error { close(up); return nil })
+		errs <- c.Logs(t.Context(), "a", catenet.LogOptions{Follow: true, Tail: -1}, func() {}, func(string, time.Time, []byte) error { close(up); return nil })
 	}()
-	go func() { _, err := c.Wait(t.Context(), "a"); errs <- err }()
+	go func() { _, err := c.Wait(t.Context(), "a", func() {}); errs <- err }()
 	pr, pw := io.Pipe()
 	go func() {
 		_, err := c.Exec(t.Context(), "a", catenet.ExecSpec{Args: []string{"sh", "-c", "echo up; exec sleep 60"}}, nil, pw, pw)
@@ -297,7 +297,7 @@ func TestLogsBytes(t *testing.T) {
 	got := make(chan string, 1)
 	go func() {
 		var out bytes.Buffer
-		err := c.Logs(t.Context(), "a", catenet.LogOptions{Follow: true, Tail: -1}, func(s string, _ time.Time, line []byte) error {
+		err := c.Logs(t.Context(), "a", catenet.LogOptions{Follow: true, Tail: -1}, func() {}, func(s string, _ time.Time, line []byte) error {
 			out.WriteString(s + ":" + string(line) + "\n")
 			return nil
 		})
@@ -329,5 +329,45 @@ func TestEveryPortFitsIn(t *testing.T) {
 	}
 	if len(sb.Bindings) != 65535 {
 		t.Errorf("%d ports are published", len(sb.Bindings))
+	}
+}
+
+// TestNothingIsMissed: who has begun to wait before a start learns how even
+// the shortest container ended, and what it wrote.
+func TestNothingIsMissed(t *testing.T) {
+	e := apitest.New()
+	t.Cleanup(e.Close)
+	_, c := apitest.Serve(t, e)
+	for range 50 {
+		spec := catenet.SandboxSpec{Owner: catenet.OwnerRun, Process: &catenet.Process{AutoRemove: true, Args: []string{"sh", "-c", "echo x; exit 3"}}}
+		sb, err := c.CreateSandbox(t.Context(), spec, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := make(chan struct{}, 2)
+		ready := func() { found <- struct{}{} }
+		lines, codes := make(chan int, 1), make(chan int, 1)
+		go func() {
+			n := 0
+			if err := c.Logs(t.Context(), sb.ID, catenet.LogOptions{Follow: true, Tail: -1}, ready, func(string, time.Time, []byte) error { n++; return nil }); err != nil {
+				t.Errorf("log: %v", err)
+			}
+			lines <- n
+		}()
+		go func() {
+			code, err := c.Wait(t.Context(), sb.ID, ready)
+			if err != nil {
+				t.Errorf("wait: %v", err)
+			}
+			codes <- code
+		}()
+		<-found
+		<-found
+		if err := c.Start(t.Context(), sb.ID); err != nil {
+			t.Fatal(err)
+		}
+		if code, n := <-codes, <-lines; code != 3 || n != 1 {
+			t.Fatalf("it ended with %d, having written %d lines", code, n)
+		}
 	}
 }

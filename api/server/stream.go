@@ -28,9 +28,18 @@ func (s *stream) open() error {
 		return nil
 	}
 	s.opened = true
-	s.w.Header().Set("Content-Type", api.TypeStream)
+	if s.w.Header().Get("Content-Type") == "" {
+		s.w.Header().Set("Content-Type", api.TypeStream)
+	}
 	s.w.WriteHeader(http.StatusOK)
 	return s.rc.Flush()
+}
+
+// found sends the header of an answer that is still to come. A client that is
+// gone is found out when that is sent.
+func (s *stream) found(mediaType string) {
+	s.w.Header().Set("Content-Type", mediaType)
+	_ = s.open()
 }
 
 func (s *stream) send(v any) error {
@@ -76,7 +85,7 @@ func (s *Server) logs(w http.ResponseWriter, r *request) error {
 	ctx, cancel := s.following(r.Request)
 	defer cancel()
 	out := newStream(w)
-	err = s.engine.Logs(ctx, r.ref, o, func(stream string, t time.Time, line []byte) error {
+	err = s.engine.Logs(ctx, r.ref, o, func() { out.found(api.TypeStream) }, func(stream string, t time.Time, line []byte) error {
 		return out.send(api.LogLine{Stream: stream, Time: t, Line: line})
 	})
 	switch {

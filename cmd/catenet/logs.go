@@ -33,7 +33,7 @@ func (c *cli) logs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.copyLog(cmd.Context(), cl, args[0], o, stamps)
+			return cl.Logs(cmd.Context(), args[0], o, func() {}, c.copyLines(stamps))
 		},
 	}
 	f := cmd.Flags()

@@ -113,18 +113,20 @@ func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.Sa
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	found := make(chan struct{}, 2)
+	ready := func() { found <- struct{}{} }
 	logged := make(chan error, 1)
-	go func() { logged <- c.copyLog(ctx, cl, sb.ID, catenet.LogOptions{Follow: true, Tail: -1}, false) }()
-	type end struct {
-		code int
-		err  error
-	}
+	go func() {
+		logged <- cl.Logs(ctx, sb.ID, catenet.LogOptions{Follow: true, Tail: -1}, ready, c.copyLines(false))
+	}()
 	ended := make(chan end, 1)
 	go func() {
-		code, err := cl.Wait(ctx, sb.ID)
+		code, err := cl.Wait(ctx, sb.ID, ready)
 		ended <- end{code, err}
 	}()
-	if err := cl.Start(ctx, sb.ID); err != nil {
+	if err := startWhen(ctx, cl, sb.ID, found, logged, ended); err != nil {
 		// Nothing of it is of use: what could be asked of it never ran.
 		if rerr := cl.Remove(ctx, sb.ID, true); rerr != nil && !catenet.IsNotFound(rerr) {
 			c.tell(rerr)
@@ -153,9 +155,29 @@ func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.Sa
 	}
 }
 
-// copyLog writes a container's log: its output to ours, its errors to ours.
-func (c *cli) copyLog(ctx context.Context, cl *client.Client, ref string, o catenet.LogOptions, stamps bool) error {
-	return cl.Logs(ctx, ref, o, func(stream string, t time.Time, line []byte) error {
+// end is how a container ended, or why that is not known.
+type end struct {
+	code int
+	err  error
+}
+
+// startWhen starts a container when its log and its end have been found.
+func startWhen(ctx context.Context, cl *client.Client, id string, found <-chan struct{}, logged <-chan error, ended <-chan end) error {
+	for range 2 {
+		select {
+		case <-found:
+		case err := <-logged:
+			return fmt.Errorf("follow log: %w", err)
+		case e := <-ended:
+			return fmt.Errorf("wait for end: %w", e.err)
+		}
+	}
+	return cl.Start(ctx, id)
+}
+
+// copyLines writes a container's log: its output to ours, its errors to ours.
+func (c *cli) copyLines(stamps bool) func(string, time.Time, []byte) error {
+	return func(stream string, t time.Time, line []byte) error {
 		var w io.Writer = c.out
 		if stream == catenet.Stderr {
 			w = c.err
@@ -166,5 +188,5 @@ func (c *cli) copyLog(ctx context.Context, cl *client.Client, ref string, o cate
 		}
 		_, err := w.Write(append(append(b, line...), '\n'))
 		return err
-	})
+	}
 }

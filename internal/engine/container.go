@@ -324,8 +324,9 @@ func (e *Engine) Stop(ctx context.Context, ref string, grace time.Duration) erro
 	}
 }
 
-// Wait blocks until a container is not running and returns how it ended.
-func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
+// Wait blocks until a container is not running and returns how it ended. Once
+// found is called, its removal does not get in the way.
+func (e *Engine) Wait(ctx context.Context, ref string, found func()) (int, error) {
 	e.mu.Lock()
 	sb, err := e.sandbox(ref)
 	if err != nil {
@@ -337,6 +338,7 @@ func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
 	if now.Owner != catenet.OwnerRun {
 		return 0, catenet.Invalidf("%s is an attached namespace: it has no exit code", now.Name)
 	}
+	found()
 	select {
 	case <-ended:
 	case <-ctx.Done():
@@ -372,7 +374,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, st
 }
 
 // Logs tells the lines of a container's log.
-func (e *Engine) Logs(ctx context.Context, ref string, o catenet.LogOptions, emit func(stream string, t time.Time, line []byte) error) error {
+func (e *Engine) Logs(ctx context.Context, ref string, o catenet.LogOptions, found func(), emit func(stream string, t time.Time, line []byte) error) error {
 	e.mu.Lock()
 	sb, err := e.sandbox(ref)
 	if err != nil {
@@ -384,6 +386,7 @@ func (e *Engine) Logs(ctx context.Context, ref string, o catenet.LogOptions, emi
 	if now.Owner != catenet.OwnerRun {
 		return catenet.Invalidf("%s is an attached namespace: catenet does not keep its log", now.Name)
 	}
+	found()
 	return e.o.Logs(ctx, e.logPath(now.ID), o, ended, emit)
 }
 
