@@ -67,7 +67,7 @@ func run(c config.Config) (err error) {
 		return err
 	}
 	if err := d.engine.Restore(ctx); err != nil {
-		return err
+		return errors.Join(err, d.takeBack())
 	}
 	if err := d.forwarding(ctx, c.AllowForward); err != nil {
 		return err

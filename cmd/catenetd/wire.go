@@ -44,6 +44,8 @@ type daemon struct {
 	engine   *engine.Engine
 	firewall *firewall.Firewall
 	closers  []func() error // in the order in which things were opened
+	// takeBack removes what would outlive a start that fails.
+	takeBack func() error
 }
 
 // close closes what was opened, last first.
@@ -60,7 +62,12 @@ func (d *daemon) later(fn func() error) { d.closers = append(d.closers, fn) }
 
 // open opens every room. What it returns is to be closed even if it fails.
 func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, error) {
-	d := new(daemon)
+	d := &daemon{takeBack: func() error { return nil }}
+	claim, err := netns.Claim("catenetd")
+	if err != nil {
+		return d, err
+	}
+	d.later(claim.Close)
 	records, err := store.Open(store.Options{StateDir: c.StateDir, RunDir: c.RunDir, Log: log})
 	if err != nil {
 		return d, err
@@ -77,7 +84,8 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, erro
 	}
 	d.later(links.Close)
 	held := sockets.New(log)
-	loopback, err := openLoopback(c, held, log)
+	// Last of what can fail: it leaves something.
+	loopback, err := d.openLoopback(c, held, log)
 	if err != nil {
 		return d, err
 	}
@@ -100,11 +108,14 @@ func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, erro
 
 // openLoopback opens what carries ports on loopback: eBPF where the kernel
 // has it, else the proxy.
-func openLoopback(c config.Config, held *sockets.Sockets, log *slog.Logger) (kernel.Loopback, error) {
+func (d *daemon) openLoopback(c config.Config, held *sockets.Sockets, log *slog.Logger) (kernel.Loopback, error) {
 	pins := filepath.Join(c.RunDir, "bpf")
 	if c.Loopback != "proxy" {
 		l, err := bpf.Open(bpf.Options{Dir: pins, Log: log})
 		if err == nil {
+			if l.Fresh() {
+				d.takeBack = func() error { return bpf.Remove(pins) }
+			}
 			return l, nil
 		}
 		if c.Loopback != "auto" || !catenet.IsUnsupported(err) {

@@ -56,6 +56,7 @@ type Options struct {
 // Loopback implements kernel.Loopback by eBPF.
 type Loopback struct {
 	dir    string
+	fresh  bool // the folder was mounted by Open
 	cgroup string
 	log    *slog.Logger
 	most   uint32 // ports that the map takes

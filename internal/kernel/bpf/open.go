@@ -42,7 +42,7 @@ func Open(o Options) (*Loopback, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loopback{dir: o.Dir, cgroup: o.Cgroup, log: o.Log, most: maxPorts, programs: make(map[string]*ebpf.Program), links: make(map[string]attachment)}
+	l := &Loopback{dir: o.Dir, fresh: fresh, cgroup: o.Cgroup, log: o.Log, most: maxPorts, programs: make(map[string]*ebpf.Program), links: make(map[string]attachment)}
 	if err := l.start(cookie); err != nil {
 		err = errors.Join(err, l.Close())
 		if fresh {
@@ -52,6 +52,9 @@ func Open(o Options) (*Loopback, error) {
 	}
 	return l, nil
 }
+
+// Fresh reports whether nothing was pinned before Open.
+func (l *Loopback) Fresh() bool { return l.fresh }
 
 // start opens maps, programs and links.
 func (l *Loopback) start(cookie uint64) error {

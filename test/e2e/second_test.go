@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet/test/lab"
+)
+
+// TestASecondDaemonIsRefused starts one with folders of its own where another
+// serves: it would sweep away all that is not on its records.
+func TestASecondDaemonIsRefused(t *testing.T) {
+	g := newGround(t)
+	g.idle("web")
+	dir := t.TempDir()
+	r := g.a.Run(filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", dir+"/run", "--state-dir", dir+"/state")
+	if r.Code == 0 || !strings.Contains(r.Text(), "process "+strconv.Itoa(g.a.DaemonPid())) {
+		t.Errorf("exit status %d: %s", r.Code, r.Text())
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it left %v, %v", entries, err)
+	}
+	if got := g.a.Exec("web", "ip", "-4", "addr", "show", "eth0").Text(); !strings.Contains(got, "inet ") {
+		t.Errorf("web has lost its link: %s", got)
+	}
+}
+
+// TestAFailedStartLeavesNoPrograms has somebody else own our table.
+func TestAFailedStartLeavesNoPrograms(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	// A pipe open at both ends: nft waits for more, and has the table meanwhile.
+	h.Start("sh", "-c", "mkfifo $0 && exec 3<>$0 && echo 'add table inet catenet { flags owner; }' >&3 && exec nft -i <$0", filepath.Join(t.TempDir(), "rules"))
+	l.Eventually(soon, func() string {
+		if got := h.Run("nft", "list", "tables").Text(); !strings.Contains(got, "inet catenet") {
+			return "there is no table: " + got
+		}
+		return ""
+	})
+	dir := t.TempDir()
+	r := h.Run(filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", dir+"/run", "--state-dir", dir+"/state")
+	if r.Code == 0 || !strings.Contains(r.Text(), "belongs to another running process") {
+		t.Errorf("exit status %d: %s", r.Code, r.Text())
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), dir) {
+		t.Errorf("its programs are still mounted:\n%s", mounts)
+	}
+}
