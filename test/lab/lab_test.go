@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -54,7 +55,12 @@ func TestLedgerSeesWhatIsLeft(t *testing.T) {
 	}
 	h.MustRun("ip", "netns", "add", l.Name("n"))
 
+	// What is started is ip(8) first, and the program a moment later.
 	left := strings.Join(l.leaks(), "\n")
+	for end := time.Now().Add(5 * time.Second); !strings.Contains(left, "sleep 60") && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		left = strings.Join(l.leaks(), "\n")
+	}
 	for _, want := range []string{"mount " + h.Dir + "/pin", "sleep 60", "/run/netns/" + l.Name("n")} {
 		if !strings.Contains(left, want) {
 			t.Errorf("the ledger does not see %s in:\n%s", want, left)
