@@ -55,7 +55,7 @@ func TestLedgerSeesWhatIsLeft(t *testing.T) {
 	}
 	h.MustRun("ip", "netns", "add", l.Name("n"))
 
-	// What is started is ip(8) first, and the program a moment later.
+	// What is started is nsenter(1) first, and the program a moment later.
 	left := strings.Join(l.leaks(), "\n")
 	for end := time.Now().Add(5 * time.Second); !strings.Contains(left, "sleep 60") && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
