@@ -15,7 +15,7 @@ import (
 )
 
 // timers and the like are what changes by itself.
-var timers = regexp.MustCompile(`timer +[0-9.]+|NO-CARRIER,|,LOWER_UP|state [A-Z]+|qdisc [a-z]+`)
+var timers = regexp.MustCompile(`timer +[0-9.]+|NO-CARRIER,|,LOWER_UP| linkdown|state [A-Za-z]+|qdisc [a-z]+`)
 
 // comparePrefixes lets go-cmp look at addresses.
 var comparePrefixes = cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})

@@ -42,6 +42,12 @@ func Redirect(port uint16) error {
 	if err != nil {
 		err = fmt.Errorf("redirect the resolver's port: %w", err)
 	}
+	if port == 0 {
+		// What was deleted is freed after an RCU grace period, and a socket
+		// is only closed then: some 10 ms, which nobody need wait for.
+		go c.Close()
+		return err
+	}
 	return errors.Join(err, c.Close())
 }
 
