@@ -19,8 +19,7 @@ var sandboxTable = Ref{IPv4, "catenet"}
 // changes nothing; with another port it replaces the first.
 //
 // Both ways the port is written over, without nat: that would have the
-// kernel track every connection of the container, which costs a TCP stream
-// some percent, and a namespace half of its redirect's time.
+// kernel track every connection of the container.
 //
 // It looks before it writes: a transaction that fails because something is
 // there already costs an RCU grace period, some 10 ms.
