@@ -121,7 +121,7 @@ func (o *ours) links() (int, error) {
 	err := o.b.in(o.host, func() error {
 		all, err := net.Interfaces()
 		for _, l := range all {
-			if strings.HasPrefix(l.Name, "cn") {
+			if strings.HasPrefix(l.Name, "ctn") {
 				n++
 			}
 		}

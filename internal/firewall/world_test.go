@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 	"github.com/catenet/catenet/internal/kernel/nft"
 )
@@ -51,7 +52,7 @@ func newWorld(t testing.TB, brNetfilter int, o nft.Options) *world {
 	w.d = w.container(t, "br-back", "d", "172.19.0.3/16")
 	w.i = w.container(t, "br-inner", "i", "172.20.0.2/16")
 	w.j = w.container(t, "br-inner", "j", "172.20.0.3/16")
-	for _, l := range []string{"cnc", "cnd"} {
+	for _, l := range []string{"ctnc", "ctnd"} {
 		w.host.Run("bridge", "link", "set", "dev", l, "isolated", "on")
 	}
 	w.f = open(t, w.host, o)
@@ -76,9 +77,9 @@ func (w *world) bridge(name string, addrs ...string) {
 func (w *world) container(t testing.TB, bridge, name string, addrs ...string) *kerneltest.NS {
 	t.Helper()
 	ns := newNS(t)
-	kerneltest.Connect(w.host, "cn"+name, "", ns, "eth0", "")
-	w.host.Run("ip", "link", "set", "cn"+name, "master", bridge)
-	w.host.Run("bridge", "link", "set", "dev", "cn"+name, "hairpin", "on")
+	kerneltest.Connect(w.host, kernel.EndpointLinkPrefix+name, "", ns, "eth0", "")
+	w.host.Run("ip", "link", "set", kernel.EndpointLinkPrefix+name, "master", bridge)
+	w.host.Run("bridge", "link", "set", "dev", kernel.EndpointLinkPrefix+name, "hairpin", "on")
 	for _, a := range addrs {
 		ns.Run("ip", "addr", "add", a, "dev", "eth0", "nodad")
 		gw := a[:strings.LastIndexAny(a, ".:")+1] + "1"

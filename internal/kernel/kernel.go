@@ -29,7 +29,7 @@ const Mark = "catenet:"
 
 // EndpointLinkPrefix begins the name of every endpoint's link on the host, so
 // that a rule can match all of them.
-const EndpointLinkPrefix = "cn"
+const EndpointLinkPrefix = "ctn"
 
 // RouteProtocol is the number (rtm_protocol) that every route of ours
 // carries; see rtnetlink(7). It is in the range left to user space.

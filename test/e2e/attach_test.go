@@ -28,7 +28,7 @@ func (g *ground) dead(probe, container string) {
 			return out
 		}
 		for _, l := range strings.Split(g.a.MustRun("ip", "-br", "link"), "\n") {
-			if strings.HasPrefix(l, "cn") {
+			if strings.HasPrefix(l, "ctn") {
 				return "link " + l
 			}
 		}

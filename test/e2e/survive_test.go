@@ -142,7 +142,7 @@ func (g *ground) consistent(promised map[string]bool) {
 				return fmt.Sprintf("%s: promised %v, listed %v", name, there, listed[name])
 			}
 		}
-		if got := strings.Count("\n"+g.a.MustRun("ip", "-br", "link"), "\ncn"); got != links {
+		if got := strings.Count("\n"+g.a.MustRun("ip", "-br", "link"), "\nctn"); got != links {
 			return fmt.Sprintf("%d links of endpoints, the daemon lists %d", got, links)
 		}
 		return ""

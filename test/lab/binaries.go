@@ -67,7 +67,7 @@ func Main(m *testing.M) {
 // show.
 func machine() map[string]bool {
 	seen := map[string]bool{}
-	for _, pattern := range []string{"/sys/class/net/br-*", "/sys/class/net/cn*", "/tmp/cn-c" + fmt.Sprint(os.Getpid()) + "-*"} {
+	for _, pattern := range []string{"/sys/class/net/br-*", "/sys/class/net/ctn*", "/tmp/cn-c" + fmt.Sprint(os.Getpid()) + "-*"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			seen[err.Error()] = true

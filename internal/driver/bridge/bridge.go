@@ -1,8 +1,8 @@
 // Package bridge is the driver of networks on one host: a Linux bridge with
 // the gateways' addresses, and a veth pair for each endpoint.
 //
-//	container eth0 ═══ veth ═══ cn<endpoint> ─┐
-//	container eth0 ═══ veth ═══ cn<endpoint> ─┴─ br-<network> (gateway) ── the host routes
+//	container eth0 ═══ veth ═══ ctn<endpoint> ┐
+//	container eth0 ═══ veth ═══ ctn<endpoint> ┴─ br-<network> (gateway) ── the host routes
 //
 // What leaves, enters or is kept apart is the firewall's: Up says what the
 // network wants of it. Containers that must not reach each other (icc off)

@@ -94,7 +94,7 @@ func TestContainersReachEachOther(t *testing.T) {
 				t.Errorf("IPv6 is not off:\n%s", out)
 			}
 			for _, where := range []*kerneltest.NS{a, l.host} {
-				if out := where.Run("sh", "-c", "cd /proc/sys/net/ipv6/conf; grep -H . eth*/accept_ra br-*/accept_ra cn*/accept_ra 2>/dev/null; true"); strings.Contains(out, ":1") || !strings.Contains(out, ":0") {
+				if out := where.Run("sh", "-c", "cd /proc/sys/net/ipv6/conf; grep -H . eth*/accept_ra br-*/accept_ra ctn*/accept_ra 2>/dev/null; true"); strings.Contains(out, ":1") || !strings.Contains(out, ":0") {
 					t.Errorf("router advertisements are accepted: %s", out)
 				}
 			}

@@ -113,7 +113,7 @@ func (l *lab) learns(n catenet.Network, from *kerneltest.NS) {
 // advertisement that is sent to the bridge's own address.
 func (l *lab) seesAdvertisement(n catenet.Network, from *kerneltest.NS) {
 	l.host.Run("nft", `add table bridge t; add chain bridge t in { type filter hook input priority -200; };
-		add rule bridge t in meta protocol ip6 meta l4proto 58 icmpv6 type 134 iifname "cn*" counter drop`)
+		add rule bridge t in meta protocol ip6 meta l4proto 58 icmpv6 type 134 iifname "ctn*" counter drop`)
 	var c *icmp.PacketConn
 	from.MustDo(func() (err error) { c, err = icmp.ListenPacket("ip6:ipv6-icmp", "::"); return err })
 	defer c.Close()

@@ -183,7 +183,7 @@ func TestDressRenamesAndRemoves(t *testing.T) {
 	if err := a.h.Dress(t.Context(), a.ns, o); err != nil || a.h.Writes() != before {
 		t.Errorf("again: %v, %d writes", err, a.h.Writes()-before)
 	}
-	if out := a.host.Run("ip", "-br", "link"); strings.Contains(out, "cn000000000001") {
+	if out := a.host.Run("ip", "-br", "link"); strings.Contains(out, "ctn000000000001") {
 		t.Errorf("the removed one's other end is still there: %s", out)
 	}
 }
