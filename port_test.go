@@ -43,7 +43,7 @@ func TestParsePort(t *testing.T) {
 
 func TestParsePortRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		"": `"" is no port`, "0": "is no port", "65536": "is no port", "-1": "is no port", "+80": "is no port", "080x": "is no port", "80 ": "is no port",
+		"": `"" is no port`, "0": "is no port", "65536": "is no port", "-1": "is no port", "+80": "is no port", "080x": "is no port", "80 ": "is no port", //nolint:gocritic // the space is the point
 		"80/icmp": "unknown protocol", "80/": "unknown protocol", "/tcp": "is no port",
 		"81-80": "ends before it begins", "80-": "is no port", "0-5": "is no port",
 		"8080:": "is no port", "8080-8081:80-82": "has 2 ports and the container range 3", "8080:80-81": "has 1 ports and the container range 2",

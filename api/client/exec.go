@@ -55,7 +55,7 @@ func (c *Client) upgrade(ctx context.Context, path string, spec catenet.ExecSpec
 	err = req.Write(conn)
 	var res *http.Response
 	if err == nil {
-		res, err = http.ReadResponse(r, req)
+		res, err = http.ReadResponse(r, req) //nolint:bodyclose // its body is the connection, which the caller gets
 	}
 	if err != nil {
 		conn.Close()

@@ -46,7 +46,7 @@ func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, fou
 // Events subscribes: what happens after it returns is told on the channel,
 // which is closed when ctx ends or the daemon goes away.
 func (c *Client) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.Event, error) {
-	res, err := c.send(ctx, "GET", "/events", filter(f), nil)
+	res, err := c.send(ctx, "GET", "/events", filter(f), nil) //nolint:bodyclose // relay closes it
 	if err != nil {
 		return nil, err
 	}

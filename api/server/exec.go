@@ -76,7 +76,7 @@ func (s *Server) carry(ctx context.Context, cancel context.CancelFunc, conn net.
 	if merr != nil || len(msg) > api.MaxFrame {
 		msg = []byte(`{"kind":"internal","message":"exec failed"}`)
 	}
-	out.write(api.FrameFailure, msg)
+	_ = out.write(api.FrameFailure, msg) // a client that is gone needs no answer
 }
 
 // frameWriter sends frames from several goroutines.

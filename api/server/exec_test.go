@@ -133,7 +133,7 @@ func TestExecFloods(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	req, err := http.NewRequest("POST", "http://x/v1/sandboxes/a/exec", strings.NewReader(`{"args":["sleep","60"]}`))
+	req, err := http.NewRequest(http.MethodPost, "http://x/v1/sandboxes/a/exec", strings.NewReader(`{"args":["sleep","60"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

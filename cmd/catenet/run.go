@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -178,7 +177,7 @@ func startWhen(ctx context.Context, cl *client.Client, id string, found <-chan s
 // copyLines writes a container's log: its output to ours, its errors to ours.
 func (c *cli) copyLines(stamps bool) func(string, time.Time, []byte) error {
 	return func(stream string, t time.Time, line []byte) error {
-		var w io.Writer = c.out
+		w := c.out
 		if stream == catenet.Stderr {
 			w = c.err
 		}

@@ -61,7 +61,7 @@ func run(c config.Config) (err error) {
 		return catenet.Forbiddenf("catenetd changes the host's network and must run as root").WithHint("sudo catenetd …")
 	}
 	began := time.Now()
-	d, err := open(ctx, c, log)
+	d, err := open(c, log)
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err != nil {
 		return err

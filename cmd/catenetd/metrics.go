@@ -85,6 +85,6 @@ func serveMetrics(ctx context.Context, addr string, e counts) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
-	go server.Serve(l) // ends with ErrServerClosed
+	go func() { _ = server.Serve(l) }() // ends with ErrServerClosed
 	return nil
 }

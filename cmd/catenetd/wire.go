@@ -61,7 +61,7 @@ func (d *daemon) close() error {
 func (d *daemon) later(fn func() error) { d.closers = append(d.closers, fn) }
 
 // open opens every room. What it returns is to be closed even if it fails.
-func open(ctx context.Context, c config.Config, log *slog.Logger) (*daemon, error) {
+func open(c config.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{takeBack: func() error { return nil }}
 	claim, err := netns.Claim("catenetd")
 	if err != nil {

@@ -233,7 +233,7 @@ func (e *Engine) house(ctx context.Context, r *record, u *undo) error {
 	case r.Mode == catenet.ModeHost:
 		return nil
 	case shared:
-		_, host, err := e.record(target)
+		host, err := e.record(target)
 		if catenet.IsNotFound(err) {
 			return catenet.NotFoundf("the container whose network %s shares is gone: %s", r.Name, catenet.ShortID(target)).
 				WithHint("run another one with --network container:NAME, and remove this one: catenet rm %s", r.Name)
@@ -354,7 +354,7 @@ func (e *Engine) Wait(ctx context.Context, ref string, found func()) (int, error
 
 // Exec runs one more program in a running sandbox.
 func (e *Engine) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
-	_, r, err := e.record(ref)
+	r, err := e.record(ref)
 	if err != nil {
 		return 0, err
 	}

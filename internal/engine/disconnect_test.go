@@ -90,3 +90,25 @@ func TestDisconnectNeedsNoLink(t *testing.T) {
 		})
 	}
 }
+
+// TestAContainerStartsWithoutNetworks has it leave its last one before its
+// first start: as Docker's, it has lo and nothing else then.
+func TestAContainerStartsWithoutNetworks(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "open"})
+	_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Networks: []catenet.EndpointSpec{{Network: "open"}}, Ports: web,
+		Process: &catenet.Process{Args: []string{"sleep"}}}, false)
+	must(t, err)
+	must(t, w.Disconnect(ctx, "open", "c", false))
+	must(t, w.Start(ctx, "c"))
+	st, err := w.Sandbox(ctx, "c")
+	must(t, err)
+	if len(st.Endpoints) != 0 || len(st.Bindings) != 0 || st.NetnsPath == "" || st.State != catenet.StateRunning {
+		t.Errorf("%+v", st)
+	}
+	_, err = w.Connect(ctx, "open", "c", catenet.EndpointSpec{})
+	must(t, err)
+	if n, _ := w.published("c"); n == 0 {
+		t.Error("its ports did not come with a network")
+	}
+}

@@ -97,14 +97,14 @@ func (e *Engine) lockSandbox(ref string) (*sandbox, *record, error) {
 }
 
 // record returns the present record of a ref.
-func (e *Engine) record(ref string) (*sandbox, *record, error) {
+func (e *Engine) record(ref string) (*record, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	sb, err := e.sandbox(ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return sb, sb.now, nil
+	return sb.now, nil
 }
 
 // records returns all present records, newest first.
@@ -136,7 +136,7 @@ func (e *Engine) Sandboxes(_ context.Context, all bool) ([]catenet.SandboxStatus
 
 // Sandbox returns one sandbox.
 func (e *Engine) Sandbox(_ context.Context, ref string) (catenet.SandboxStatus, error) {
-	_, r, err := e.record(ref)
+	r, err := e.record(ref)
 	if err != nil {
 		return catenet.SandboxStatus{}, err
 	}

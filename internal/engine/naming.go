@@ -105,7 +105,7 @@ func (e *Engine) predefinedGateways() (gateways [2]netip.Addr) {
 }
 
 // name makes next's names known and renews what the sandbox itself sees.
-func (e *Engine) name(sb *sandbox, now, next *record, u *undo) {
+func (e *Engine) name(now, next *record, u *undo) {
 	e.register(next)
 	e.o.Names.Update(e.view(next))
 	gone := endpointsBut(now, next)
@@ -230,7 +230,7 @@ func (e *Engine) content(r *record, name string) []byte {
 // the one that it shares with while that is there.
 func (e *Engine) networkOf(r *record) *record {
 	if target, ok := strings.CutPrefix(r.Mode, catenet.ModeContainer); ok {
-		if _, host, err := e.record(target); err == nil {
+		if host, err := e.record(target); err == nil {
 			return host
 		}
 	}

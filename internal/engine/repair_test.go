@@ -28,7 +28,10 @@ func TestANetworkThatCannotComeUpIsGuardedAndTriedAgain(t *testing.T) {
 		Ports: []catenet.PortSpec{{Proto: "tcp", Port: 80, HostPort: 8080, HostPortEnd: 8080}}})
 	must(t, err)
 	before := w.state()
-	rules := before[strings.Index(before, "inet catenet"):]
+	_, rules, found := strings.Cut(before, "inet catenet")
+	if !found {
+		t.Fatalf("no table of ours in\n%s", before)
+	}
 	w.closeNow()
 	w.kernel.Break("front0")
 	w.kernel.Add(kernel.Link{Name: "front0", Kind: "dummy"})

@@ -247,7 +247,7 @@ func (e *Engine) strange(sb *sandbox, ns *kernel.Namespace) error {
 
 // Remove removes a sandbox: detaches an attached one, deletes a container.
 func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
-	_, r, err := e.record(ref)
+	r, err := e.record(ref)
 	if err != nil {
 		return err
 	}

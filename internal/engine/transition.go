@@ -52,12 +52,12 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 	if err = e.publish(ctx, now, next, &u); err != nil {
 		return err
 	}
-	e.name(sb, now, next, &u)
+	e.name(now, next, &u)
 	if now != next {
 		if err = e.commit(sb, next); err != nil {
 			return err
 		}
-		e.drop(ctx, sb, now, next)
+		e.drop(sb, now, next)
 	}
 	return nil
 }
@@ -344,7 +344,7 @@ func (e *Engine) switchPorts(ctx context.Context, a *record, add []catenet.PortB
 }
 
 // drop lets go of what now had and next has not, once next is committed.
-func (e *Engine) drop(ctx context.Context, sb *sandbox, now, next *record) {
+func (e *Engine) drop(sb *sandbox, now, next *record) {
 	gone := endpointsBut(now, next)
 	e.locked(func() {
 		for _, ep := range gone {

@@ -3,6 +3,7 @@ package names
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -506,8 +507,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 }
 
 func isTimeout(err error) bool {
-	ne, ok := err.(net.Error)
-	return ok && ne.Timeout()
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // TestCloseBreaksOff: Close does not wait for a server that says nothing, nor

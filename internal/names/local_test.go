@@ -277,9 +277,9 @@ func TestUnusual(t *testing.T) {
 		if err != nil {
 			return "nothing"
 		}
-		return fmt.Sprint(b[:k])
+		return fmt.Sprintf("%v", b[:k])
 	}
-	if got, want := answerTo(broken), fmt.Sprint([]byte{1, 2, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0}); got != want {
+	if got, want := answerTo(broken), fmt.Sprintf("%v", []byte{1, 2, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0}); got != want {
 		t.Errorf("broken: %s, want %s", got, want)
 	}
 	reply := slices.Clone(broken)

@@ -102,7 +102,7 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 		}
 		return mine
 	})
-	if err != mine {
+	if !errors.Is(err, mine) {
 		t.Errorf("got %v, want the function's own error", err)
 	}
 	if err := s.Update(Live, func(tx *Tx) error { return tx.Put("a", "2", func() {}) }); err == nil {

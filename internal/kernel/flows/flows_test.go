@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -263,7 +264,7 @@ func TestForgetEndsWithItsContext(t *testing.T) {
 	err := w.host.Do(func() error {
 		return New().Forget(over, []kernel.LoopbackPort{port("udp", "0.0.0.0:8080", old4)})
 	})
-	if err != context.Canceled {
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

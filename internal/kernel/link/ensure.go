@@ -161,15 +161,16 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 		}
 		return translate(refused[0])
 	}
-	if len(refused) > 0 {
+	switch {
+	case len(refused) > 0:
 		err = translate(refused[0])
-	} else if born {
+	case born:
 		h.deliver(l)
 		err = h.quiet(l)
 		if err == nil && want.gate != "" {
 			err = h.addGateward(c, l.Name, want.gate)
 		}
-	} else {
+	default:
 		var cur *info
 		if cur, err = c.link(l.Name); err == nil && cur == nil {
 			err = fmt.Errorf("make link %s: it is gone again", l.Name)

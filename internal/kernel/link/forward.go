@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +58,7 @@ func (h *Host) keepAdvertisements(c *conn) error {
 // raise sets a switch to 1.
 func (h *Host) raise(path string) error {
 	switch now, err := readSysctl(path); {
-	case err == unix.ENOENT:
+	case errors.Is(err, unix.ENOENT):
 		return catenet.Unsupportedf("this kernel has no %s", path)
 	case err != nil:
 		return fmt.Errorf("read %s: %w", path, err)

@@ -155,7 +155,7 @@ func (b *Batch) change(h, w Table) {
 		}
 	}
 	for _, c := range h.Chains {
-		if x, ok := wc[c.Name]; len(c.Rules) > 0 && !(ok && sameRules(c, x)) {
+		if x, ok := wc[c.Name]; len(c.Rules) > 0 && (!ok || !sameRules(c, x)) {
 			op(Op{Do: FlushChain, Chain: c})
 		}
 	}

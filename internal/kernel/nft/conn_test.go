@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func TestFailureChangesNothing(t *testing.T) {
 	c := open(t, ns, Options{})
 	b := Diff(nil, []Table{{Ref: testTable, Sets: []Set{numbers(10000)}}})
 	for range 3 {
-		bad := append(b[:len(b):len(b)], Op{Do: DeleteChain, Table: testTable, Chain: Chain{Name: "none"}})
+		bad := slices.Concat(b, Batch{{Do: DeleteChain, Table: testTable, Chain: Chain{Name: "none"}}})
 		err := c.Commit(t.Context(), bad)
 		if !IsStale(err) || !strings.Contains(err.Error(), "delete chain none of table inet test") {
 			t.Errorf("error: %v", err)

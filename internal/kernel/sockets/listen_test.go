@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -122,7 +123,7 @@ func TestListenInEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, _, err := newSockets(t).ListenIn(over, openNS(t, kerneltest.New(t)), 0); err != context.Canceled {
+	if _, _, err := newSockets(t).ListenIn(over, openNS(t, kerneltest.New(t)), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

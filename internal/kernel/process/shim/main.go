@@ -19,7 +19,7 @@ func Main(args []string) int {
 	case len(args) == 1 && args[0] == "exec":
 		return execInside()
 	}
-	os.Stderr.WriteString("catenet-shim is started by catenetd, one for each container; see catenet run\n")
+	println("catenet-shim is started by catenetd, one for each container; see catenet run")
 	return 2
 }
 

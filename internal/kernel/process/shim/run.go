@@ -40,7 +40,7 @@ func run(dir, logPath string) {
 // complain tells what cannot be helped to whoever looks into the folder.
 func complain(err error) {
 	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
+		println(err.Error())
 	}
 }
 
