@@ -48,17 +48,6 @@ func TestKilledAndStartedUnderTraffic(t *testing.T) {
 	g.a.Refused([]string{"8080"}, "run", "-d", "-p", "8080:80", "--", "sleep", "60")
 }
 
-func TestStopLosesNothing(t *testing.T) {
-	g := newGround(t)
-	g.a.Catenet("network", "create", "--ipv6", "front")
-	g.serve("web", "--network", "front", "-p", "8080:80")
-	g.a.Stop()
-	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
-	g.answers(g.out, "", "tcp", at(g.a.Addr6, 8080), "web")
-	g.a.Daemon()
-	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
-}
-
 func TestLogsAndExitCodeOutliveTheDaemon(t *testing.T) {
 	g := newGround(t)
 	g.a.Catenet("run", "-d", "--name", "job", "--", "sh", "-c", "echo before; sleep 1.5; echo while; exit 7")

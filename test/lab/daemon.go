@@ -46,12 +46,16 @@ func (h *Host) StartDaemon(args ...string) {
 		h.lab.T.Fatal(err)
 	}
 	defer log.Close()
-	h.daemon = h.start(log, filepath.Join(Binaries(h.lab.T), "catenetd"),
+	h.daemon = h.startWith(h.DaemonEnv, log, filepath.Join(Binaries(h.lab.T), "catenetd"),
 		append([]string{"--run-dir", h.RunDir(), "--state-dir", h.StateDir()}, args...)...)
 }
 
 // DaemonPid is the process of the daemon started last.
 func (h *Host) DaemonPid() int { return h.daemon.Pid }
+
+// DaemonCode is the exit code of the daemon started last, which has ended; -1
+// if a signal ended it.
+func (h *Host) DaemonCode() int { return h.daemon.cmd.ProcessState.ExitCode() }
 
 // Kill ends the daemon as a crash would: SIGKILL.
 func (h *Host) Kill() { h.daemon.Signal(syscall.SIGKILL) }

@@ -28,6 +28,8 @@ type Host struct {
 	// Addr4 and Addr6 are its addresses on the first wire that has one of
 	// that family.
 	Addr4, Addr6 netip.Addr
+	// DaemonEnv is added to the environment of the daemons started next.
+	DaemonEnv []string
 
 	lab    *Lab
 	mu     sync.Mutex // guards started
@@ -103,9 +105,14 @@ func (h *Host) Start(name string, args ...string) *Process {
 
 func (h *Host) start(log *os.File, name string, args ...string) *Process {
 	h.lab.T.Helper()
+	return h.startWith(nil, log, name, args...)
+}
+
+func (h *Host) startWith(env []string, log *os.File, name string, args ...string) *Process {
+	h.lab.T.Helper()
 	cmd := exec.Command("nsenter", append([]string{"--net=" + h.NS.Path, "--", name}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "CATENET_LAB="+h.lab.Dir)
+	cmd.Env = append(append(os.Environ(), "CATENET_LAB="+h.lab.Dir), env...)
 	if err := cmd.Start(); err != nil {
 		h.lab.T.Fatalf("%s: start %s: %v", h.Name, name, err)
 	}
