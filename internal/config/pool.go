@@ -26,26 +26,17 @@ func (f *poolFlag) Type() string { return "pool" }
 // poolRight is how a pool is written, as a flag.
 const poolRight = "a pool is written base=10.0.0.0/8,size=24"
 
-// noContainers are ranges whose addresses no container can have (RFC 6890).
-var noContainers = [...]string{
-	"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32",
-	"::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8",
-}
-
 // check refuses a pool that no subnet can be cut from, in which a gateway and
 // a container have room.
 func (p AddressPool) check() *fault {
-	const private = "use a private range: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8"
 	if !p.Base.IsValid() {
 		return &fault{"base", catenet.Invalidf("a pool has no base").WithHint(poolRight)}
 	}
 	if p.Base != p.Base.Masked() {
 		return &fault{"base", catenet.Invalidf("the base %s of a pool is an address within a subnet", p.Base).WithHint("its subnet is %s", p.Base.Masked())}
 	}
-	for _, f := range noContainers {
-		if netip.MustParsePrefix(f).Overlaps(p.Base) {
-			return &fault{"base", catenet.Invalidf("the base %s of a pool overlaps %s, whose addresses no container can have", p.Base, f).WithHint(private)}
-		}
+	if err := catenet.ValidateRange("the base of a pool", p.Base); err != nil {
+		return &fault{"base", catenet.Invalidf("%w", err)}
 	}
 	if least, most := p.Base.Bits(), p.Base.Addr().BitLen()-2; p.Size < least || p.Size > most {
 		return &fault{"size", catenet.Invalidf("no subnets of size /%d can be cut from the pool %s", p.Size, p.Base).WithHint("the size is %d to %d", least, most)}

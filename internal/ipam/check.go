@@ -55,28 +55,7 @@ func checkSubnet(s netip.Prefix) error {
 	if most := s.Addr().BitLen() - 2; s.Bits() > most {
 		return catenet.Invalidf("subnet %s is too small for a gateway and a container", s).WithHint("the longest prefix of this family is /%d", most)
 	}
-	return forbidden(s)
-}
-
-// forbidden refuses ranges whose addresses no container can have.
-func forbidden(s netip.Prefix) error {
-	for _, f := range [...]struct{ prefix, what string }{
-		{"0.0.0.0/8", "unspecified"},
-		{"127.0.0.0/8", "loopback"},
-		{"169.254.0.0/16", "link-local"},
-		{"224.0.0.0/4", "multicast"},
-		{"255.255.255.255/32", "broadcast"},
-		{"::/127", "unspecified and loopback"},
-		{"::ffff:0:0/96", "IPv4-mapped"},
-		{"fe80::/10", "link-local"},
-		{"ff00::/8", "multicast"},
-	} {
-		if netip.MustParsePrefix(f.prefix).Overlaps(s) {
-			return catenet.Invalidf("subnet %s holds %s addresses (%s)", s, f.what, f.prefix).
-				WithHint("use a private range: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8")
-		}
-	}
-	return nil
+	return catenet.ValidateRange("subnet", s)
 }
 
 // usable checks that an interface on the subnet can have the address.

@@ -33,7 +33,7 @@ func (d DefaultPool) Validate() error {
 		return catenet.Invalidf("no subnets of size /%d can be cut from the default pool %s", d.Size, d.Base).
 			WithHint("the size is %d to %d", d.Base.Bits(), d.Base.Addr().BitLen()-2)
 	}
-	return forbidden(d.Base)
+	return catenet.ValidateRange("default pool", d.Base)
 }
 
 // Choose returns the first subnet of the default pools, in their order, that
