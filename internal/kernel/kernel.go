@@ -2,13 +2,17 @@
 // runs a command. The rooms above see these interfaces and plain data; the
 // folders below implement them:
 //
-//	link/     rtnetlink: links, addresses, routes, sysctls, and watching them
-//	netns/    network namespaces: make, pin, open, enter, watch
-//	nft/      nf_tables over netlink
-//	bpf/      cgroup eBPF for ports published on loopback addresses
-//	sockets/  held ports, the loopback proxy, sockets inside a namespace
-//	process/  containers of our own: the shim's side and the daemon's
-//	fake/     in-memory twins that print their state as ip commands
+//	link/        rtnetlink: links, addresses, routes, sysctls, and watching them
+//	netns/       network namespaces: make, pin, open, enter, watch
+//	nft/         nf_tables over netlink, and the redirect of a sandbox's lookups
+//	bpf/         cgroup eBPF for ports published on loopback addresses
+//	sockets/     held ports, the loopback proxy, sockets inside a namespace
+//	flows/       conntrack: connections of closed ports are forgotten
+//	foreign/     firewalls of others: what of theirs would swallow our packets
+//	peercred/    who is at the other end of a unix socket
+//	process/     containers of our own: the shim's side and the daemon's
+//	fake/        in-memory twins that print their state as ip commands
+//	kerneltest/  network namespaces for tests
 //
 // Errors are translated here, at the kernel's door: an errno that a caller
 // can act on comes out as a catenet.Error of a kind, anything else as a plain
