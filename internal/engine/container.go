@@ -90,7 +90,8 @@ func checkRootfs(path string) error {
 	return nil
 }
 
-// checkNetworks checks that what a container is to join exists and takes it.
+// checkNetworks checks that what a container is to join exists and takes it,
+// and its ports.
 func (e *Engine) checkNetworks(r *record) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -111,7 +112,7 @@ func (e *Engine) checkNetworks(r *record) error {
 		}
 		r.Mode = catenet.ModeContainer + sb.id // names come and go
 	}
-	return nil
+	return e.checkPorts(r)
 }
 
 // reserve takes the fixed addresses of one spec for a container, running or

@@ -91,24 +91,48 @@ func TestDisconnectNeedsNoLink(t *testing.T) {
 	}
 }
 
-// TestAContainerStartsWithoutNetworks has it leave its last one before its
-// first start: as Docker's, it has lo and nothing else then.
+// TestAContainerStartsWithoutNetworks has one leave, before its first start,
+// its way out, and another all that it has: it has lo and nothing else then,
+// as with Docker.
 func TestAContainerStartsWithoutNetworks(t *testing.T) {
 	w := newWorld(t)
-	w.network(catenet.NetworkSpec{Name: "open"})
-	_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Networks: []catenet.EndpointSpec{{Network: "open"}}, Ports: web,
-		Process: &catenet.Process{Args: []string{"sleep"}}}, false)
+	spec := catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Networks: w.openAndClosed(), Ports: web,
+		Process: &catenet.Process{Args: []string{"sleep"}}}
+	_, err := w.CreateSandbox(ctx, spec, false)
 	must(t, err)
 	must(t, w.Disconnect(ctx, "open", "c", false))
 	must(t, w.Start(ctx, "c"))
-	st, err := w.Sandbox(ctx, "c")
-	must(t, err)
-	if len(st.Endpoints) != 0 || len(st.Bindings) != 0 || st.NetnsPath == "" || st.State != catenet.StateRunning {
-		t.Errorf("%+v", st)
+	if n, warning := w.published("c"); n != 0 || !strings.Contains(warning, "internal networks only") {
+		t.Errorf("without a way out: %d ports, %q", n, warning)
 	}
-	_, err = w.Connect(ctx, "open", "c", catenet.EndpointSpec{})
+
+	spec.Name, spec.Networks = "d", spec.Networks[:1]
+	_, err = w.CreateSandbox(ctx, spec, false)
 	must(t, err)
-	if n, _ := w.published("c"); n == 0 {
-		t.Error("its ports did not come with a network")
+	must(t, w.Disconnect(ctx, "open", "d", false))
+	must(t, w.Start(ctx, "d"))
+	st, err := w.Sandbox(ctx, "d")
+	must(t, err)
+	if len(st.Endpoints)+len(st.Bindings) != 0 || st.NetnsPath == "" || st.State != catenet.StateRunning {
+		t.Errorf("without a network: %+v", st)
+	}
+	_, err = w.Connect(ctx, "open", "d", catenet.EndpointSpec{})
+	must(t, err)
+	if n, _ := w.published("d"); n != 1 {
+		t.Errorf("in a network again: %d ports", n)
+	}
+}
+
+// TestANewContainerIsToldOfPortsWithoutAWayIn has it made and not started: as
+// run in the foreground does.
+func TestANewContainerIsToldOfPortsWithoutAWayIn(t *testing.T) {
+	w := newWorld(t)
+	w.openAndClosed()
+	for _, start := range []bool{false, true} {
+		_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Ports: web,
+			Networks: []catenet.EndpointSpec{{Network: "closed"}}, Process: &catenet.Process{Args: []string{"sleep"}}}, start)
+		if !catenet.IsInvalid(err) || !strings.Contains(err.Error(), "internal networks only") {
+			t.Errorf("start %v: %v", start, err)
+		}
 	}
 }

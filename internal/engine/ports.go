@@ -23,8 +23,8 @@ const unpublished = "not published: "
 // bind plans the bindings of next: each asked port goes to the endpoints that
 // give the sandbox its default routes, as with Docker. A binding that was
 // there keeps its host port. Ports that are still to be chosen are 0. A port
-// without a way in is an error for a new sandbox, and a warning for one whose
-// networks have changed since. e.mu is held.
+// without a way in is an error for a new sandbox (now is nil), and a warning
+// for one whose networks may have changed since. e.mu is held.
 func (e *Engine) bind(now, next *record) error {
 	asked := asks(next)
 	next.Bindings, next.asks = nil, nil
@@ -40,7 +40,6 @@ func (e *Engine) bind(now, next *record) error {
 	if now != nil {
 		had = slices.Clone(now.Bindings)
 	}
-	anew := now == nil || now.State == catenet.StateCreated
 	for i, p := range asked {
 		before := len(next.Bindings)
 		for _, ep := range next.Endpoints {
@@ -56,12 +55,36 @@ func (e *Engine) bind(now, next *record) error {
 		if len(next.Bindings) > before || len(next.Endpoints) == 0 || i >= len(next.Ports) {
 			continue // -P publishes what can be
 		}
-		if anew {
+		if now == nil {
 			return noWay(next, p)
 		}
 		next.Warnings = append(next.Warnings, unpublished+noWay(next, p).Error())
 	}
 	return nil
+}
+
+// checkPorts says which port of a container that is being made has no way in:
+// bind does so for other new sandboxes. What a container's networks are at a
+// later start is nothing that whoever starts it has asked for. e.mu is held.
+func (e *Engine) checkPorts(r *record) error {
+	dry := r.clone()
+	for _, s := range r.Networks {
+		n, err := e.network(s.Network)
+		if err != nil {
+			return err
+		}
+		ep := catenet.Endpoint{ID: n.ID, NetworkID: n.ID, Spec: s}
+		for _, p := range n.Pools {
+			if p.Subnet.Addr().Is4() {
+				ep.IPv4, ep.Gateway4 = p.Subnet, p.Gateway
+			} else {
+				ep.IPv6, ep.Gateway6 = p.Subnet, p.Gateway
+			}
+		}
+		dry.Endpoints = append(dry.Endpoints, ep)
+	}
+	e.chooseDefaults(dry)
+	return e.bind(nil, dry)
 }
 
 // asks are the ports that a sandbox wants published. What -p publishes, -P
