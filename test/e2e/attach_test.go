@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +93,54 @@ func TestAttachedPathIsWatched(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("/etc/netns", name)); !os.IsNotExist(err) {
 		t.Errorf("/etc/netns/%s is left: %v", name, err)
 	}
+}
+
+// TestFilesOfANamedNamespaceFollow joins and leaves networks, and looks at the
+// files that ip netns exec shows. Who has them open sees the change.
+func TestFilesOfANamedNamespaceFollow(t *testing.T) {
+	g := newGround(t)
+	name := g.Name("hand")
+	g.a.MustRun("ip", "netns", "add", name)
+	defer g.a.MustRun("ip", "netns", "del", name)
+	g.a.Catenet("network", "create", "--internal", "inner")
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.a.Catenet("attach", "--name", "hand", "--netns", "/run/netns/"+name, "--network", "inner", "--dns", "192.0.2.53")
+	var open []*os.File
+	for _, file := range []string{"hosts", "resolv.conf"} {
+		f, err := os.Open(filepath.Join("/etc/netns", name, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		open = append(open, f)
+	}
+	read := func() (both string) {
+		for _, f := range open {
+			b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			both += string(b)
+		}
+		return both
+	}
+	before := read()
+	if inner := g.addr4("hand").String() + "\t"; !strings.Contains(before, inner) || strings.Contains(before, "192.0.2.53") {
+		t.Errorf("in an internal network alone:\n%s", before)
+	}
+	g.a.Catenet("network", "connect", "front", "hand")
+	joined := read()
+	ep := status(g.a, "hand").Endpoints[1]
+	for _, want := range []string{ep.IPv4.Addr().String() + "\t", ep.IPv6.Addr().String() + "\t", "192.0.2.53"} {
+		if !strings.Contains(joined, want) {
+			t.Errorf("with front there is no %q in:\n%s", want, joined)
+		}
+	}
+	g.a.Catenet("network", "disconnect", "front", "hand")
+	if after := read(); after != before {
+		t.Errorf("without front again:\n%s\nwant\n%s", after, before)
+	}
+	g.a.Catenet("detach", "hand")
 }
 
 func TestNamespaceDiesWhileTheDaemonIsDead(t *testing.T) {

@@ -70,7 +70,41 @@ func TestAllowForward(t *testing.T) {
 	if got := g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr4, 7000)); !strings.HasPrefix(got, "out") {
 		t.Errorf("the outside is not reached: %q", got)
 	}
+	for _, tool := range []string{"iptables", "ip6tables"} {
+		if got := g.a.MustRun(tool, "-S", "DOCKER-USER"); !strings.Contains(got, "catenet") {
+			t.Errorf("%s: nothing of ours in the place that Docker leaves for it:\n%s", tool, got)
+		}
+	}
 	if got := g.a.MustRun("iptables", "-S", "FORWARD"); strings.Contains(got, "catenet") || !strings.Contains(got, "-P FORWARD DROP") {
 		t.Errorf("FORWARD itself was changed:\n%s", got)
+	}
+}
+
+// TestAllowForwardIsTakenBack starts the daemon again without the permission.
+func TestAllowForwardIsTakenBack(t *testing.T) {
+	g := newGround(t)
+	g.a.Stop()
+	g.dropForward()
+	rules := func() string { return strip(g.a.MustRun("iptables-save")) + strip(g.a.MustRun("ip6tables-save")) }
+	before := rules()
+	g.a.Daemon("--allow-forward")
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.serve("web", "--network", "front", "-p", "8080:80")
+	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
+	if rules() == before {
+		t.Fatal("the permission changed nothing: this test proves nothing")
+	}
+	g.a.Stop()
+	g.a.Daemon()
+	if after := rules(); after != before {
+		t.Errorf("the rules of others are\n%s\nand were\n%s", after, before)
+	}
+	for _, to := range []string{at(g.a.Addr4, 8080), at(g.a.Addr6, 8080)} {
+		g.silent(g.out, "", "tcp", to)
+	}
+	var info catenet.Info
+	g.a.Inspect(&info, "info")
+	if len(info.Obstacles) == 0 {
+		t.Error("info does not name the obstacle again")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/catenet/catenet"
 )
 
 func TestNetworksReachThemselvesAndNotEachOther(t *testing.T) {
@@ -103,6 +105,9 @@ func TestIccOff(t *testing.T) {
 				t.Errorf("a container cannot reach the outside: %q", got)
 			}
 			g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
+			if got := strings.TrimSpace(g.a.MustRun("cat", key)); got != value {
+				t.Errorf("%s was %s and is %s: others' rules rest on it", key, value, got)
+			}
 		})
 	}
 }
@@ -119,4 +124,45 @@ func TestDefaultRouteGoesByPriority(t *testing.T) {
 	if out := g.a.Exec("chosen", "ip", "route", "show", "default").Text(); !strings.Contains(out, "dev up0") {
 		t.Errorf("the default route is %q, want that of beta", out)
 	}
+}
+
+// TestDefaultRouteMoves has the network of the default route be left, and one
+// of a higher priority be joined.
+func TestDefaultRouteMoves(t *testing.T) {
+	g := newGround(t)
+	g.out.Serve("", 7000, "out")
+	for _, n := range []string{"alpha", "beta", "gamma"} {
+		g.a.Catenet("network", "create", "--ipv6", n)
+	}
+	g.idle("web", "--network", "alpha", "--network", "beta")
+	leads := func(link, network string) {
+		t.Helper()
+		var ep catenet.Endpoint
+		for _, e := range status(g.a, "web").Endpoints {
+			if e.Spec.Network == network {
+				ep = e
+			}
+		}
+		for family, want := range map[string]netip.Addr{"-4": ep.Gateway4, "-6": ep.Gateway6} {
+			got := g.a.Exec("web", "ip", family, "route", "show", "default").Text()
+			if !strings.HasPrefix(got, "default via "+want.String()+" dev "+link+" ") || strings.Contains(got, "\n") {
+				t.Errorf("the default route is %q, want one by %s of %s", got, link, network)
+			}
+		}
+		for _, to := range []netip.Addr{g.out.Addr4, g.out.Addr6} {
+			if got := g.a.Ask(g.ns("web"), "tcp", at(to, 7000)); !strings.HasPrefix(got, "out") {
+				t.Errorf("with the default route by %s, %s answers %q", network, to, got)
+			}
+		}
+	}
+	leads("eth0", "alpha")
+	g.a.Catenet("network", "disconnect", "alpha", "web")
+	leads("eth1", "beta")
+	g.a.Catenet("network", "connect", "--gw-priority", "7", "--interface-name", "up0", "gamma", "web")
+	leads("up0", "gamma")
+	g.a.Catenet("network", "connect", "alpha", "web") // no change
+	leads("up0", "gamma")
+	g.a.Catenet("network", "disconnect", "gamma", "web")
+	g.a.Catenet("network", "disconnect", "beta", "web")
+	leads("eth0", "alpha")
 }

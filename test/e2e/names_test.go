@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -28,8 +29,10 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
-	if got := dig("web", "+short", "-x", g.addr4("db").String()); !strings.HasPrefix(got, "db.front") {
-		t.Errorf("the name of db's address is %q", got)
+	for _, a := range []netip.Addr{g.addr4("db"), g.addr6("db")} {
+		if got := dig("web", "+short", "-x", a.String()); !strings.HasPrefix(got, "db.front") {
+			t.Errorf("the name of %s is %q", a, got)
+		}
 	}
 	// A name that has no address of a family exists all the same.
 	if got := dig("lone", "lone", "AAAA"); !strings.Contains(got, "NOERROR") || strings.Contains(got, "ANSWER SECTION") {

@@ -48,6 +48,38 @@ func TestNetworkAndEndpointOptions(t *testing.T) {
 	g.a.Refused([]string{"gateway_mode_ipv4", "not supported"}, "network", "create", "-o", "com.docker.network.bridge.gateway_mode_ipv4=routed", "second")
 }
 
+func TestConnectTakesTheOptionsOfRun(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "front")
+	g.a.Catenet("network", "create", "--subnet", "10.7.0.0/24", "--subnet", "fd07::/64", "--ipv6", "back")
+	g.idle("web", "--network", "front")
+	g.idle("near", "--network", "back")
+	g.a.Catenet("network", "connect", "--ip", "10.7.0.99", "--ip6", "fd07::99", "--mac-address", "02:00:00:00:00:07", "--alias", "visitor",
+		"--interface-name", "lan0", "--driver-opt", "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1", "back", "web")
+	inside := g.a.Exec("web", "sh", "-c", "ip addr show lan0; cat /proc/sys/net/ipv4/conf/lan0/log_martians /proc/sys/net/ipv4/conf/eth0/log_martians").Text()
+	for _, want := range []string{"link/ether 02:00:00:00:00:07", "inet 10.7.0.99/24", "inet6 fd07::99/64", "\n1\n0"} {
+		if !strings.Contains(inside, want) {
+			t.Errorf("inside there is no %q:\n%s", want, inside)
+		}
+	}
+	for typ, want := range map[string]string{"A": "10.7.0.99", "AAAA": "fd07::99"} {
+		if got := g.a.Exec("near", "dig", "+short", "visitor", typ).Text(); got != want {
+			t.Errorf("%s of its alias is %q, want %s", typ, got, want)
+		}
+	}
+	if got := g.a.Exec("near", "ping", "-c1", "-W2", "fd07::99").Text(); !strings.Contains(got, " 0% packet loss") {
+		t.Error(got)
+	}
+	// They are kept for the next start.
+	g.a.Catenet("stop", "-t", "0", "web")
+	g.a.Catenet("start", "web")
+	if again := g.a.Exec("web", "ip", "addr", "show", "lan0").Text(); !strings.Contains(again, "02:00:00:00:00:07") || !strings.Contains(again, "10.7.0.99/24") {
+		t.Errorf("after a start lan0 is\n%s", again)
+	}
+	g.a.Refused([]string{"sysctls"}, "network", "connect", "--driver-opt", "com.docker.network.endpoint.sysctls=kernel.panic=1", "front", "near")
+	g.a.Refused([]string{"colour"}, "network", "connect", "--driver-opt", "colour=red", "front", "near")
+}
+
 func TestIPv6OnlyNetwork(t *testing.T) {
 	g := newGround(t)
 	g.a.Catenet("network", "create", "--ipv4=false", "--ipv6", "six")

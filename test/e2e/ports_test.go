@@ -66,6 +66,30 @@ func TestPortOnOneAddress(t *testing.T) {
 	g.silent(g.out, "", "udp", "127.0.0.1:8081")
 }
 
+func TestPortOnOneIPv6Address(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.serve("lan", "--network", "front", "-p", "["+g.a.Addr6.String()+"]:8080:80", "-p", "["+g.a.Addr6.String()+"]:8080:80/udp")
+	g.serve("local", "--network", "front", "-p", "[::1]:8081:80")
+	if got, want := g.a.Catenet("port", "lan", "80"), at(g.a.Addr6, 8080); got != want {
+		t.Errorf("catenet port prints %q, want %q", got, want)
+	}
+	for _, proto := range []string{"tcp", "udp"} {
+		g.answers(g.out, "", proto, at(g.a.Addr6, 8080), "lan")
+		g.answers(g.a, "", proto, at(g.a.Addr6, 8080), "lan")
+		g.answers(g.a, g.ns("local"), proto, at(g.a.Addr6, 8080), "lan")
+		g.silent(g.out, "", proto, at(g.a.Addr4, 8080))
+	}
+	for _, to := range []string{"[::1]:8080", "127.0.0.1:8080", "127.0.0.1:8081", at(g.a.Addr6, 8081)} {
+		g.silent(g.a, "", "tcp", to)
+	}
+	g.answers(g.a, "", "tcp", "[::1]:8081", "local")
+	g.silent(g.out, "", "tcp", at(g.a.Addr6, 8081))
+	// It is held at that address, and only there.
+	g.a.Refused([]string{"8080", "taken"}, "run", "-d", "--network", "front", "-p", "["+g.a.Addr6.String()+"]:8080:80", "--", "sleep", "60")
+	g.idle("beside", "-p", at(g.a.Addr4, 8080)+":80")
+}
+
 func TestTakenPorts(t *testing.T) {
 	g := newGround(t)
 	g.idle("web", "-p", "8080:80", "-p", "8090-8091:80")
