@@ -119,7 +119,8 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 	for id, entry := range entries {
 		now := entry.Now
 		c, known := containers[id]
-		if now == nil || now.State != catenet.StateRunning || now.Owner == catenet.OwnerRun && (!known || c.Pending) {
+		// A program without a process ID was about to be started for somebody.
+		if now == nil || now.State != catenet.StateRunning || now.Owner == catenet.OwnerRun && (!known || c.Pending || now.InitPID == 0) {
 			e.abandon(ctx, id, entry)
 			continue
 		}

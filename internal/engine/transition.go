@@ -299,15 +299,13 @@ func (e *Engine) publish(ctx context.Context, now, next *record, u *undo) error 
 	if len(add) == 0 && len(remove) == 0 {
 		return nil
 	}
-	if err := e.switchPorts(ctx, next, add, now, remove); err != nil {
-		return err
-	}
+	// Before the attempt: one that fails may have done its first half.
 	u.add(func() {
 		if err := e.switchPorts(context.WithoutCancel(ctx), now, remove, next, add); err != nil {
 			e.log.Error("take back ports", "container", next.Name, "err", err)
 		}
 	})
-	return nil
+	return e.switchPorts(ctx, next, add, now, remove)
 }
 
 // switchPorts adds bindings of one record and removes bindings of another.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/fake"
 	"github.com/catenet/catenet/internal/kernel/foreign"
+	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/nft"
 	"github.com/catenet/catenet/internal/names"
 	"github.com/catenet/catenet/internal/store"
@@ -66,13 +68,18 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 	must(w.t, os.WriteFile(conf, []byte("nameserver 192.0.2.53\n"), 0o600))
 	w.names = names.New(names.Options{Log: w.log, ResolvConf: conf, StubResolvConf: conf})
 	var k hostAndNamespaces = filed{w.kernel}
+	g := gate{w.kernel, func() error { return nil }}
 	if wrap != nil {
 		k = wrap(w.kernel)
 	}
+	if m, ok := k.(mortal); ok {
+		g.alive = m.alive
+	}
+	ports := gatedPorts{w.ports, g}
 	w.Engine = New(Options{
 		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
-		Store: w.store, Host: k, Namespaces: k, Sockets: w.ports, Loopback: w.ports, Flows: w.ports,
-		Processes: w.processes, Firewall: firewall.New(w.rules, noNeighbours{}, w.log), Names: w.names,
+		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
+		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
 		Drivers: []driver.Driver{bridge.New(), host.New(), none.New()},
 	})
 	must(w.t, w.Restore(context.Background()))
@@ -203,6 +210,7 @@ type fakePorts struct {
 	held     map[kernel.HeldPort]bool
 	loopback map[kernel.LoopbackPort]bool
 	next     uint16
+	most     int // how many can be held; 0: any number
 }
 
 func newPorts() *fakePorts {
@@ -248,6 +256,9 @@ func (p *fakePorts) Hold(_ context.Context, key kernel.HeldPort) (kernel.Held, e
 	}
 	if p.held[key] {
 		return nil, catenet.Conflictf("port %d/%s on %s is taken", key.Port, key.Proto, key.IP)
+	}
+	if p.most > 0 && len(p.held) == p.most {
+		return nil, fmt.Errorf("hold port: %w", limit.Files(syscall.EMFILE))
 	}
 	p.held[key] = true
 	return heldFake{p, key}, nil
