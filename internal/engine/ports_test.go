@@ -77,3 +77,22 @@ func TestPortsStayThroughConnectAndDisconnect(t *testing.T) {
 		t.Errorf("left: %s", held)
 	}
 }
+
+// TestNoPortIsHeldByHalf has the daemon run out of files amid a request.
+func TestNoPortIsHeldByHalf(t *testing.T) {
+	w := newWorld(t)
+	st := w.mustAttach("x")
+	before := w.mark()
+	w.ports.most = 60
+	spec := catenet.SandboxSpec{Name: "y", Ports: specs(t, "8000-8099:8000-8099")}
+	if _, err := w.attachSpec(spec); catenet.KindOf(err) != catenet.KindExhausted || !strings.Contains(catenet.HintOf(err), "LimitNOFILE") {
+		t.Errorf("%v, hint %q", err, catenet.HintOf(err))
+	}
+	w.kernel.Vanish("/test/y")
+	w.unchanged(before)
+	w.ports.most = 0
+	if _, err := w.attachSpec(spec); err != nil {
+		t.Errorf("with room: %v", err)
+	}
+	must(t, w.Remove(ctx, st.ID, false))
+}

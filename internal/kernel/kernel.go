@@ -10,6 +10,7 @@
 //	flows/       conntrack: connections of closed ports are forgotten
 //	foreign/     firewalls of others: what of theirs would swallow our packets
 //	peercred/    who is at the other end of a unix socket
+//	limit/       which limit the daemon has run into, and how to raise it
 //	process/     containers of our own: the shim's side and the daemon's
 //	fake/        in-memory twins that print their state as ip commands
 //	kerneltest/  network namespaces for tests

@@ -18,6 +18,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/limit"
 )
 
 // own is the namespace of the thread that opens it. A Go program's threads
@@ -74,7 +75,7 @@ func (n *Namespaces) Open(path string) (*kernel.Namespace, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return nil, catenet.NotFoundf("there is no namespace at %s", path)
 	case err != nil:
-		return nil, fmt.Errorf("open namespace: %w", err)
+		return nil, fmt.Errorf("open namespace: %w", limit.Files(err))
 	}
 	inode, err := identify(f)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/netns"
 )
 
@@ -47,7 +48,7 @@ func (s *Sockets) ListenIn(ctx context.Context, ns *kernel.Namespace, want uint1
 		return err
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen in namespace %s: %w", ns.Path, err)
+		return nil, nil, fmt.Errorf("listen in namespace %s: %w", ns.Path, limit.Files(err))
 	}
 	// The net package takes duplicates, which its poller drives.
 	u, t := os.NewFile(uintptr(udp), "resolver-udp"), os.NewFile(uintptr(tcp), "resolver-tcp")
@@ -55,12 +56,12 @@ func (s *Sockets) ListenIn(ctx context.Context, ns *kernel.Namespace, want uint1
 	defer t.Close()
 	pc, err := net.FilePacketConn(u)
 	if err != nil {
-		return nil, nil, fmt.Errorf("wrap socket: %w", err)
+		return nil, nil, fmt.Errorf("wrap socket: %w", limit.Files(err))
 	}
 	l, err := net.FileListener(t)
 	if err != nil {
 		pc.Close()
-		return nil, nil, fmt.Errorf("wrap socket: %w", err)
+		return nil, nil, fmt.Errorf("wrap socket: %w", limit.Files(err))
 	}
 	return pc, l, nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/limit"
 )
 
 // Sockets implements kernel.Sockets. Its ports are of the network namespace
@@ -154,5 +155,5 @@ func refused(key kernel.HeldPort, err error) error {
 		return catenet.Unsupportedf("port %s cannot be held: this kernel has no such sockets (%w)", name(key), err).
 			WithHint("where it is a module of the kernel, load it: modprobe %s", key.Proto)
 	}
-	return fmt.Errorf("hold port %s: %w", name(key), err)
+	return fmt.Errorf("hold port %s: %w", name(key), limit.Files(err))
 }
