@@ -1,7 +1,7 @@
 # The stage of the demo: its namespaces and folders, the daemon, the traffic,
 # and how steps are shown and checked. Sourced by demo.sh.
 
-BIN=${CATENET_BIN:-$here/../bin}
+BIN=$(realpath -m "${CATENET_BIN:-$here/../bin}")
 RUN=/run/catenet-demo
 STATE=/var/lib/catenet-demo
 WWW=$STATE/www
@@ -46,7 +46,12 @@ die() {
 }
 
 ok() { [ "$status" -eq 0 ] && good "$1" || die "exit code $status; expected: $1"; }
-fails() { [ "$status" -ne 0 ] && good "$1" || die "it worked; expected: $1"; }
+
+# fails PATTERN WHAT: it failed for that reason, not for another.
+fails() {
+	[ "$status" -ne 0 ] || die "it worked; expected: $2"
+	grep -Eq -- "$1" <<<"$said" && good "$2" || die "it failed, but no line matches '$1'; expected: $2"
+}
 
 # prints PATTERN WHAT: it succeeded, and a line matches.
 prints() {
@@ -114,7 +119,7 @@ clear_stage() {
 		[ -z "$ids" ] || catenet rm -f $ids >/dev/null
 		catenet network prune -f >/dev/null 2>&1
 		for _ in $(seq 100); do
-			ip -n "$HOST" -br link | grep -Eq '^(cn|br-)' || break
+			ip -n "$HOST" -br link | grep -Eq '^(ctn|br-)' || break
 			sleep 0.05
 		done
 		pid=$(cat "$PIDFILE" 2>/dev/null)
@@ -145,6 +150,7 @@ finish() {
 		echo "The end of the daemon's log ($LOG):" >&2
 		tail -n 25 "$LOG" >&2
 	fi
+	[ "$finished" = yes ] && printf '\nAll %d steps hold.\n' "$number"
 	if [ "${KEEP:-}" = 1 ]; then
 		cat <<-END
 
@@ -157,7 +163,7 @@ finish() {
 		END
 	else
 		clear_stage
-		[ "$finished" = yes ] && printf '\nAll %d steps hold, and everything is removed again.\n' "$number"
+		echo "Everything is removed again; \"make demo KEEP=1\" leaves it up to look at."
 	fi
 	[ "$finished" = yes ] || code=$((code ? code : 1))
 	exit "$code"
