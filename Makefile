@@ -19,14 +19,14 @@ VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dir
 LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
 
-.PHONY: all build install uninstall deps deps-bench test vet fmt-check lint demo demo-clean bench clean
+.PHONY: all build install uninstall go deps deps-bench test vet fmt-check lint demo demo-clean bench clean
 
 all: build
 
 build: $(addprefix build-,$(PROGRAMS))
 
-build-%:
-	@$(GO) version >/dev/null || { echo "make: Go is not to be found; install it from https://go.dev/dl to /usr/local/go"; exit 1; }
+build-%: go
+	@[ -d bin ] || echo "The first build fetches and compiles all that it needs: about a minute."
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$* ./cmd/$*
 
 install: build
@@ -40,6 +40,10 @@ install: build
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
 
+# Debian's own Go (1.19) cannot read go.mod; from 1.21 on, Go fetches what it asks for.
+go:
+	@$(GO) list -m >/dev/null || { echo "make: no Go that is new enough: unpack one from https://go.dev/dl to /usr/local/go (beside Debian's: make GO=/usr/local/go/bin/go ...)" >&2; exit 1; }
+
 # Installs what is missing; when nothing is, apt is not called at all.
 deps:
 	@tools/deps.sh base
@@ -48,9 +52,11 @@ deps-bench:
 	@tools/deps.sh base bench
 
 test: deps vet fmt-check
+	@echo "Every test, package by package; the whole hosts of test/e2e, at the end, take a minute or two."
 	$(GO) test -count=1 -p 2 -timeout 9m ./...
 
-vet:
+vet: go
+	@echo "Vetting; the first time, all that the tests need is fetched and compiled: about a minute."
 	$(GO) vet ./...
 
 fmt-check:

@@ -41,7 +41,7 @@ install() {
 	apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 \
 		-o DPkg::Lock::Timeout=300 "${missing[@]}" </dev/null >"$log" 2>&1
 }
-echo "deps: installing ${missing[*]}"
+echo "deps: installing with apt, up to a minute: ${missing[*]}"
 # The package lists of a fresh machine are empty or old: fetch them only then.
 if ! install; then
 	apt-get update -qq </dev/null >"$log" 2>&1 && install || {
