@@ -20,11 +20,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/catenet/catenet"
@@ -61,6 +63,9 @@ type Options struct {
 	Drivers          []driver.Driver
 	Pools            []ipam.DefaultPool // nil: Docker's
 	Info             catenet.Info       // what does not change while we run
+	// EtcNetns is where ip-netns(8) finds the files of a named namespace; ""
+	// is /etc/netns.
+	EtcNetns string
 }
 
 // LogReader reads the log that a container's shim writes.
@@ -84,6 +89,8 @@ type Engine struct {
 	mu        sync.Mutex // guards what follows, and all records and pools
 	networks  map[string]*network
 	sandboxes map[string]*sandbox
+
+	madeEtcNetns atomic.Bool // Options.EtcNetns was not there before us
 }
 
 // network is one network in memory.
@@ -118,6 +125,7 @@ type sandbox struct {
 
 // New makes an engine; Restore brings it to life.
 func New(o Options) *Engine {
+	o.EtcNetns = cmp.Or(o.EtcNetns, "/etc/netns")
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Engine{
 		o: o, log: o.Log, ctx: ctx, cancel: cancel,

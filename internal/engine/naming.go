@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,13 +13,6 @@ import (
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/names"
 )
-
-// namedNetns are the folders in which ip-netns(8) keeps named namespaces, and
-// whose names it looks up in /etc/netns.
-var namedNetns = []string{"/run/netns", "/var/run/netns"}
-
-// etcNetns is where ip-netns(8) finds the files of a named namespace.
-const etcNetns = "/etc/netns"
 
 // serve opens the resolver's sockets inside the namespace, unless they are
 // open, and puts their port into next.
@@ -144,62 +136,6 @@ func (e *Engine) unname(sb *sandbox, now *record) {
 	sb.serves = false
 }
 
-// writeFiles writes the sandbox's hosts, resolv.conf and hostname, in place,
-// so that who has them bound sees the change.
-func (e *Engine) writeFiles(r *record, u *undo) error {
-	if len(r.EtcFiles) == 0 {
-		return nil
-	}
-	if _, err := os.Lstat(r.Etc); err != nil {
-		if err := os.MkdirAll(r.Etc, 0o755); err != nil {
-			return fmt.Errorf("make files of %s: %w", r.Name, err)
-		}
-		u.add(func() { e.report("take back files", r.Name, e.removeFiles(r)) })
-	}
-	for _, name := range r.EtcFiles {
-		if err := names.WriteInPlace(filepath.Join(r.Etc, name), e.content(r, name)); err != nil {
-			return fmt.Errorf("write files of %s: %w", r.Name, err)
-		}
-	}
-	return nil
-}
-
-// placeFiles says where the sandbox's files are, once for each run. An attached namespace has
-// them where ip-netns(8) would look, if it has a name there; files that
-// somebody else put there stay as they are.
-func (e *Engine) placeFiles(r *record) {
-	switch {
-	case r.Etc != "": // that of the container in container:NAME
-		return
-	case r.Mode == catenet.ModeHost:
-		// The host's own files, unless something else was asked for.
-		if len(r.ExtraHosts) > 0 {
-			r.EtcFiles = append(r.EtcFiles, "hosts")
-		}
-		if len(r.DNS.Servers)+len(r.DNS.Search)+len(r.DNS.Options) > 0 {
-			r.EtcFiles = append(r.EtcFiles, "resolv.conf")
-		}
-		r.Etc = e.filesDir(r.ID)
-		return
-	case r.Owner == catenet.OwnerRun:
-		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf", "hostname"}
-		return
-	}
-	dir, name := filepath.Split(r.Target.Path)
-	if r.Target.PID != 0 || !slices.Contains(namedNetns, strings.TrimSuffix(dir, "/")) {
-		r.Warnings = append(r.Warnings, "the namespace has no name in /run/netns, so there is no /etc/netns folder for its resolv.conf and hosts: names are answered at 127.0.0.11")
-		return
-	}
-	r.Etc = filepath.Join(etcNetns, name)
-	for _, f := range []string{"hosts", "resolv.conf"} {
-		if _, err := os.Lstat(filepath.Join(r.Etc, f)); err == nil {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is somebody else's and stays as it is", filepath.Join(r.Etc, f)))
-			continue
-		}
-		r.EtcFiles = append(r.EtcFiles, f)
-	}
-}
-
 // content is what one of a sandbox's files says.
 func (e *Engine) content(r *record, name string) []byte {
 	switch name {
@@ -255,27 +191,4 @@ func (e *Engine) outside(r *record) bool {
 		n := e.networks[ep.NetworkID]
 		return n != nil && !n.Internal
 	})
-}
-
-// removeFiles removes what writeFiles wrote, and the folder if nothing else
-// is in it.
-func (e *Engine) removeFiles(r *record) error {
-	if r.Etc == "" || len(r.EtcFiles) == 0 {
-		return nil
-	}
-	if r.Owner == catenet.OwnerRun {
-		return os.RemoveAll(r.Etc)
-	}
-	var errs []error
-	for _, name := range r.EtcFiles {
-		if err := os.Remove(filepath.Join(r.Etc, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	for _, dir := range []string{r.Etc, etcNetns} {
-		if os.Remove(dir) != nil {
-			break // somebody else has something in it
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -53,6 +53,9 @@ type record struct {
 	Etc string `json:"etc,omitempty"`
 	// EtcFiles are the files in Etc that are ours to write and remove.
 	EtcFiles []string `json:"etc_files,omitempty"`
+	// EtcDirs are the folders of an attached namespace's files that we make
+	// and remove, the inner one first.
+	EtcDirs []string `json:"etc_dirs,omitempty"`
 
 	// asks are the port specs that Bindings came of, one for each; only
 	// while the record is being planned.
@@ -66,6 +69,7 @@ func (r *record) clone() *record {
 	c.Bindings = slices.Clone(r.Bindings)
 	c.Networks = slices.Clone(r.Networks)
 	c.EtcFiles = slices.Clone(r.EtcFiles)
+	c.EtcDirs = slices.Clone(r.EtcDirs)
 	c.Warnings = slices.Clone(r.Warnings)
 	return &c
 }

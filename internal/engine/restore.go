@@ -118,6 +118,9 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 	var live []*sandbox
 	for id, entry := range entries {
 		now := entry.Now
+		if now != nil && slices.Contains(now.EtcDirs, e.o.EtcNetns) {
+			e.madeEtcNetns.Store(true)
+		}
 		c, known := containers[id]
 		// A program without a process ID was about to be started for somebody.
 		if now == nil || now.State != catenet.StateRunning || now.Owner == catenet.OwnerRun && (!known || c.Pending || now.InitPID == 0) {

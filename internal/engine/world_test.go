@@ -80,7 +80,8 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
 		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
 		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
-		Drivers: []driver.Driver{bridge.New(), host.New(), none.New()},
+		Drivers:  []driver.Driver{bridge.New(), host.New(), none.New()},
+		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 	})
 	must(w.t, w.Restore(context.Background()))
 	down := sync.OnceFunc(w.shutdown(w.Engine, w.names, w.store))
