@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -64,7 +65,51 @@ func operations() []operation {
 			must(w.t, err)
 		}, func(w *world) error { return w.Start(ctx, "c") }},
 		{"remove by force", ran, func(w *world) error { return w.Remove(ctx, "c", true) }},
+		{"stop", ran, func(w *world) error { return w.Stop(ctx, "c", 0) }},
+		{"end with --rm", func(w *world) {
+			two(w)
+			passing := container
+			passing.Process = &catenet.Process{Args: []string{"sleep"}, AutoRemove: true}
+			_, err := w.CreateSandbox(ctx, passing, true)
+			must(w.t, err)
+		}, (*world).endOfC},
+		{"remove networks by prune", func(w *world) { two(w); w.mustAttach("y", catenet.EndpointSpec{Network: "one"}) },
+			func(w *world) error { _, err := w.PruneNetworks(ctx, catenet.Filter{}); return err }},
+		{"share a network", ran, func(w *world) error {
+			_, err := w.run(catenet.SandboxSpec{Name: "side", Mode: "container:c"})
+			return err
+		}},
+		{"stop one that shares", func(w *world) {
+			ran(w)
+			_, err := w.run(catenet.SandboxSpec{Name: "side", Mode: "container:c"})
+			must(w.t, err)
+		}, func(w *world) error { return w.Stop(ctx, "side", 0) }},
+		{"stop one that is shared", func(w *world) {
+			ran(w)
+			_, err := w.run(catenet.SandboxSpec{Name: "side", Mode: "container:c"})
+			must(w.t, err)
+		}, func(w *world) error { return w.Stop(ctx, "c", 0) }},
 	}
+}
+
+// endOfC has the program of c end by itself, and waits until c is no more.
+func (w *world) endOfC() error {
+	st, err := w.Sandbox(ctx, "c")
+	if err != nil {
+		return err
+	}
+	w.processes.End(w.processDir(st.ID), 3)
+	code, err := w.Wait(ctx, "c", func() {})
+	if err == nil && code != 3 {
+		err = fmt.Errorf("exit code %d, want 3", code)
+	}
+	for end := time.Now().Add(5 * time.Second); err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		_, err = w.Sandbox(ctx, "c")
+	}
+	if catenet.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("c ended, and is still there: %w", err)
 }
 
 // TestAFailureLeavesNothing fails each request at each call of the kernel.
@@ -74,6 +119,7 @@ func TestAFailureLeavesNothing(t *testing.T) {
 	broken := errors.New("the kernel says no")
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
+			t.Parallel()
 			well := newWorld(t)
 			op.setup(well)
 			must(t, op.do(well))
@@ -118,7 +164,8 @@ func TestAFailureLeavesNothing(t *testing.T) {
 // takesAway reports whether the request removes something: then it goes on
 // where it failed, and is not undone.
 func (op operation) takesAway() bool {
-	return op.name == "detach" || op.name == "disconnect" || strings.HasPrefix(op.name, "remove")
+	first, _, _ := strings.Cut(op.name, " ")
+	return slices.Contains([]string{"detach", "disconnect", "remove", "stop", "end"}, first)
 }
 
 // shape is the kernel's side and the model without what differs between two
@@ -147,8 +194,14 @@ func (w *world) shape() string {
 func TestADaemonThatDiesKeepsItsWord(t *testing.T) {
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
+			t.Parallel()
+			well := newWorld(t)
+			op.setup(well)
+			must(t, op.do(well))
+			after := well.shape()
+			well.closeNow()
 			for n := 1; ; n++ {
-				if died := dieAt(t, op, n); !died {
+				if died := dieAt(t, op, n, after); !died {
 					return
 				}
 			}
@@ -156,7 +209,9 @@ func TestADaemonThatDiesKeepsItsWord(t *testing.T) {
 	}
 }
 
-func dieAt(t *testing.T, op operation, n int) (died bool) {
+// dieAt has the daemon die at the n-th call. after is the shape once all is
+// done.
+func dieAt(t *testing.T, op operation, n int, after string) (died bool) {
 	w := newWorld(t)
 	op.setup(w)
 	w.reaper.wait()
@@ -202,6 +257,9 @@ func dieAt(t *testing.T, op operation, n int) (died bool) {
 		// It may have gone through to the end just as well, but nothing else.
 		must(t, op.undoable(heir, got, before))
 		got = heir.outline()
+		if shape := heir.shape(); shape != after {
+			t.Errorf("%s, died at call %d and finished by the next daemon (-want +got):\n%s", op.name, n, cmp.Diff(strings.Split(after, "\n"), strings.Split(shape, "\n")))
+		}
 	}
 	heir.restart()
 	if again := heir.outline(); again != got {
