@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,7 +25,7 @@ const DefaultHost = "unix:///run/catenet/catenet.sock"
 // Client talks to one daemon. It is safe for concurrent use.
 type Client struct {
 	path string // of the socket
-	http *http.Client
+	idle chan *conn
 }
 
 // New makes a client of the daemon at host, which is the absolute path of its
@@ -36,21 +35,19 @@ func New(host string) (*Client, error) {
 	if !strings.HasPrefix(path, "/") {
 		return nil, catenet.Invalidf("%q is no address of a daemon", host).WithHint("it is written unix:// and the path of the socket, like %s", DefaultHost)
 	}
-	c := &Client{path: path}
-	c.http = &http.Client{
-		Transport: &http.Transport{DialContext: c.dial, MaxIdleConnsPerHost: 16, DisableCompression: true},
-		// We know the routes: a redirect is a mistake, not an answer.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c, nil
+	return &Client{path: path, idle: make(chan *conn, idleConns)}, nil
 }
 
 // Close closes connections that are not in use.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", c.path)
+func (c *Client) Close() {
+	for {
+		select {
+		case k := <-c.idle:
+			k.Close()
+		default:
+			return
+		}
+	}
 }
 
 // call sends a request and reads its answer into out; either may be nil.
@@ -59,29 +56,34 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		res.Close()
+		return c.broken(ctx, err)
+	}
+	c.done(res)
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+	if err := json.Unmarshal(b, out); err != nil {
 		return fmt.Errorf("read reply of %s: %w", path, err)
 	}
 	return nil
 }
 
 // send sends a request and returns its answer, if that is a success.
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) (*reply, error) {
 	req, err := c.request(ctx, method, path, query, in)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.http.Do(req)
+	res, err := c.exchange(ctx, req)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, err
 	}
-	if res.StatusCode >= 300 {
-		defer res.Body.Close()
-		return nil, readError(res)
+	if res.StatusCode >= 300 { // we know the routes: a redirect is a mistake
+		defer res.Close()
+		return nil, readError(res.Response)
 	}
 	return res, nil
 }
@@ -127,9 +129,6 @@ func readError(res *http.Response) error {
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
-	}
-	if ue, ok := errors.AsType[*url.Error](err); ok {
-		err = ue.Err
 	}
 	e := catenet.Errorf(catenet.KindUnavailable, "cannot reach the daemon at unix://%s: %w", c.path, err)
 	switch {

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,50 +21,38 @@ func (c *Client) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, st
 	if err != nil {
 		return 0, err
 	}
-	conn, r, err := c.upgrade(ctx, path, spec)
+	res, err := c.upgrade(ctx, path, spec)
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer res.Close()
 	win := newWindow(api.Window)
 	defer win.close()
-	go sendInput(conn, stdin, win)
-	code, err := receive(r, win, stdout, stderr)
+	go sendInput(res.conn, stdin, win)
+	code, err := receive(res.conn.r, win, stdout, stderr)
 	if err != nil && ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
 	return code, err
 }
 
-// upgrade opens a connection of its own and turns it into one of frames.
-func (c *Client) upgrade(ctx context.Context, path string, spec catenet.ExecSpec) (net.Conn, *bufio.Reader, error) {
+// upgrade turns a connection into one of frames.
+func (c *Client) upgrade(ctx context.Context, path string, spec catenet.ExecSpec) (*reply, error) {
 	req, err := c.request(ctx, "POST", path, nil, spec)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", api.ExecProtocol)
-	conn, err := c.dial(ctx, "", "")
+	res, err := c.exchange(ctx, req)
 	if err != nil {
-		return nil, nil, c.unreachable(ctx, err)
-	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	r := bufio.NewReaderSize(conn, api.MaxFrame)
-	err = req.Write(conn)
-	var res *http.Response
-	if err == nil {
-		res, err = http.ReadResponse(r, req) //nolint:bodyclose // its body is the connection, which the caller gets
-	}
-	if err != nil {
-		conn.Close()
-		return nil, nil, c.unreachable(ctx, err)
+		return nil, err
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
-		defer conn.Close()
-		return nil, nil, readError(res)
+		defer res.Close()
+		return nil, readError(res.Response)
 	}
-	return conn, r, nil
+	return res, nil
 }
 
 // receive writes the program's output and returns how it ended.

@@ -75,7 +75,7 @@ func (c *Client) Wait(ctx context.Context, ref string, found func()) (int, error
 	if err != nil {
 		return 0, err
 	}
-	defer res.Body.Close()
+	defer res.Close()
 	found()
 	var out api.WaitReply
 	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {

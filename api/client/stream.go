@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/catenet/catenet"
@@ -24,7 +23,7 @@ func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, fou
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer res.Close()
 	found()
 	dec := json.NewDecoder(bufio.NewReaderSize(res.Body, 32<<10))
 	for {
@@ -46,7 +45,7 @@ func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, fou
 // Events subscribes: what happens after it returns is told on the channel,
 // which is closed when ctx ends or the daemon goes away.
 func (c *Client) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.Event, error) {
-	res, err := c.send(ctx, "GET", "/events", filter(f), nil) //nolint:bodyclose // relay closes it
+	res, err := c.send(ctx, "GET", "/events", filter(f), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -56,9 +55,9 @@ func (c *Client) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.E
 }
 
 // relay tells the events of a stream until it ends.
-func relay(ctx context.Context, res *http.Response, ch chan<- catenet.Event) {
+func relay(ctx context.Context, res *reply, ch chan<- catenet.Event) {
 	defer close(ch)
-	defer res.Body.Close()
+	defer res.Close()
 	dec := json.NewDecoder(res.Body)
 	for {
 		var e catenet.Event
