@@ -25,6 +25,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 )
 
 // Mark begins the alias of every link that is ours (IFLA_IFALIAS), so that an
@@ -75,9 +76,22 @@ type Host interface {
 	// of ours: on the host, and inside every namespace that a veth of this
 	// host reaches. It returns when ctx ends, or with an error.
 	Watch(ctx context.Context, lost func(Loss)) error
-	// Writes returns how many changes were asked of the kernel so far, by
-	// all callers: a call that finds everything right adds none.
-	Writes() uint64
+}
+
+// writesKey is where a context keeps its counter.
+type writesKey struct{}
+
+// CountWrites returns a context that has Host's methods add to n how many
+// changes they ask of the kernel: a call that finds everything right adds
+// none. What others do at the same time is not counted.
+func CountWrites(ctx context.Context, n *atomic.Uint64) context.Context {
+	return context.WithValue(ctx, writesKey{}, n)
+}
+
+// Writes is for those who implement Host: the counter of a context, or nil.
+func Writes(ctx context.Context) *atomic.Uint64 {
+	n, _ := ctx.Value(writesKey{}).(*atomic.Uint64)
+	return n
 }
 
 // Link describes one link of the host as it should be.

@@ -56,7 +56,7 @@ func (k *Kernel) EnsureLink(ctx context.Context, l kernel.Link) error {
 		}
 		in.parked[l.Peer.Name] = l.Name
 	}
-	k.writes++
+	k.wrote(ctx)
 	k.links[l.Name] = l
 	return nil
 }
@@ -104,7 +104,7 @@ func (k *Kernel) DeleteLinks(ctx context.Context, names ...string) error {
 	}
 	for _, name := range names {
 		if l, ok := k.links[name]; ok && strings.HasPrefix(l.Alias, kernel.Mark) {
-			k.writes++
+			k.wrote(ctx)
 			k.remove(name)
 		}
 	}
@@ -161,7 +161,7 @@ func (k *Kernel) EnableForwarding(ctx context.Context, v4, v6 bool) error {
 		return err
 	}
 	if v4 && !k.forward4 || v6 && !k.forward6 {
-		k.writes++
+		k.wrote(ctx)
 	}
 	k.forward4, k.forward6 = k.forward4 || v4, k.forward6 || v6
 	return nil

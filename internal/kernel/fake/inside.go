@@ -37,7 +37,7 @@ func (k *Kernel) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 	if reflect.DeepEqual(*in, next) {
 		return nil
 	}
-	k.writes++
+	k.wrote(ctx)
 	for name, outside := range in.parked {
 		// A veth that lost its inside loses its outside too; a new name is no loss.
 		if _, kept := next.parked[name]; !kept && !next.has(outside) {

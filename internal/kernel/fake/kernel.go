@@ -96,6 +96,14 @@ func (k *Kernel) Writes() uint64 {
 	return k.writes
 }
 
+// wrote counts a change. k.mu is held.
+func (k *Kernel) wrote(ctx context.Context) {
+	k.writes++
+	if n := kernel.Writes(ctx); n != nil {
+		n.Add(1)
+	}
+}
+
 // Uplink sets what DefaultLink answers.
 func (k *Kernel) Uplink(name string, mtu int) {
 	k.mu.Lock()

@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,7 +12,10 @@ import (
 // opened it. The kernel has answered when a send returns, so that a receive
 // never really waits, and the runtime's poller would only add to the time.
 // For one goroutine at a time.
-type conn struct{ fd int }
+type conn struct {
+	fd    int
+	wrote *atomic.Uint64 // the counter of whoever asks now; see kernel.CountWrites
+}
 
 // dumpTries bounds how often a dump that the kernel calls inconsistent
 // (NLM_F_DUMP_INTR: something changed meanwhile) is asked for again.
@@ -32,7 +36,7 @@ func dial() (*conn, error) {
 			return nil, fmt.Errorf("set up netlink socket: %w", err)
 		}
 	}
-	return &conn{fd}, nil
+	return &conn{fd: fd}, nil
 }
 
 func (c *conn) close() { unix.Close(c.fd) }

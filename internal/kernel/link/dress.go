@@ -30,6 +30,7 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 			return err
 		}
 		defer c.close()
+		c.wrote = kernel.Writes(ctx)
 		return h.dress(c, ns.Inode, o)
 	})
 }

@@ -166,7 +166,7 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 		err = translate(refused[0])
 	case born:
 		h.deliver(l)
-		err = h.quiet(l)
+		err = h.quiet(c, l)
 		if err == nil && want.gate != "" {
 			err = h.addGateward(c, l.Name, want.gate)
 		}
@@ -186,12 +186,12 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 }
 
 // quiet sets the sysctls of a link that is new.
-func (h *Host) quiet(l kernel.Link) error {
+func (h *Host) quiet(c *conn, l kernel.Link) error {
 	var p plan
 	if err := p.planSysctls(l.Name, wantSysctls(l.NoIPv6, false, nil)); err != nil {
 		return err
 	}
-	return p.apply(h, nil)
+	return p.apply(h, c)
 }
 
 // newLink appends the message by which a link is born.

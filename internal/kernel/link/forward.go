@@ -20,7 +20,7 @@ import (
 func (h *Host) EnableForwarding(ctx context.Context, v4, v6 bool) error {
 	return h.with(ctx, func(c *conn) error {
 		if v4 {
-			if err := h.raise("/proc/sys/net/ipv4/ip_forward"); err != nil {
+			if err := h.raise(c, "/proc/sys/net/ipv4/ip_forward"); err != nil {
 				return err
 			}
 		}
@@ -31,7 +31,7 @@ func (h *Host) EnableForwarding(ctx context.Context, v4, v6 bool) error {
 		if err := h.keepAdvertisements(c); err != nil {
 			return err
 		}
-		return h.raise(all)
+		return h.raise(c, all)
 	})
 }
 
@@ -47,7 +47,7 @@ func (h *Host) keepAdvertisements(c *conn) error {
 		if now, err := readSysctl(s.path); err != nil || now != "1" {
 			continue // without IPv6, or it heeds none
 		}
-		h.writes.Add(1)
+		h.count(c, 1)
 		if _, err := s.set("2"); err != nil {
 			return fmt.Errorf("keep router advertisements on %s: %w", l.name, err)
 		}
@@ -56,7 +56,7 @@ func (h *Host) keepAdvertisements(c *conn) error {
 }
 
 // raise sets a switch to 1.
-func (h *Host) raise(path string) error {
+func (h *Host) raise(c *conn, path string) error {
 	switch now, err := readSysctl(path); {
 	case errors.Is(err, unix.ENOENT):
 		return catenet.Unsupportedf("this kernel has no %s", path)
@@ -65,7 +65,7 @@ func (h *Host) raise(path string) error {
 	case now == "1":
 		return nil
 	}
-	h.writes.Add(1)
+	h.count(c, 1)
 	s := setting{path: path}
 	_, err := s.set("1")
 	return err

@@ -115,8 +115,16 @@ func (h *Host) Close() error {
 	}
 }
 
-// Writes returns how many changes were asked of the kernel so far.
+// Writes returns how many changes were asked of the kernel so far, by all.
 func (h *Host) Writes() uint64 { return h.writes.Load() }
+
+// count adds n changes, made for whoever has c.
+func (h *Host) count(c *conn, n int) {
+	h.writes.Add(uint64(n))
+	if c.wrote != nil {
+		c.wrote.Add(uint64(n))
+	}
+}
 
 // with lends fn a socket on the host, and a thread there.
 func (h *Host) with(ctx context.Context, fn func(*conn) error) error {
@@ -133,6 +141,7 @@ func (h *Host) with(ctx context.Context, fn func(*conn) error) error {
 			}
 		}
 		defer h.put(c)
+		c.wrote = kernel.Writes(ctx)
 		return fn(c)
 	})
 }
@@ -155,7 +164,7 @@ func (h *Host) put(c *conn) {
 
 // run sends a batch that changes something.
 func (h *Host) run(c *conn, b *batch) ([]*refusal, error) {
-	h.writes.Add(uint64(len(b.whats)))
+	h.count(c, len(b.whats))
 	return c.run(b)
 }
 

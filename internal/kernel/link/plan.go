@@ -43,10 +43,10 @@ func (p *plan) apply(h *Host, c *conn) error {
 	for _, s := range wanted {
 		changed, err := s.set(s.value)
 		if err != nil {
-			return errors.Join(err, p.revertSysctls(h))
+			return errors.Join(err, p.revertSysctls(h, c))
 		}
 		if changed {
-			h.writes.Add(1)
+			h.count(c, 1)
 			p.sysctls = append(p.sysctls, s)
 		}
 	}
@@ -88,13 +88,13 @@ func (p *plan) revert(h *Host, c *conn) error {
 			errs = append(errs, fmt.Errorf("undo: %w", r))
 		}
 	}
-	return errors.Join(append(errs, p.revertSysctls(h))...)
+	return errors.Join(append(errs, p.revertSysctls(h, c))...)
 }
 
-func (p *plan) revertSysctls(h *Host) error {
+func (p *plan) revertSysctls(h *Host, c *conn) error {
 	var errs []error
 	for i := len(p.sysctls) - 1; i >= 0; i-- {
-		h.writes.Add(1)
+		h.count(c, 1)
 		_, err := p.sysctls[i].set(p.sysctls[i].old)
 		errs = append(errs, err)
 	}
