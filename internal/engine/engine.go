@@ -117,6 +117,8 @@ type sandbox struct {
 	ended chan struct{} // closed when the present run has ended
 	exit  int           // how it ended, also after the sandbox is gone
 
+	ailment *ailment // why it is not as its record says, else nil
+
 	// Guarded by op.
 	held    map[portKey]kernel.Held
 	serves  bool               // the resolver's sockets are open

@@ -28,6 +28,11 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is down: %v", n.Name, n.down))
 			}
 		}
+		for _, sb := range e.sandboxes {
+			if a := sb.ailment; a != nil && sb.now != nil && sb.now.State == catenet.StateRunning {
+				info.Warnings = append(info.Warnings, fmt.Sprintf("container %s is not as it should be: %s", sb.name, a.why))
+			}
+		}
 	})
 	slices.Sort(info.Warnings)
 	for _, r := range e.records() {

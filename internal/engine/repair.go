@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/catenet/catenet"
@@ -15,9 +16,13 @@ const calm = 20 * time.Millisecond
 // rewatch is how long to wait before watching again after the watch failed.
 const rewatch = time.Second
 
-// insist is how often what could not be brought up is tried again: nothing
-// tells when whatever is in the way goes.
-const insist = 5 * time.Second
+// insist is how often what could not be brought up or repaired is tried
+// again: nothing tells when whatever is in the way goes. A sandbox that goes
+// on failing is tried after twice the time, up to patience.
+const (
+	insist   = 5 * time.Second
+	patience = time.Minute
+)
 
 // keepTrue puts back what somebody else takes away, as long as the engine
 // lives.
@@ -72,17 +77,17 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// repair puts back what is lost and still ours, and brings up networks that
-// could not be so far.
+// repair puts back what is lost and still ours, and tries again what could
+// not be brought up or repaired so far.
 func (e *Engine) repair(ctx context.Context, lost map[kernel.Loss]bool) {
 	raised := make(map[string]bool)
 	for _, n := range e.lostNetworks(lost) {
 		raised[n.ID] = e.raise(ctx, n)
 	}
 	for _, sb := range e.lostSandboxes(lost, raised) {
-		before := e.o.Host.Writes()
-		e.repairSandbox(ctx, sb)
-		if e.o.Host.Writes() != before {
+		var wrote atomic.Uint64
+		e.repairSandbox(kernel.CountWrites(ctx, &wrote), sb)
+		if wrote.Load() > 0 {
 			e.log.Warn("put back what container's network lost", "container", sb.name)
 			e.tell("sandbox", "repair", sb.id, "name", sb.name)
 		}
@@ -106,16 +111,17 @@ func (e *Engine) lostNetworks(lost map[kernel.Loss]bool) (out []*network) {
 	return out
 }
 
-// lostSandboxes are the sandboxes that a loss may be of, and those in networks
-// that were brought up again: a bridge that went took its ports' places along.
+// lostSandboxes are the sandboxes that a loss may be of, those in networks
+// that were brought up again (a bridge that went took its ports' places
+// along), and those whose repair failed and is due once more.
 func (e *Engine) lostSandboxes(lost map[kernel.Loss]bool, raised map[string]bool) (out []*sandbox) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, sb := range e.sandboxes {
-		if sb.now == nil || sb.now.State != catenet.StateRunning || len(sb.now.Endpoints) == 0 {
+		if sb.now == nil || sb.now.State != catenet.StateRunning || len(sb.now.Endpoints) == 0 && sb.ailment == nil {
 			continue
 		}
-		hit := lost[kernel.Loss{}] || lost[kernel.Loss{Namespace: sb.now.Target.Inode}]
+		hit := lost[kernel.Loss{}] || lost[kernel.Loss{Namespace: sb.now.Target.Inode}] || sb.ailment.due(time.Now())
 		for _, ep := range sb.now.Endpoints {
 			hit = hit || lost[kernel.Loss{Link: hostLink(ep)}] || raised[ep.NetworkID]
 		}
@@ -129,8 +135,8 @@ func (e *Engine) lostSandboxes(lost map[kernel.Loss]bool, raised map[string]bool
 // raise brings up a network that may have lost something, and reports whether
 // it is up.
 func (e *Engine) raise(ctx context.Context, n *network) bool {
-	before := e.o.Host.Writes()
-	_, err := n.driver.Up(ctx, e.o.Host, n.Network)
+	var wrote atomic.Uint64
+	_, err := n.driver.Up(kernel.CountWrites(ctx, &wrote), e.o.Host, n.Network)
 	var was error
 	e.locked(func() { was, n.down = n.down, err })
 	if err != nil {
@@ -139,9 +145,50 @@ func (e *Engine) raise(ctx context.Context, n *network) bool {
 		}
 		return false
 	}
-	if e.o.Host.Writes() != before {
+	if wrote.Load() > 0 {
 		e.log.Warn("put back what network lost", "network", n.Name)
 		e.tell("network", "repair", n.ID, "name", n.Name)
 	}
 	return true
+}
+
+// ailment is why a sandbox could not be repaired, and when that is tried
+// again.
+type ailment struct {
+	why  string
+	told bool // in the log
+	wait time.Duration
+	next time.Time
+}
+
+// due reports whether it is time to try again.
+func (a *ailment) due(now time.Time) bool { return a != nil && !now.Before(a.next) }
+
+// ail notes how a sandbox's repair went, and tells it once for each error.
+// sb.op is held.
+func (e *Engine) ail(sb *sandbox, now *record, err error) {
+	e.mu.Lock()
+	was := sb.ailment
+	sb.ailment = nil
+	if err != nil {
+		a := &ailment{why: err.Error(), wait: insist}
+		if was != nil {
+			a.told, a.wait = was.told && was.why == a.why, min(2*was.wait, patience)
+		}
+		a.next = time.Now().Add(a.wait)
+		sb.ailment = a
+	}
+	is := sb.ailment
+	e.mu.Unlock()
+	switch {
+	case is == nil && was != nil && was.told:
+		e.log.Info("container's network is right again", "container", now.Name)
+	case is == nil || is.told:
+	case was == nil && now.Owner == catenet.OwnerRun && catenet.IsNotFound(err):
+		// Most likely its namespace went with its process, and the watcher
+		// will say so.
+	default:
+		is.told = true
+		e.log.Error("make container's network right again; trying on", "container", now.Name, "err", err)
+	}
 }

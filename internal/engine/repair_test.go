@@ -1,13 +1,19 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/fake"
 	"github.com/catenet/catenet/internal/store"
 )
 
@@ -116,4 +122,103 @@ func TestNothingLostIsNoRepair(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// TestAFailedRepairIsTriedAgain has somebody else's link in the place of an
+// endpoint's, at first.
+func TestAFailedRepairIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	var log syncBuffer
+	w.log = slog.New(slog.NewTextHandler(&log, nil))
+	w.restart()
+	st := w.mustAttach("x", catenet.EndpointSpec{Network: "bridge"})
+	before := w.state()
+	w.cancel() // nobody but this test repairs
+	w.tasks.Wait()
+	link := hostLink(st.Endpoints[0])
+	w.kernel.Break(link)
+	w.kernel.Add(kernel.Link{Name: link, Kind: "dummy"})
+	w.repair(ctx, map[kernel.Loss]bool{{Link: link}: true})
+	if got := w.warnings(); !strings.Contains(got, "container x") || !strings.Contains(got, link) {
+		t.Errorf("warnings: %q", got)
+	}
+	ailment := func() *ailment { return w.sandboxes[st.ID].ailment }
+	for range 6 {
+		calls := w.kernel.Calls()
+		w.repair(ctx, nil)
+		if n := w.kernel.Calls() - calls; n != 0 {
+			t.Errorf("it is tried again before its time: %d calls", n)
+		}
+		ailment().next = time.Now()
+		w.repair(ctx, nil)
+		if w.kernel.Calls() == calls {
+			t.Error("it is not tried again")
+		}
+	}
+	if ailment().wait != patience || time.Until(ailment().next) > patience {
+		t.Errorf("it is tried after %v, at %v", ailment().wait, ailment().next)
+	}
+	if n := strings.Count(log.String(), "trying on"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+	w.kernel.Break(link)
+	ailment().next = time.Now()
+	w.repair(ctx, nil)
+	if got := w.state(); got != before || ailment() != nil || w.warnings() != "" || !strings.Contains(log.String(), "right again") {
+		t.Errorf("it is\n%s\nand was\n%s\nwarnings: %q, log:\n%s", got, before, w.warnings(), log.String())
+	}
+}
+
+// syncBuffer is a log that goroutines write to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// busy is a kernel that is asked for something else whenever it is asked.
+type busy struct {
+	filed
+	others int
+}
+
+func (b *busy) EnsureLink(c context.Context, l kernel.Link) error {
+	b.others++
+	if err := b.Kernel.EnsureLink(ctx, kernel.Link{Name: fmt.Sprint("other", b.others), Kind: "dummy"}); err != nil {
+		return err
+	}
+	return b.Kernel.EnsureLink(c, l)
+}
+
+// TestWhatOthersWriteIsNoRepair has an attach at work beside a repair that
+// finds everything right.
+func TestWhatOthersWriteIsNoRepair(t *testing.T) {
+	w := newWorld(t)
+	w.mustAttach("x", catenet.EndpointSpec{Network: "bridge"})
+	w.closeNow()
+	var b *busy
+	w.boot(func(k *fake.Kernel) hostAndNamespaces { b = &busy{filed: filed{k}}; return b })
+	events, err := w.Events(t.Context(), catenet.Filter{})
+	must(t, err)
+	others := b.others
+	w.repair(ctx, map[kernel.Loss]bool{{}: true})
+	if b.others == others {
+		t.Error("nothing was written meanwhile")
+	}
+	select {
+	case ev := <-events:
+		t.Errorf("an event: %+v", ev)
+	default:
+	}
 }

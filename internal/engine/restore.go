@@ -332,14 +332,12 @@ func (e *Engine) repairSandbox(ctx context.Context, sb *sandbox) {
 		return
 	}
 	next := now.clone()
-	if err := e.transition(ctx, sb, next, next); err != nil {
-		if now.Owner == catenet.OwnerRun && catenet.IsNotFound(err) {
-			return // its namespace went with its process, and the watcher will say so
-		}
-		e.log.Error("make container's network right again", "container", now.Name, "err", err)
+	err := e.transition(ctx, sb, next, next)
+	if ctx.Err() != nil {
 		return
 	}
-	if next.ResolverPort != now.ResolverPort {
+	e.ail(sb, now, err)
+	if err == nil && next.ResolverPort != now.ResolverPort {
 		e.report("record container", now.Name, e.commit(sb, next))
 	}
 }
