@@ -2,7 +2,6 @@ package netns
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -21,26 +20,30 @@ func Do(ns *kernel.Namespace, fn func() error) error {
 	})
 }
 
-// onThread runs fn, which may change its thread's namespace, on a thread of
-// its own. A thread that cannot be brought home ends with its goroutine (see
-// runtime.LockOSThread), so that nobody else ever runs in the wrong place.
+// onThread runs fn, which may change the namespace of its thread, and brings
+// the thread home, however fn ends. A goroutine of its own for fn would wake
+// another thread, which makes a tenth of an attach.
 func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := os.Open(own)
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("open own namespace: %w", err)
-			return
+	runtime.LockOSThread()
+	home, err := unix.Open(own, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open own namespace: %w", err)
+	}
+	defer func() {
+		if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+			strand(err)
 		}
-		// A panic in fn is a bug that ends the daemon; the thread with it.
-		err = fn()
-		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
-		}
-		home.Close()
-		done <- err
+		unix.Close(home)
+		runtime.UnlockOSThread()
 	}()
-	return <-done
+	return fn()
+}
+
+// strand ends the program, whose thread cannot be brought home (the kernel has
+// no memory for that): whatever this goroutine did next it would do in the
+// wrong namespace. The next start puts right what was in the making.
+func strand(err error) {
+	go panic(fmt.Sprintf("a thread is stranded in a foreign network namespace: %v", err)) // nobody recovers from this
+	select {}
 }
