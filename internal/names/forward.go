@@ -19,6 +19,9 @@ const (
 	// library's usual 5 s would send its question a second time.
 	patience = 4 * time.Second
 	rounds   = 3
+	// doubt is how long a server is given to know a name of which one listed
+	// after it says that there is none.
+	doubt = 500 * time.Millisecond
 )
 
 var errNoAnswer = errors.New("no server answered in time")

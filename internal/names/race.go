@@ -2,6 +2,7 @@ package names
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,8 +23,13 @@ func (a attempt) failed() bool {
 // race asks the servers one after the other, each a hedge behind the one
 // before or as soon as that has failed, and takes the first good answer. It
 // returns a refusal only if no server has anything better.
+//
+// Servers may know different names: often the first listed is a company's or
+// a VPN's, and another a public one. So a "no such name" counts only from a
+// server that all those listed before it leave the word to: by failing, or by
+// saying nothing for as long as doubt.
 func (f *forwarder) race(ctx context.Context, s *upstreams, q *query) (*reply, error) {
-	r := &race{f: f, q: q, order: s.order(time.Now()), results: make(chan attempt), over: make(chan struct{})}
+	r := &race{f: f, q: q, listed: s.list, order: s.order(time.Now()), results: make(chan attempt), over: make(chan struct{})}
 	r.asked = make([]time.Time, len(r.order))
 	r.out = make([]bool, len(r.order))
 	ctx, cancel := context.WithCancel(ctx)
@@ -39,7 +45,8 @@ func (f *forwarder) race(ctx context.Context, s *upstreams, q *query) (*reply, e
 type race struct {
 	f       *forwarder
 	q       *query
-	order   []*upstream
+	listed  []*upstream // as configured
+	order   []*upstream // as they are asked
 	asked   []time.Time // when each was asked first
 	out     []bool      // has failed for good
 	round   int
@@ -48,28 +55,40 @@ type race struct {
 	over    chan struct{}
 	running sync.WaitGroup
 	refusal *reply
+	no      *attempt // no such name, says the first listed of those that say so
 	err     error
 }
 
 func (r *race) run(ctx context.Context) (*reply, error) {
 	timer := time.NewTimer(r.ask(ctx))
 	defer timer.Stop()
+	var doubted <-chan time.Time
 	for {
 		select {
 		case a := <-r.results:
-			if !a.failed() {
+			if a.failed() {
+				r.lost(a)
+			} else if a.reply.rcode == rcodeOK {
 				r.won(a.by)
 				return a.reply, nil
+			} else if r.hear(a) {
+				doubted = time.After(r.insist(ctx))
 			}
-			r.lost(a)
+			if r.no != nil && len(r.above(r.no.by)) == 0 {
+				r.won(r.no.by)
+				return r.give()
+			}
 			if r.allOut() {
 				return r.give()
 			}
-			if r.round == 0 && r.next < len(r.order) {
+			if r.no == nil && r.round == 0 && r.next < len(r.order) {
 				timer.Reset(r.ask(ctx))
 			}
 		case <-timer.C:
 			timer.Reset(r.ask(ctx))
+		case <-doubted:
+			r.ignored()
+			return r.give()
 		case <-ctx.Done():
 			r.timedOut()
 			return r.give()
@@ -82,7 +101,7 @@ func (r *race) run(ctx context.Context) (*reply, error) {
 func (r *race) ask(ctx context.Context) time.Duration {
 	for r.round < rounds {
 		i, last := r.next, r.next == len(r.order)-1
-		skip := r.out[i] || r.order[i].reserve && r.round == 0 && !r.allBefore(i)
+		skip := r.out[i] || r.round == 0 && !r.asked[i].IsZero() || r.order[i].reserve && r.round == 0 && !r.allBefore(i)
 		if r.next++; last {
 			r.round, r.next = r.round+1, 0
 		}
@@ -159,6 +178,7 @@ func (r *race) timedOut() {
 	for i, u := range r.order {
 		if !r.out[i] && !r.asked[i].IsZero() && now.Sub(r.asked[i]) >= hedge {
 			u.demote(now)
+			u.silence(now)
 		}
 	}
 	if r.err == nil {
@@ -166,7 +186,62 @@ func (r *race) timedOut() {
 	}
 }
 
+// hear takes a "no such name" and reports whether it is that which counts now.
+func (r *race) hear(a attempt) bool {
+	for i, u := range r.order {
+		if u == a.by {
+			r.out[i] = true // it has said its word
+		}
+	}
+	if r.no != nil && slices.Index(r.listed, a.by) >= slices.Index(r.listed, r.no.by) {
+		return false
+	}
+	r.no = &a
+	return true
+}
+
+// above are the servers listed before u that still may know more, as indexes
+// in order.
+func (r *race) above(u *upstream) (all []int) {
+	now := time.Now()
+	for i, other := range r.order {
+		before := slices.Index(r.listed, other) < slices.Index(r.listed, u)
+		if before && !r.out[i] && !other.silent(now) && (!other.reserve || !r.asked[i].IsZero()) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// insist asks those whose word counts more than the "no" that has come, and
+// returns how long to wait for it.
+func (r *race) insist(ctx context.Context) (wait time.Duration) {
+	for _, i := range r.above(r.no.by) {
+		if r.asked[i].IsZero() {
+			r.start(ctx, i)
+		}
+		wait = max(wait, doubt-time.Since(r.asked[i]))
+	}
+	return wait
+}
+
+// ignored notes those that were waited for in vain. The "no" that is believed
+// now is not kept for longer than their silence.
+func (r *race) ignored() {
+	now := time.Now()
+	for _, i := range r.above(r.no.by) {
+		r.order[i].demote(now)
+		r.order[i].silence(now)
+	}
+}
+
 func (r *race) give() (*reply, error) {
+	if r.no != nil {
+		if r.no.by != r.listed[0] {
+			r.no.reply.ttl = min(r.no.reply.ttl, uint32(demotion/time.Second))
+		}
+		return r.no.reply, nil
+	}
 	if r.refusal != nil {
 		return r.refusal, nil
 	}

@@ -121,6 +121,14 @@ func TestRaceTimes(t *testing.T) {
 		"lost datagram":    {"a", map[string]*pipeServer{"a": {delay: 10 * ms, loses: 1, records: quick().records}}, 1010 * ms, 0, "a:0s,1s", "a"},
 		"all silent":       {"a b", map[string]*pipeServer{"a": {}, "b": {}}, patience, -1, "a:0s,1.15s,2.3s b:150ms,1.3s,2.45s", "a b"},
 		"all dead":         {"a b", map[string]*pipeServer{"a": {refused: true}, "b": {refused: true}}, 0, -1, "a:0s b:0s", "a b"},
+		"no, at once":      {"a b", map[string]*pipeServer{"a": {delay: 10 * ms, rcode: 3}, "b": quick()}, 10 * ms, 3, "a:0s b:", "a b"},
+		"no, slowly":       {"a b", map[string]*pipeServer{"a": {delay: 300 * ms, rcode: 3}, "b": {delay: 10 * ms, rcode: 3}}, 300 * ms, 3, "a:0s b:150ms", "a b"},
+		"quicker no":       {"a b", map[string]*pipeServer{"a": slow(), "b": {delay: 10 * ms, rcode: 3}}, 400 * ms, 0, "a:0s b:150ms", "a b"},
+		"no after silence": {"a b", map[string]*pipeServer{"a": {}, "b": {delay: 10 * ms, rcode: 3}}, doubt, 3, "a:0s b:150ms", "b a"},
+		"no after refusal": {"a b", map[string]*pipeServer{"a": {refused: true}, "b": {delay: 10 * ms, rcode: 3}}, 10 * ms, 3, "a:0s b:0s", "b a"},
+		"no, then refusal": {"a b", map[string]*pipeServer{"a": {delay: 300 * ms, rcode: 5}, "b": {delay: 10 * ms, rcode: 3}}, 300 * ms, 3, "a:0s b:150ms", "a b"},
+		"no of the second": {"a b c", map[string]*pipeServer{"a": {}, "b": {delay: 200 * ms, rcode: 3}, "c": {delay: 10 * ms, rcode: 3}}, doubt, 3, "a:0s b:150ms c:300ms", "b c a"},
+		"no after lost":    {"a b?", map[string]*pipeServer{"a": {refused: true}, "b": {delay: 10 * ms, rcode: 3}}, 10 * ms, 3, "a:0s b:0s", "b a"},
 		"reserve unasked":  {"a b?", map[string]*pipeServer{"a": slow(), "b": quick()}, 400 * ms, 0, "a:0s b:", "a b"},
 		"reserve needed":   {"a b?", map[string]*pipeServer{"a": {refused: true}, "b": quick()}, 10 * ms, 0, "a:0s b:0s", "b a"},
 		"reserve silent":   {"a b?", map[string]*pipeServer{"a": {}, "b": quick()}, 1310 * ms, 0, "a:0s,1.15s b:1.3s", "b a"},
@@ -241,4 +249,36 @@ func checkTTLs(t *testing.T, r *reply, q *query, age uint32) {
 			t.Errorf("%v after %d s has TTL %d, want %d", rr, age, got, want)
 		}
 	}
+}
+
+// TestNoIsBelievedInTheOrderOfTheList: a first server that is slow, as one
+// behind a VPN, and so asked last, knows a name that the second, a public one,
+// does not.
+func TestNoIsBelievedInTheOrderOfTheList(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		d := pipeDialer{"a": {delay: 400 * ms, records: []string{"@ 60 IN A 192.0.2.1"}}, "b": {delay: 10 * ms, rcode: dns.RcodeNameError,
+			records: []string{"example. 100 IN SOA ns.example. root.example. 1 2 3 4 30"}}}
+		f := newForwarder(quiet(), d, newCache())
+		set := testSet("a b")
+		fetch := func(name string, rcode byte, took time.Duration) {
+			t.Helper()
+			begin := time.Now()
+			r := f.fetch(t.Context(), set, testQuery(t, name, dns.TypeA))
+			if time.Since(begin) != took || r.rcode != rcode {
+				t.Errorf("%s: code %d after %v, want %d after %v", name, r.rcode, time.Since(begin), rcode, took)
+			}
+			f.flying.Wait()
+		}
+		set.list[0].demote(time.Now())
+		fetch("one.example", rcodeOK, 410*ms)
+		// Gone, it is waited for once; and what the second says meanwhile is
+		// soon asked again.
+		d["a"].delay = 0
+		fetch("two.example", rcodeNXDomain, doubt)
+		fetch("three.example", rcodeNXDomain, 10*ms)
+		time.Sleep(demotion)
+		d["a"].delay = 20 * ms
+		fetch("two.example", rcodeOK, 20*ms)
+	})
 }

@@ -29,12 +29,14 @@ type upstream struct {
 	// reserve: not raced, only asked when those before it have failed.
 	reserve bool
 	demoted atomic.Int64 // until when, Unix nanoseconds
+	dumb    atomic.Int64 // until when its silence is foreseen, Unix nanoseconds
 }
 
 func (u *upstream) demote(now time.Time) { u.demoted.Store(now.Add(demotion).UnixNano()) }
 func (u *upstream) promote() {
 	if u.demoted.Load() != 0 {
 		u.demoted.Store(0)
+		u.dumb.Store(0)
 	}
 }
 
@@ -63,6 +65,12 @@ func rank(u *upstream, now time.Time) int {
 	}
 	return 0
 }
+
+// silence notes that u was waited for in vain.
+func (u *upstream) silence(now time.Time) { u.dumb.Store(now.Add(demotion).UnixNano()) }
+
+// silent reports whether u was waited for in vain of late.
+func (u *upstream) silent(now time.Time) bool { return u.dumb.Load() > now.UnixNano() }
 
 // appendKey makes the key of a question to these servers: what the answer may
 // depend on, and nothing else.
