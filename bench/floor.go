@@ -83,16 +83,19 @@ const innerIndex = 1000
 
 const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL
 
-// veth is the pair, at once complete on the host's side.
+// veth is the pair, at once complete on the host's side, with the one queue a
+// direction that it needs.
 func (f *floor) veth(name string, ns *kernel.Namespace) request {
 	e := nl.NewAttributeEncoder()
 	e.String(unix.IFLA_IFNAME, name)
 	e.Uint32(unix.IFLA_MASTER, f.bridge)
+	oneQueue(e)
 	e.Nested(unix.IFLA_LINKINFO, func(info *nl.AttributeEncoder) error {
 		info.String(unix.IFLA_INFO_KIND, "veth")
 		info.Nested(unix.IFLA_INFO_DATA, func(data *nl.AttributeEncoder) error {
 			peer := nl.NewAttributeEncoder()
 			peer.String(unix.IFLA_IFNAME, "eth0")
+			oneQueue(peer)
 			peer.Uint32(unix.IFLA_NET_NS_FD, uint32(ns.File.Fd()))
 			attrs, err := peer.Encode()
 			data.Bytes(1, append(ifinfo(innerIndex, 0), attrs...)) // VETH_INFO_PEER
@@ -101,6 +104,11 @@ func (f *floor) veth(name string, ns *kernel.Namespace) request {
 		return nil
 	})
 	return request{kind: unix.RTM_NEWLINK, flags: create, body: append(ifinfo(f.index, unix.IFF_UP), encoded(e)...)}
+}
+
+func oneQueue(e *nl.AttributeEncoder) {
+	e.Uint32(unix.IFLA_NUM_TX_QUEUES, 1)
+	e.Uint32(unix.IFLA_NUM_RX_QUEUES, 1)
 }
 
 // inside is the peer's address, the link raised, and the default route.
