@@ -317,6 +317,8 @@ type reaped struct {
 	died  chan struct{}
 	stop  chan struct{}
 	once  sync.Once
+	// instead, if set, happens at the n-th call in place of death.
+	instead func()
 }
 
 // release lets the dead go, so that what they hold can be closed.
@@ -336,8 +338,11 @@ func (r *reaped) fate() {
 		r.left--
 		if r.left == 0 {
 			close(r.died)
+			if r.instead != nil {
+				r.instead()
+			}
 		}
-		dead = r.left <= 0
+		dead = r.left <= 0 && r.instead == nil
 	}
 	r.mu.Unlock()
 	if dead {
@@ -359,7 +364,7 @@ func (r *reaped) EnsureLink(ctx context.Context, l kernel.Link) error {
 	if err := r.alive(); err != nil {
 		return err
 	}
-	return r.Kernel.EnsureLink(ctx, l)
+	return filed{r.Kernel}.EnsureLink(ctx, l)
 }
 
 func (r *reaped) DeleteLinks(ctx context.Context, names ...string) error {
@@ -373,7 +378,7 @@ func (r *reaped) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 	if err := r.alive(); err != nil {
 		return err
 	}
-	return r.Kernel.Dress(ctx, ns, o)
+	return filed{r.Kernel}.Dress(ctx, ns, o)
 }
 
 func (r *reaped) Create(ctx context.Context, path string) error {
@@ -394,5 +399,5 @@ func (r *reaped) Open(path string) (*kernel.Namespace, error) {
 	if err := r.alive(); err != nil {
 		return nil, err
 	}
-	return r.Kernel.Open(path)
+	return filed{r.Kernel}.Open(path)
 }

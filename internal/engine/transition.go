@@ -20,6 +20,8 @@ import (
 // ports and the resolver's port. sb.op is held.
 func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record) (err error) {
 	var u undo
+	var ns *kernel.Namespace
+	defer func() { ns.Close() }() // after the undo, which works in it
 	defer u.unless(&err)
 	if now != next {
 		err = e.hold(ctx, sb, next, &u)
@@ -41,11 +43,9 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 	if err = e.settleFor(ctx, next); err != nil {
 		return err
 	}
-	ns, err := e.open(next)
-	if err != nil {
+	if ns, err = e.open(next); err != nil {
 		return err
 	}
-	defer ns.Close()
 	if err = e.furnish(ctx, sb, now, next, ns, &u); err != nil {
 		return err
 	}
@@ -144,6 +144,9 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 // returns what is to be inside.
 func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namespace, u *undo) (kernel.Outfit, error) {
 	var outfit kernel.Outfit
+	if eps := changing(now, next); len(eps) > 0 {
+		u.add(func() { e.report("take back routes", next.Name, e.redress(context.WithoutCancel(ctx), eps, ns)) })
+	}
 	for _, ep := range leavers(now, next) {
 		outfit.Interfaces = append(outfit.Interfaces, parting(ep))
 	}
@@ -157,8 +160,7 @@ func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namesp
 		}
 		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
 	}
-	// Losing its default route comes before another's getting it.
-	slices.SortStableFunc(outfit.Interfaces, func(a, b kernel.Interface) int { return len(a.Routes) - len(b.Routes) })
+	losersFirst(&outfit)
 	return outfit, nil
 }
 

@@ -138,9 +138,34 @@ func nftText(tables []nft.Table) string {
 	return b.String()
 }
 
-// filed is a kernel whose pinned namespaces are files as well: a start looks
-// for them in the folder.
+// filed is a kernel whose pinned namespaces are files as well, for a start
+// looks for them in the folder, and whose open ones have a descriptor, for
+// nobody can work in one that is closed.
 type filed struct{ *fake.Kernel }
+
+func (f filed) Open(path string) (*kernel.Namespace, error) {
+	ns, err := f.Kernel.Open(path)
+	if err == nil {
+		ns.File, err = os.Open(os.DevNull)
+	}
+	return ns, err
+}
+
+func (f filed) EnsureLink(ctx context.Context, l kernel.Link) error {
+	if l.Peer != nil && l.Peer.NS != nil && closed(l.Peer.NS) {
+		return fmt.Errorf("the namespace %s is closed", l.Peer.NS.Path)
+	}
+	return f.Kernel.EnsureLink(ctx, l)
+}
+
+func (f filed) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {
+	if closed(ns) {
+		return fmt.Errorf("the namespace %s is closed", ns.Path)
+	}
+	return f.Kernel.Dress(ctx, ns, o)
+}
+
+func closed(ns *kernel.Namespace) bool { return ns.File.Fd() == ^uintptr(0) }
 
 func (f filed) Create(ctx context.Context, path string) error {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
