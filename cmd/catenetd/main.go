@@ -74,7 +74,7 @@ func run(c config.Config) (err error) {
 	}
 	d.watchFirewall(ctx, log)
 	if c.Metrics != "" {
-		if err := serveMetrics(ctx, c.Metrics, d.engine); err != nil {
+		if err := serveMetrics(ctx, c.Metrics, d.engine, d.names); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/names"
 )
 
 // counts is what the metrics are made of.
@@ -19,17 +20,24 @@ type counts interface {
 	Networks(ctx context.Context) ([]catenet.NetworkStatus, error)
 }
 
-// engineCollector asks the engine when it is scraped.
+// lookups is what the resolver has counted.
+type lookups interface{ Counts() names.Counts }
+
+// engineCollector asks the engine and the resolver when it is scraped.
 type engineCollector struct {
 	engine   counts
+	lookups  lookups
+	dns      *prometheus.Desc
 	things   *prometheus.Desc
 	pool     *prometheus.Desc
 	obstacle *prometheus.Desc
 }
 
-func newCollector(e counts) *engineCollector {
+func newCollector(e counts, l lookups) *engineCollector {
 	return &engineCollector{
 		engine:   e,
+		lookups:  l,
+		dns:      prometheus.NewDesc("catenet_dns_queries_total", "Queries that sandboxes sent to the resolver (all), those of them that the cache answered (cached), that went upstream (forwarded) and that were answered SERVFAIL (failed).", []string{"what"}, nil),
 		things:   prometheus.NewDesc("catenet_things", "How many networks, sandboxes, running sandboxes, endpoints and published ports there are.", []string{"thing"}, nil),
 		pool:     prometheus.NewDesc("catenet_pool_addresses", "Addresses of a network's pool, used and free.", []string{"network", "subnet", "state"}, nil),
 		obstacle: prometheus.NewDesc("catenet_obstacles", "Rules of other firewalls that swallow packets of ours.", nil, nil),
@@ -41,10 +49,15 @@ func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.things
 	ch <- c.pool
 	ch <- c.obstacle
+	ch <- c.dns
 }
 
 // Collect implements prometheus.Collector.
 func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
+	q := c.lookups.Counts()
+	for what, n := range map[string]uint64{"all": q.Queries, "cached": q.Cached, "forwarded": q.Forwarded, "failed": q.Failed} {
+		ch <- prometheus.MustNewConstMetric(c.dns, prometheus.CounterValue, float64(n), what)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	info, err := c.engine.Info(ctx)
@@ -74,13 +87,13 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 
 // serveMetrics answers scrapes at addr until ctx ends. It listens before it
 // returns.
-func serveMetrics(ctx context.Context, addr string, e counts) error {
+func serveMetrics(ctx context.Context, addr string, e counts, q lookups) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return catenet.Invalidf("cannot serve metrics at %q: %w", addr, err).WithHint("--metrics wants HOST:PORT with a free port, like 127.0.0.1:9090")
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newCollector(e), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newCollector(e, q), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}

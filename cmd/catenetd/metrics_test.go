@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/names"
 )
 
 type someCounts struct{}
@@ -27,17 +28,21 @@ func (someCounts) Networks(context.Context) ([]catenet.NetworkStatus, error) {
 	}}, nil
 }
 
+func (someCounts) Counts() names.Counts {
+	return names.Counts{Queries: 9, Cached: 4, Forwarded: 3, Failed: 1}
+}
+
 func TestMetrics(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	if err := serveMetrics(t.Context(), addr, someCounts{}); !catenet.IsInvalid(err) {
+	if err := serveMetrics(t.Context(), addr, someCounts{}, someCounts{}); !catenet.IsInvalid(err) {
 		t.Errorf("a taken port: %v", err)
 	}
 	l.Close()
-	if err := serveMetrics(t.Context(), addr, someCounts{}); err != nil {
+	if err := serveMetrics(t.Context(), addr, someCounts{}, someCounts{}); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.Get("http://" + addr + "/metrics")
@@ -51,6 +56,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, line := range []string{
 		`catenet_things{thing="networks"} 4`, `catenet_things{thing="running"} 2`, `catenet_obstacles 1`,
+		`catenet_dns_queries_total{what="all"} 9`, `catenet_dns_queries_total{what="cached"} 4`,
 		`catenet_pool_addresses{network="front",state="free",subnet="10.1.0.0/24"} 251`, `go_goroutines `,
 	} {
 		if !strings.Contains(string(body), line) {

@@ -43,6 +43,7 @@ func drivers() []driver.Driver {
 type daemon struct {
 	engine   *engine.Engine
 	firewall *firewall.Firewall
+	names    *names.Names
 	closers  []func() error // in the order in which things were opened
 	// takeBack removes what would outlive a start that fails.
 	takeBack func() error
@@ -90,8 +91,8 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 		return d, err
 	}
 	d.later(loopback.Close)
-	resolver := names.New(names.Options{Log: log})
-	d.later(resolver.Close)
+	d.names = names.New(names.Options{Log: log})
+	d.later(d.names.Close)
 	runner := process.New(process.Options{Log: log})
 	d.later(runner.Close)
 	d.firewall = firewall.New(rules, foreign.New(rules, "catenet"), log)
@@ -99,7 +100,7 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 		RunDir: c.RunDir, StateDir: c.StateDir, Log: log,
 		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: readLog,
-		Firewall: d.firewall, Names: resolver, Drivers: drivers(), Pools: pools(c),
+		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: pools(c),
 		Info: about(c, rules.Caps().Owner),
 	})
 	d.later(d.engine.Close)

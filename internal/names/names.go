@@ -38,6 +38,7 @@ type Names struct {
 	sandboxes map[string]*sandbox
 	sets      map[string]*upstreams
 	lastSet   uint64
+	past      Counts // of sandboxes that are no more
 }
 
 // network is one network as it is now. It is replaced, never changed; the

@@ -36,6 +36,7 @@ type sandbox struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	slow   chan struct{} // a place for each query on the slow way
+	counts counters
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex
@@ -86,6 +87,9 @@ func (n *Names) Stop(id string) {
 	n.mu.Lock()
 	s := n.sandboxes[id]
 	delete(n.sandboxes, id)
+	if s != nil {
+		n.past.add(s.counts.read()) // at once: a count never goes back
+	}
 	n.mu.Unlock()
 	if s == nil {
 		return
@@ -110,6 +114,7 @@ func (n *Names) Stop(id string) {
 // under way, it says so at once.
 func (s *sandbox) later(m []byte, byUDP bool, send func([]byte), done func()) {
 	if !s.enter() {
+		s.counts.failed.Add(1)
 		send(bare(m, rcodeServFail))
 		done()
 		return

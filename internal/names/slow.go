@@ -28,6 +28,7 @@ func (s *sandbox) answer(m []byte, byUDP bool) []byte {
 	if set == nil {
 		return r
 	}
+	s.counts.forwarded.Add(1)
 	fetched := s.n.forward.fetch(s.ctx, set, &q)
 	now := time.Now()
 	_, search := s.n.around(v, now)

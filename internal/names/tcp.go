@@ -98,6 +98,7 @@ func (s *sandbox) serveConn(c net.Conn) {
 		if _, err := io.ReadFull(in, m); err != nil {
 			return
 		}
+		s.counts.queries.Add(1)
 		switch q.parse(m) {
 		case ignored:
 			continue

@@ -29,6 +29,7 @@ func (s *sandbox) serveUDP() {
 			time.Sleep(10 * time.Millisecond) // whatever it is, it must not spin
 			continue
 		}
+		s.counts.queries.Add(uint64(n))
 		replies := 0
 		view := s.view.Load()
 		for i := range in[:n] {

@@ -9,12 +9,13 @@ type view struct {
 	search   []string   // as query.name; nil: the host's
 	set      *upstreams // nil: the host's
 	outside  bool       // something is forwarded at all
+	counts   *counters  // of the sandbox
 }
 
 // setView makes the view of a sandbox from its configuration and the networks
 // that there are. n.mu is held.
 func (n *Names) setView(s *sandbox, conf Sandbox) {
-	v := &view{search: wireNames(conf.DNS.Search), extra: map[string][]*host{}}
+	v := &view{search: wireNames(conf.DNS.Search), extra: map[string][]*host{}, counts: &s.counts}
 	for _, id := range conf.Networks {
 		if w := n.networks[id]; w != nil {
 			v.networks = append(v.networks, w)
@@ -136,10 +137,12 @@ func (n *Names) quick(v *view, q *query, m []byte, limit int) ([]byte, *upstream
 		if !v.outside {
 			return q.status(m, rcodeNXDomain), nil
 		}
+		v.counts.failed.Add(1)
 		return q.status(m, rcodeServFail), nil
 	}
 	var key [maxWireName + 16]byte
 	if r := n.cache.get(set.appendKey(key[:0], q), now); r != nil {
+		v.counts.cached.Add(1)
 		return deliver(v, q, m, r, search, limit, now), nil
 	}
 	return nil, set
@@ -154,6 +157,7 @@ func deliver(v *view, q *query, m []byte, r *reply, search []string, limit int, 
 		}
 	}
 	if r == nil {
+		v.counts.failed.Add(1)
 		return q.status(m, rcodeServFail)
 	}
 	return r.write(q, m, limit, now)
