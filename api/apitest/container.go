@@ -47,9 +47,11 @@ func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, st
 			WithHint("choose another --name, or remove that one: catenet rm %s", o.status.Name)
 	}
 	if to, ok := strings.CutPrefix(spec.Mode, catenet.ModeContainer); ok {
-		if _, err := e.sandbox(to); err != nil {
+		o, err := e.sandbox(to)
+		if err != nil {
 			return catenet.SandboxStatus{}, err
 		}
+		c.status.Mode = catenet.ModeContainer + o.status.ID
 	}
 	for _, es := range spec.Networks {
 		if err := e.join(c, es); err != nil {
@@ -133,12 +135,24 @@ func (e *Engine) publish(c *container, specs []catenet.PortSpec) {
 		}
 		ips := []netip.Addr{p.HostIP}
 		if !p.HostIP.IsValid() {
-			ips = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+			ips = c.anywhere()
 		}
 		for _, ip := range ips {
 			c.status.Bindings = append(c.status.Bindings, catenet.PortBinding{Proto: p.Proto, HostIP: ip, HostPort: p.HostPort, Port: p.Port, SandboxID: c.status.ID})
 		}
 	}
+}
+
+// anywhere is all addresses of the host, in the families of the container.
+func (c *container) anywhere() (ips []netip.Addr) {
+	eps := c.status.Endpoints
+	if slices.ContainsFunc(eps, func(ep catenet.Endpoint) bool { return ep.IPv4.IsValid() }) {
+		ips = append(ips, netip.IPv4Unspecified())
+	}
+	if slices.ContainsFunc(eps, func(ep catenet.Endpoint) bool { return ep.IPv6.IsValid() }) {
+		ips = append(ips, netip.IPv6Unspecified())
+	}
+	return ips
 }
 
 // start runs the container's program as a process of the host. The caller
@@ -150,7 +164,8 @@ func (e *Engine) start(c *container) error {
 	cmd.Dir = p.Dir
 	cmd.Stdout, cmd.Stderr = c.log.writer(catenet.Stdout), c.log.writer(catenet.Stderr)
 	if err := cmd.Start(); err != nil {
-		return catenet.Invalidf("cannot run %s: %v", p.Args[0], err)
+		return catenet.Invalidf("start container: command not found in the container: %s", p.Args[0]).
+			WithHint("the path is that inside the container")
 	}
 	if c.cmd != nil { // not the first run
 		c.done = make(chan struct{})

@@ -233,6 +233,8 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 	var warnings []string
 	if spec.IPv6 && !slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet.Addr().Is6() }) {
 		n.Pools = append(n.Pools, catenet.Pool{Subnet: netip.MustParsePrefix(fmt.Sprintf("fd00:%x::/64", len(e.networks)))})
+	}
+	if spec.IPv6 {
 		warnings = append(warnings, "router advertisements of this host stay as they are")
 	}
 	for i, p := range n.Pools {
@@ -265,10 +267,31 @@ func (e *Engine) status(n *catenet.NetworkStatus) catenet.NetworkStatus {
 				}
 			}
 		}
-		used := uint64(len(out.Endpoints) + 1)
-		out.Use = append(out.Use, catenet.PoolUse{Subnet: p.Subnet, Used: used, Free: 65534 - used})
+		for name, a := range p.Aux {
+			out.Owners = append(out.Owners, catenet.AddressOwner{Address: a, Owner: "aux:" + name})
+		}
+		out.Use = append(out.Use, use(p, out.Owners))
 	}
 	return out
+}
+
+// use counts a pool's addresses. One of IPv6 has as many as can be told.
+func use(p catenet.Pool, owners []catenet.AddressOwner) catenet.PoolUse {
+	u := catenet.PoolUse{Subnet: p.Subnet}
+	from, reserved := p.Range, uint64(0)
+	if !from.IsValid() {
+		from, reserved = p.Subnet, 2 // the network itself, and broadcast
+	}
+	u.Free = uint64(1)<<min(from.Addr().BitLen()-from.Bits(), 63) - reserved
+	for _, o := range owners {
+		if p.Subnet.Contains(o.Address) {
+			u.Used++
+		}
+		if from.Contains(o.Address) {
+			u.Free--
+		}
+	}
+	return u
 }
 
 // Networks implements server.Engine.
