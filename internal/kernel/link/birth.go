@@ -23,7 +23,8 @@ func (h *Host) deliver(l kernel.Link) {
 	if len(h.born) >= births {
 		clear(h.born)
 	}
-	h.born[birth{l.Peer.NS.Inode, l.Peer.Name}] = &info{name: l.Peer.Name, kind: "veth", mtu: l.MTU, mac: l.Peer.MAC, peerNS: -1}
+	h.born[birth{l.Peer.NS.Inode, l.Peer.Name}] = &info{
+		name: l.Peer.Name, kind: "veth", mtu: l.MTU, mac: l.Peer.MAC, peerNS: -1, outside: l.Name}
 }
 
 // delivered returns, once, what deliver noted; nil for nothing. The index is
@@ -34,4 +35,18 @@ func (h *Host) delivered(b birth) *info {
 	i := h.born[b]
 	delete(h.born, b)
 	return i
+}
+
+// catchUp has the bridge forward what comes from new veths whose insides are up.
+// By itself the kernel notices a carrier in a worker of its own, and whatever
+// the container sends until then is dropped: an ARP request among it means a
+// second's wait. Looking at one link makes it notice at once (rtnl_getlink,
+// since Linux 6.8).
+func (h *Host) catchUp(c *conn, outsides []string) error {
+	for _, name := range outsides {
+		if _, err := c.link(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -24,36 +24,43 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 			return err
 		}
 	}
-	return netns.Do(ns, func() error {
+	var fresh []string
+	err := netns.Do(ns, func() error {
 		c, err := dial()
 		if err != nil {
 			return err
 		}
 		defer c.close()
 		c.wrote = kernel.Writes(ctx)
-		return h.dress(c, ns.Inode, o)
+		fresh, err = h.dress(c, ns.Inode, o)
+		return err
 	})
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	return h.with(ctx, func(c *conn) error { return h.catchUp(c, fresh) })
 }
 
-// dress works on a thread inside the namespace.
-func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) error {
+// dress works on a thread inside the namespace. It returns the outsides of
+// links that were just born.
+func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
 	if err := h.strip(c, o.Remove); err != nil {
-		return err
+		return nil, err
 	}
 	p, err := h.putOn(c, ns, o.Interfaces)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.ResolverPort == 0 && !o.NoResolver {
-		return nil
+		return p.born, nil
 	}
 	if h.redirect == nil {
-		return errors.Join(errors.New("redirect the resolver: this host was opened without the means"), p.revert(h, c))
+		return nil, errors.Join(errors.New("redirect the resolver: this host was opened without the means"), p.revert(h, c))
 	}
 	if err := h.redirect(o.ResolverPort); err != nil {
-		return errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
+		return nil, errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
 	}
-	return nil
+	return p.born, nil
 }
 
 // strip removes links of the namespace.
@@ -166,6 +173,9 @@ func (p *plan) wear(worn []*info, interfaces []kernel.Interface, have belongings
 		}
 	}
 	for i, want := range interfaces {
+		if name := worn[i].outside; name != "" {
+			p.born = append(p.born, name)
+		}
 		if err := p.addRoutes(worn[i], want, have.routes); err != nil {
 			return err
 		}

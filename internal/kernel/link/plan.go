@@ -19,6 +19,7 @@ type plan struct {
 	batch   batch
 	undo    []func(*batch) // for each message of batch; nil: nothing to undo
 	kinds   []kind         // of each message
+	born    []string       // the outsides of new links that it raises
 }
 
 // kind is a type of rtnetlink message.

@@ -26,6 +26,7 @@ type info struct {
 	isolated      bool
 	hairpin       bool
 	addrGen       uint8
+	outside       string // of a veth's inside that was just born: its name on the host
 }
 
 // ours tells whether the link carries our mark.
