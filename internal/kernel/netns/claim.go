@@ -1,10 +1,16 @@
 package netns
 
 import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"regexp"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,33 +18,114 @@ import (
 	"github.com/catenet/catenet/internal/kernel/peercred"
 )
 
-// Claim takes a name in the daemon's own network namespace until it is closed
-// or the process ends, however it does: an abstract unix socket, whose names
-// belong to the namespace (unix(7), network_namespaces(7)). Programs that we
-// start do not inherit it. A name that is taken is a conflict error that says
-// by which process.
+// claimPatience bounds how long rivals that do not answer are asked again.
+const claimPatience = time.Second
+
+// Claim makes the caller the one root process that has claimed the name in its
+// network namespace, until the claim is closed or the process ends, however it
+// does. If another has it, that is a conflict error that says which process.
+//
+// A claim is an abstract unix socket, whose names belong to the network
+// namespace (unix(7), network_namespaces(7)): daemons in namespaces of their
+// own do not see each other, whatever folders they share; daemons in one do,
+// whatever mount or PID namespace they are in, where a locked file could be
+// another one for each. Programs that we start do not inherit it.
+//
+// Anybody may bind an abstract name. So the name of each claim is random past
+// its begin, and nobody can be there before it; and the others that have such
+// a name count only if it was root that listened there (SO_PEERCRED). Each
+// looks at the others once its own socket is there: of two that start at the
+// same time one gives way, or both do. A claim takes every connection and
+// closes it, so that nobody can fill its queue for long; a user who floods it
+// at the very moment when a second daemon starts hides it at most, and blocks
+// neither.
 func Claim(name string) (io.Closer, error) {
-	l, err := net.Listen("unix", "@"+name)
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, catenet.Conflictf("another %s serves this network namespace already%s", name, holder(name)).
-			WithHint("end it, or start this one in a network namespace of its own; it is who listens at the abstract socket @%s", name)
-	}
+	var random [8]byte
+	rand.Read(random[:])
+	mine := name + "-" + hex.EncodeToString(random[:])
+	l, err := net.Listen("unix", "@"+mine)
 	if err != nil {
 		return nil, fmt.Errorf("claim network namespace: %w", err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				time.Sleep(10 * time.Millisecond) // whatever it is, it must not spin
+				continue
+			}
+			c.Close()
+		}
+	}()
+	if err := rival(name, mine); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// holder says which process has a name, as far as that can be seen from here.
-func holder(name string) string {
+// rival returns a conflict error if somebody else has claimed the name.
+func rival(name, mine string) error {
+	others, err := claims(name)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(claimPatience); len(others) > 0; time.Sleep(10 * time.Millisecond) {
+		var busy []string
+		for _, other := range others {
+			cred, err := listener(other)
+			switch {
+			case other == mine:
+			case err == nil && cred.UID == 0:
+				return taken(name, other, cred)
+			case errors.Is(err, unix.EAGAIN):
+				busy = append(busy, other)
+			}
+		}
+		if others = busy; time.Now().After(end) {
+			break
+		}
+	}
+	return nil
+}
+
+// taken says who has a claim.
+func taken(name, other string, cred peercred.Cred) error {
+	by := ""
+	if cred.PID != 0 { // 0: in another PID namespace
+		by = fmt.Sprintf(": process %d", cred.PID)
+	}
+	return catenet.Conflictf("another %s serves this network namespace already%s", name, by).
+		WithHint("end it, or start this one in a network namespace of its own; it is who listens at the abstract socket @%s", other)
+}
+
+// claims returns the names of the claims in the thread's namespace, of
+// whomever: lines of /proc/net/unix (proc_pid_net(5)) end in " @NAME". Names
+// may have line feeds in them; what reads like a claim and is none is no
+// socket either.
+func claims(name string) (found []string, err error) {
+	table, err := os.ReadFile("/proc/thread-self/net/unix")
+	if err != nil {
+		return nil, fmt.Errorf("look for other claims: %w", err)
+	}
+	end := regexp.MustCompile(` @(` + regexp.QuoteMeta(name) + `-[0-9a-f]{16})$`)
+	for line := range bytes.Lines(table) {
+		if m := end.FindSubmatch(bytes.TrimRight(line, "\n")); m != nil {
+			found = append(found, string(m[1]))
+		}
+	}
+	return found, nil
+}
+
+// listener returns who listens at an abstract name; EAGAIN if more connect
+// there than are taken.
+func listener(name string) (peercred.Cred, error) {
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: "@" + name, Net: "unix"})
 	if err != nil {
-		return ""
+		return peercred.Cred{}, err
 	}
 	defer c.Close()
-	cred, err := peercred.Of(c)
-	if err != nil || cred.PID == 0 { // 0: in another PID namespace
-		return ""
-	}
-	return fmt.Sprintf(": process %d", cred.PID)
+	return peercred.Of(c)
 }

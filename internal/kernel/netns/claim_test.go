@@ -1,17 +1,56 @@
 package netns
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
 
+// envSquat has the test binary listen at that abstract name, take nothing,
+// and fill its queue, until its input ends.
+const envSquat = "CATENET_TEST_SQUAT"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(envSquat); name != "" {
+		squat(name)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func squat(name string) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		err = errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + name}), unix.Listen(fd, 1))
+	}
+	for err == nil {
+		_, err = net.Dial("unix", "@"+name)
+	}
+	if errors.Is(err, unix.EAGAIN) {
+		fmt.Println("full")
+	} else {
+		fmt.Println(err)
+	}
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func testName(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) }
+
 func TestClaimIsForOneUntilItEnds(t *testing.T) {
-	name := fmt.Sprintf("catenet-test-%d", os.Getpid())
+	name := testName(t)
 	first, err := Claim(name)
 	if err != nil {
 		t.Fatal(err)
@@ -22,10 +61,20 @@ func TestClaimIsForOneUntilItEnds(t *testing.T) {
 	}
 	defer child.Wait()
 	defer child.Process.Kill()
-	_, err = Claim(name)
+	for range 200 { // more than its queue holds
+		_, err = Claim(name)
+	}
 	if !catenet.IsConflict(err) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) || !strings.Contains(catenet.HintOf(err), "@"+name) {
 		t.Errorf("a second claim: %v (%s)", err, catenet.HintOf(err))
 	}
+	ns := kerneltest.New(t)
+	ns.MustDo(func() error {
+		elsewhere, err := Claim(name)
+		if err != nil {
+			return err
+		}
+		return elsewhere.Close()
+	})
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -35,5 +84,45 @@ func TestClaimIsForOneUntilItEnds(t *testing.T) {
 	}
 	if err := again.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNobodyButRootStandsInAClaimsWay has a user listen at all names that look
+// like a claim, and keep others from seeing who it is.
+func TestNobodyButRootStandsInAClaimsWay(t *testing.T) {
+	t.Parallel()
+	name := testName(t)
+	for _, squatted := range []string{name, name + "-0123456789abcdef"} {
+		user := exec.Command("/proc/self/exe")
+		user.Env = append(os.Environ(), envSquat+"="+squatted)
+		user.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		in, err := user.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := user.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := user.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer user.Wait()
+		defer in.Close()
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "full\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+	begin := time.Now()
+	c, err := Claim(name)
+	if err != nil {
+		t.Fatalf("a user stands in the way: %v", err)
+	}
+	defer c.Close()
+	if took := time.Since(begin); took > 3*claimPatience {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := Claim(name); !catenet.IsConflict(err) {
+		t.Errorf("a second claim beside the user's: %v", err)
 	}
 }
