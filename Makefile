@@ -37,7 +37,10 @@ install: build
 	@echo "Start it:  systemctl daemon-reload && systemctl enable --now catenet"
 	@echo "Let people other than root use it:  groupadd -r catenet && usermod -aG catenet NAME"
 
+# What a daemon has left on this host goes first, its records stay. A daemon
+# that still runs is an error.
 uninstall:
+	@[ -n "$(DESTDIR)" ] || [ ! -x $(BINDIR)/catenetd ] || $(BINDIR)/catenetd --remove
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
 
 # Debian's own Go (1.19) cannot read go.mod; from 1.21 on, Go fetches what it asks for.

@@ -60,6 +60,9 @@ func run(c config.Config) (err error) {
 	if os.Geteuid() != 0 {
 		return catenet.Forbiddenf("catenetd changes the host's network and must run as root").WithHint("sudo catenetd …")
 	}
+	if c.Remove {
+		return remove(ctx, c, log)
+	}
 	began := time.Now()
 	d, err := open(c, log)
 	defer func() { err = errors.Join(err, d.close()) }()

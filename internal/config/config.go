@@ -43,6 +43,11 @@ type Config struct {
 	// Loopback chooses what carries connections to ports on loopback
 	// addresses: "auto", "cgroup-ebpf" or "proxy".
 	Loopback string `yaml:"loopback"`
+
+	// Remove asks for the end of all that a daemon has left, Purge for that of
+	// its records as well. They are no settings, and flags only.
+	Remove bool `yaml:"-"`
+	Purge  bool `yaml:"-"`
 }
 
 // AddressPool is a range that subnets of one size are cut from.
@@ -65,6 +70,7 @@ func Parse(args []string, help io.Writer) (Config, error) {
 	fs.SetOutput(help)
 	fs.StringVar(&file, "config", file, "settings `file` (YAML, the same names as the flags)")
 	c.flags(fs)
+	c.verbs(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return c, err
@@ -86,9 +92,11 @@ func Parse(args []string, help io.Writer) (Config, error) {
 	fs = pflag.NewFlagSet("catenetd", pflag.ContinueOnError)
 	fs.StringVar(&file, "config", file, "")
 	c.flags(fs)
+	c.verbs(fs)
 	if err := fs.Parse(args); err != nil {
 		return c, catenet.Invalidf("%w", err)
 	}
+	c.Remove = c.Remove || c.Purge
 	f := c.check()
 	switch {
 	case f == nil:
@@ -117,6 +125,12 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
 	fs.Var((*levelFlag)(&c.LogLevel), "log-level", "debug, info, warn or error")
 	fs.Var((*poolFlag)(&c.AddressPools), "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")
+}
+
+// verbs registers what the command line alone can ask for.
+func (c *Config) verbs(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.Remove, "remove", false, "end containers, remove all that a daemon which does not run any more has left on this host, and exit; what is on record stays")
+	fs.BoolVar(&c.Purge, "purge", false, "as --remove, and delete what is on record: networks, containers and their logs")
 }
 
 // check refuses what no daemon could work with.

@@ -140,7 +140,7 @@ func TestFileAndFlagsHaveTheSameSettings(t *testing.T) {
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 	c.flags(fs)
 	for f := range reflect.TypeFor[Config]().Fields() {
-		if name := f.Tag.Get("yaml"); fs.Lookup(name) == nil && fs.Lookup(strings.TrimSuffix(name, "s")) == nil {
+		if name := f.Tag.Get("yaml"); name != "-" && fs.Lookup(name) == nil && fs.Lookup(strings.TrimSuffix(name, "s")) == nil {
 			t.Errorf("setting %s is no flag", name)
 		}
 	}
@@ -152,6 +152,20 @@ func TestFileAndFlagsHaveTheSameSettings(t *testing.T) {
 		}
 		t.Errorf("flag %s is no setting of the file", f.Name)
 	})
+}
+
+func TestRemovalIsAskedForByFlagsAlone(t *testing.T) {
+	for arg, want := range map[string][2]bool{"--remove": {true, false}, "--purge": {true, true}, "--log-level=info": {}} {
+		c, err := Parse([]string{arg}, io.Discard)
+		if err != nil || c.Remove != want[0] || c.Purge != want[1] {
+			t.Errorf("%s: %+v, %v", arg, c, err)
+		}
+	}
+	for _, word := range []string{"remove", "purge", "Remove", "Purge", "-"} {
+		if _, err := Parse([]string{"--config", file(t, word+": true\n")}, io.Discard); !catenet.IsInvalid(err) || strings.Contains(catenet.HintOf(err), "-,") {
+			t.Errorf("%s in the file: %v (%s)", word, err, catenet.HintOf(err))
+		}
+	}
 }
 
 func FuzzRead(f *testing.F) {

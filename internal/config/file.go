@@ -138,7 +138,9 @@ func kindWord(t reflect.Type) string {
 // settings are the keys of the file.
 func settings() (names []string) {
 	for f := range reflect.TypeFor[Config]().Fields() {
-		names = append(names, f.Tag.Get("yaml"))
+		if name := f.Tag.Get("yaml"); name != "-" {
+			names = append(names, name)
+		}
 	}
 	return names
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/catenet/catenet/internal/config"
+)
+
+// remove takes away what a daemon that does not run any more has left in the
+// kernel and in its run folder, and with purge what is on record too.
+// Forwarding of the host stays on: others may need it by now.
+func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
+	c.Loopback = "proxy" // eBPF programs are removed, and none are made
+	if _, err := os.Stat(c.StateDir); errors.Is(err, os.ErrNotExist) {
+		c.Purge = true // what opening makes is nobody's
+	}
+	d, err := open(c, log)
+	if err == nil {
+		err = errors.Join(d.engine.Withdraw(ctx), d.firewall.Remove(ctx))
+	}
+	if err = errors.Join(err, d.close()); err != nil {
+		return err
+	}
+	err = emptied(c.RunDir, "live.db*", "catenet.sock", "netns", "sandboxes", "containers")
+	if c.Purge {
+		err = errors.Join(err, emptied(c.StateDir, "catenet.db*", "containers"))
+	}
+	log.Info("removed", "run_dir", c.RunDir, "state_dir", c.StateDir, "purged", c.Purge)
+	return err
+}
+
+// emptied removes what is named of a folder, and the folder if nothing else is
+// in it: somebody may have given a daemon one that others use too.
+func emptied(dir string, names ...string) error {
+	var errs []error
+	for _, name := range names {
+		found, err := filepath.Glob(filepath.Join(dir, name))
+		errs = append(errs, err)
+		for _, path := range found {
+			errs = append(errs, os.RemoveAll(path))
+		}
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
+		errs = append(errs, os.Remove(dir))
+	}
+	return errors.Join(errs...)
+}
