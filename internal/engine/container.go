@@ -422,9 +422,14 @@ func stopped(now *record, exit kernel.Exit) *record {
 	return next
 }
 
-// deleteContainer forgets a container that does not run. sb.op is held.
+// deleteContainer forgets a container that does not run. One whose record
+// cannot be erased stays, for it would be back at the next start, and with its
+// addresses. sb.op is held.
 func (e *Engine) deleteContainer(sb *sandbox, now *record) error {
-	err := e.eraseContainer(now.ID)
+	if err := e.unrecordContainer(now.ID); err != nil {
+		return fmt.Errorf("remove container %s: %w", now.Name, err)
+	}
+	err := e.eraseFolders(now.ID)
 	e.locked(func() {
 		e.unreserve(now, nil)
 		sb.exit = now.ExitCode
@@ -437,11 +442,15 @@ func (e *Engine) deleteContainer(sb *sandbox, now *record) error {
 
 // eraseContainer removes a container's record, log and run folder.
 func (e *Engine) eraseContainer(id string) error {
-	return errors.Join(
-		e.o.Store.Update(store.Durable, func(tx *store.Tx) error { return tx.Delete(kindContainer, id) }),
-		os.RemoveAll(filepath.Dir(e.logPath(id))),
-		os.RemoveAll(e.processDir(id)),
-	)
+	return errors.Join(e.unrecordContainer(id), e.eraseFolders(id))
+}
+
+func (e *Engine) unrecordContainer(id string) error {
+	return e.o.Store.Update(store.Durable, func(tx *store.Tx) error { return tx.Delete(kindContainer, id) })
+}
+
+func (e *Engine) eraseFolders(id string) error {
+	return errors.Join(os.RemoveAll(filepath.Dir(e.logPath(id))), os.RemoveAll(e.processDir(id)))
 }
 
 // closeOnce closes a channel that may be closed. The engine's mu is held.

@@ -88,3 +88,22 @@ func fillAt(t *testing.T, op operation, n int, after string) (full bool, err err
 func lines(want, got string) string {
 	return cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n"))
 }
+
+// TestAContainerThatCannotBeErasedStays has no room for its removal.
+func TestAContainerThatCannotBeErasedStays(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.run(catenet.SandboxSpec{Name: "c"})
+	must(t, err)
+	must(t, w.Stop(ctx, "c", 0))
+	must(t, w.store.Close())
+	if err := w.Remove(ctx, "c", false); err == nil {
+		t.Fatal("it was removed without a word on record")
+	}
+	st, err := w.Sandbox(ctx, "c")
+	must(t, err)
+	if st.State != catenet.StateExited {
+		t.Errorf("it is %s", st.State)
+	}
+	w.restart()
+	must(t, w.Remove(ctx, "c", false))
+}
