@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,7 +37,8 @@ namespaces, on the host's file system or on --rootfs.
 
 In the foreground its output is shown until it ends, SIGINT and SIGTERM stop it
 (a second one at once), and the exit code is its own. Its standard input is
-empty. With -d the ID is printed.`,
+empty. A daemon that goes away meanwhile is waited for. With -d the ID is
+printed.`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := f.spec(args)
@@ -115,14 +117,14 @@ func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.Sa
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	found := make(chan struct{}, 2)
-	ready := func() { found <- struct{}{} }
+	ready := func() func() { return sync.OnceFunc(func() { found <- struct{}{} }) }
 	logged := make(chan error, 1)
 	go func() {
-		logged <- cl.Logs(ctx, sb.ID, catenet.LogOptions{Follow: true, Tail: -1}, ready, c.copyLines(false))
+		logged <- c.follow(ctx, cl, sb.ID, ready())
 	}()
 	ended := make(chan end, 1)
 	go func() {
-		code, err := cl.Wait(ctx, sb.ID, ready)
+		code, err := c.await(ctx, cl, sb.ID, ready())
 		ended <- end{code, err}
 	}()
 	if err := startWhen(ctx, cl, sb.ID, found, logged, ended); err != nil {
@@ -137,7 +139,8 @@ func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.Sa
 		select {
 		case <-signals:
 			go func(grace time.Duration) {
-				if err := cl.Stop(ctx, sb.ID, grace); err != nil && !catenet.IsNotFound(err) {
+				err := reunite(ctx, func(func()) error { return cl.Stop(ctx, sb.ID, grace) })
+				if err != nil && !catenet.IsNotFound(err) {
 					c.tell(err)
 				}
 			}(left)

@@ -33,6 +33,9 @@ import (
 	"github.com/catenet/catenet/internal/store"
 )
 
+// reunion is longer than the CLI waits for a daemon to come back.
+const reunion = 45 * time.Second
+
 // drivers are the kinds of network there are, in the order in which they are
 // listed. A new one is one line here.
 func drivers() []driver.Driver {
@@ -101,7 +104,8 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: readLog,
 		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: pools(c),
-		Info: about(c, rules.Caps().Owner),
+		Reunion: reunion,
+		Info:    about(c, rules.Caps().Owner),
 	})
 	d.later(d.engine.Close)
 	return d, nil

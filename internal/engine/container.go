@@ -218,9 +218,12 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 		e.locked(func() { sb.now = now })
 		return nil, err
 	}
-	if now.State != catenet.StateCreated {
-		e.locked(func() { sb.ended = make(chan struct{}) })
-	}
+	e.locked(func() {
+		sb.inherited = false
+		if now.State != catenet.StateCreated {
+			sb.ended = make(chan struct{})
+		}
+	})
 	e.watch(sb, next)
 	e.tellJoined(nil, next)
 	e.tell("sandbox", "start", next.ID, "name", next.Name, "owner", string(next.Owner))
@@ -409,9 +412,37 @@ func (e *Engine) exited(sb *sandbox, exit kernel.Exit) {
 	e.locked(func() { sb.now, sb.exit = next, exit.Code })
 	e.tell("sandbox", "die", now.ID, "name", now.Name, "owner", string(now.Owner), "exitCode", fmt.Sprint(exit.Code))
 	if now.Process.AutoRemove {
-		e.report("remove container", now.Name, e.deleteContainer(sb, next))
+		e.removeEnded(sb, next)
 	}
 	e.locked(func() { closeOnce(sb.ended) })
+}
+
+// removeEnded removes a container that has ended and is not to stay, as soon
+// as Options.Reunion allows. sb.op is held.
+func (e *Engine) removeEnded(sb *sandbox, now *record) {
+	wait := time.Until(e.born.Add(e.o.Reunion))
+	if !sb.inherited || wait <= 0 {
+		e.report("remove container", now.Name, e.deleteContainer(sb, now))
+		return
+	}
+	e.goTask(func(ctx context.Context) {
+		if sleep(ctx, wait); ctx.Err() == nil {
+			e.removeIfEnded(sb, now)
+		}
+	})
+}
+
+// removeIfEnded removes a container unless it was started anew, or removed,
+// since it ended as now says.
+func (e *Engine) removeIfEnded(sb *sandbox, now *record) {
+	sb.op.Lock()
+	defer sb.op.Unlock()
+	e.mu.Lock()
+	same := sb.now == now
+	e.mu.Unlock()
+	if same {
+		e.report("remove container", now.Name, e.deleteContainer(sb, now))
+	}
 }
 
 // stopped is a container's record after its end.

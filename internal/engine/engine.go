@@ -63,6 +63,10 @@ type Options struct {
 	Drivers          []driver.Driver
 	Pools            []ipam.DefaultPool // nil: Docker's
 	Info             catenet.Info       // what does not change while we run
+	// Reunion is how long a container that removes itself at its end stays
+	// after a start if an earlier daemon has started it: whoever waits for
+	// its end and its log has to find the way back first.
+	Reunion time.Duration
 	// EtcNetns is where ip-netns(8) finds the files of a named namespace; ""
 	// is /etc/netns.
 	EtcNetns string
@@ -82,6 +86,7 @@ type Engine struct {
 	hub     hub
 	reaper  *reaper
 
+	born   time.Time       // when it was made
 	ctx    context.Context // ends with the engine: for what outlives a request
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -117,7 +122,8 @@ type sandbox struct {
 	ended chan struct{} // closed when the present run has ended
 	exit  int           // how it ended, also after the sandbox is gone
 
-	ailment *ailment // why it is not as its record says, else nil
+	inherited bool     // an earlier daemon started it
+	ailment   *ailment // why it is not as its record says, else nil
 
 	// Guarded by op.
 	held    map[portKey]kernel.Held
@@ -130,7 +136,7 @@ func New(o Options) *Engine {
 	o.EtcNetns = cmp.Or(o.EtcNetns, "/etc/netns")
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Engine{
-		o: o, log: o.Log, ctx: ctx, cancel: cancel,
+		o: o, log: o.Log, born: time.Now(), ctx: ctx, cancel: cancel,
 		drivers:   make(map[string]driver.Driver),
 		networks:  make(map[string]*network),
 		sandboxes: make(map[string]*sandbox),

@@ -139,6 +139,7 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 		}
 		delete(containers, id)
 		sb := e.revive(now)
+		sb.inherited = true
 		live = append(live, sb)
 		for _, ep := range now.Endpoints {
 			e.reclaim(now, ep)

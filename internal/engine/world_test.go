@@ -46,6 +46,7 @@ type world struct {
 	processes *fake.Processes
 	store     *store.Store
 	names     *names.Names
+	reunion   time.Duration
 	closeNow  func() // ends the present engine, once
 }
 
@@ -90,6 +91,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
 		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
 		Drivers:  []driver.Driver{bridge.New(), host.New(), none.New()},
+		Reunion:  w.reunion,
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 	})
 	must(w.t, w.Restore(context.Background()))
