@@ -60,9 +60,12 @@ func TestLogsAndExitCodeOutliveTheDaemon(t *testing.T) {
 	if got := g.a.Catenet("logs", "job"); got != "before\nwhile" {
 		t.Errorf("the log is %q", got)
 	}
-	if got := status(g.a, "job"); got.State != catenet.StateExited || got.ExitCode != 7 {
-		t.Errorf("job is %s with exit code %d, want exited with 7", got.State, got.ExitCode)
-	}
+	g.Eventually(soon, func() string {
+		if got := status(g.a, "job"); got.State != catenet.StateExited || got.ExitCode != 7 {
+			return fmt.Sprintf("job is %s with exit code %d, want exited with 7", got.State, got.ExitCode)
+		}
+		return ""
+	})
 }
 
 // What is promised is there, what is not is gone, wherever the kill falls.

@@ -116,13 +116,21 @@ func Connect(a *NS, aLink, aAddr string, b *NS, bLink, bAddr string) {
 	}
 }
 
-// onThread runs fn on a thread of its own that ends with it, so that a
-// changed namespace never reaches another goroutine.
+// onThread runs fn, which may change the namespace of its thread, and brings
+// the thread home. One that stays away never reaches another goroutine, but
+// the program's first thread would keep the namespace for good.
 func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread is dirty
-		done <- fn()
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer home.Close()
+	defer func() {
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
 	}()
-	return <-done
+	return fn()
 }

@@ -199,10 +199,21 @@ func TestHoldWithoutPrivilege(t *testing.T) {
 	ns := kerneltest.New(t)
 	ns.MustDo(func() error {
 		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var none [2]unix.CapUserData
-		if err := unix.Capset(&hdr, &none[0]); err != nil { // of this thread, which ends here
+		var mine, none [2]unix.CapUserData // of this thread
+		if err := unix.Capget(&hdr, &mine[0]); err != nil {
 			return err
 		}
+		for i := range none {
+			none[i].Permitted = mine[i].Permitted
+		}
+		if err := unix.Capset(&hdr, &none[0]); err != nil {
+			return err
+		}
+		defer func() {
+			if err := unix.Capset(&hdr, &mine[0]); err != nil {
+				t.Error(err)
+			}
+		}()
 		if _, err := newSockets(t).Hold(ctx, key("tcp", "0.0.0.0:80")); catenet.KindOf(err) != catenet.KindForbidden || !errors.Is(err, unix.EACCES) {
 			t.Errorf("got %v, want a forbidden error", err)
 		}

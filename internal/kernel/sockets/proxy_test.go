@@ -254,15 +254,18 @@ func TestProxyChangesPorts(t *testing.T) {
 	}
 }
 
+// How long ask waits where an answer is due, and where none is.
+const answered, unanswered = 10 * time.Second, 500 * time.Millisecond
+
 // ask sends a datagram and returns the answer, and whether it came from the
 // address that was asked (a connected socket takes no other).
-func ask(addr string, size int) error {
+func ask(addr string, size int, patience time.Duration) error {
 	c, err := net.Dial("udp", addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(500 * time.Millisecond))
+	c.SetDeadline(time.Now().Add(patience))
 	sent, got := make([]byte, size), make([]byte, maxDatagram)
 	rand.Read(sent)
 	if _, err := c.Write(sent); err != nil {
@@ -290,24 +293,24 @@ func TestProxyCarriesUDP(t *testing.T) {
 	set(t, x, ports(p4, p6), nil)
 	for _, addr := range []string{"127.0.0.1:5353", "127.0.0.7:5353", "[::1]:5353", "[::ffff:127.0.0.1]:5353"} {
 		for _, size := range []int{0, 1, 1400, 60000} {
-			if err := ask(addr, size); err != nil {
+			if err := ask(addr, size, answered); err != nil {
 				t.Errorf("%s, %d bytes: %v", addr, size, err)
 			}
 		}
 	}
 	for _, addr := range []string{"192.0.2.1:5353", "[2001:db8::1]:5353"} {
-		if err := ask(addr, 1); err == nil {
+		if err := ask(addr, 1, unanswered); err == nil {
 			t.Errorf("%s is served", addr)
 		}
 	}
 	set(t, x, nil, ports(p4, p6))
 	for _, addr := range []string{"127.0.0.1:5353", "[::1]:5353"} {
-		if err := ask(addr, 1); err == nil {
+		if err := ask(addr, 1, unanswered); err == nil {
 			t.Errorf("%s is served after its removal", addr)
 		}
 	}
 	set(t, x, ports(p4), nil)
-	if err := ask("127.0.0.1:5353", 1); err != nil {
+	if err := ask("127.0.0.1:5353", 1, answered); err != nil {
 		t.Errorf("served again: %v", err)
 	}
 	x.Close()
@@ -332,7 +335,7 @@ func TestProxyForgetsUDPClients(t *testing.T) {
 		return len(server.flows)
 	}
 	for range 3 {
-		if err := ask("127.0.0.1:5353", 10); err != nil {
+		if err := ask("127.0.0.1:5353", 10, answered); err != nil {
 			t.Fatal(err)
 		}
 	}
