@@ -274,11 +274,11 @@ func TestNoIsBelievedInTheOrderOfTheList(t *testing.T) {
 		fetch("one.example", rcodeOK, 410*ms)
 		// Gone, it is waited for once; and what the second says meanwhile is
 		// soon asked again.
-		d["a"].delay = 0
+		d["a"] = &pipeServer{}
 		fetch("two.example", rcodeNXDomain, doubt)
 		fetch("three.example", rcodeNXDomain, 10*ms)
 		time.Sleep(demotion)
-		d["a"].delay = 20 * ms
+		d["a"] = &pipeServer{delay: 20 * ms, records: []string{"@ 60 IN A 192.0.2.1"}}
 		fetch("two.example", rcodeOK, 20*ms)
 	})
 }

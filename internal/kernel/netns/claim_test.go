@@ -67,14 +67,6 @@ func TestClaimIsForOneUntilItEnds(t *testing.T) {
 	if !catenet.IsConflict(err) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) || !strings.Contains(catenet.HintOf(err), "@"+name) {
 		t.Errorf("a second claim: %v (%s)", err, catenet.HintOf(err))
 	}
-	ns := kerneltest.New(t)
-	ns.MustDo(func() error {
-		elsewhere, err := Claim(name)
-		if err != nil {
-			return err
-		}
-		return elsewhere.Close()
-	})
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +77,27 @@ func TestClaimIsForOneUntilItEnds(t *testing.T) {
 	if err := again.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestClaimsOfOtherNamespacesDoNotCount(t *testing.T) {
+	t.Parallel()
+	name := testName(t)
+	here, err := Claim(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	kerneltest.New(t).MustDo(func() error {
+		there, err := Claim(name)
+		if err != nil {
+			return err
+		}
+		defer there.Close()
+		if _, err := Claim(name); !catenet.IsConflict(err) {
+			t.Errorf("a second claim there: %v", err)
+		}
+		return nil
+	})
 }
 
 // TestNobodyButRootStandsInAClaimsWay has a user listen at all names that look
