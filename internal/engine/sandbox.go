@@ -21,6 +21,7 @@ import (
 func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error) {
 	id := catenet.NewID()
 	spec.Name = cmp.Or(spec.Name, catenet.ShortID(id))
+	spec.Networks = slices.Clone(spec.Networks) // names are filled in
 	if err := e.validateSandbox(&spec); err != nil {
 		return catenet.SandboxStatus{}, err
 	}
