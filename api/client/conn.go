@@ -75,7 +75,8 @@ func (c *Client) exchange(ctx context.Context, req *http.Request) (*reply, error
 	}
 	stop := context.AfterFunc(ctx, func() { k.Close() })
 	werr := req.Write(k)
-	res, err := http.ReadResponse(k.r, req) // there may be one to a request that was cut off
+	// There may be an answer to a request that was cut off.
+	res, err := http.ReadResponse(k.r, req) //nolint:bodyclose // the connection is closed or kept as a whole
 	if err != nil {
 		stop()
 		k.Close()

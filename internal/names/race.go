@@ -66,12 +66,13 @@ func (r *race) run(ctx context.Context) (*reply, error) {
 	for {
 		select {
 		case a := <-r.results:
-			if a.failed() {
+			switch {
+			case a.failed():
 				r.lost(a)
-			} else if a.reply.rcode == rcodeOK {
+			case a.reply.rcode == rcodeOK:
 				r.won(a.by)
 				return a.reply, nil
-			} else if r.hear(a) {
+			case r.hear(a):
 				doubted = time.After(r.insist(ctx))
 			}
 			if r.no != nil && len(r.above(r.no.by)) == 0 {

@@ -19,7 +19,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%v: kind %v, hint %q", err, catenet.KindOf(err), catenet.HintOf(err))
 		}
 	}
-	if err := Files(unix.EACCES); err != unix.EACCES {
+	if err := Files(unix.EACCES); !errors.Is(err, unix.EACCES) || catenet.HintOf(err) != "" {
 		t.Error(err)
 	}
 	if err := Files(nil); err != nil {
