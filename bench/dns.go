@@ -21,13 +21,15 @@ const (
 	resolver = "127.0.0.11"
 )
 
-// dns: queries a second at full load, and the 99th percentile at a load that
+// lookups: queries a second at full load, and the 99th percentile at a load that
 // all can carry.
-func dns(ctx context.Context, b *Bench) ([]Line, error) {
+func lookups(ctx context.Context, b *Bench) ([]Line, error) {
 	queries := filepath.Join(b.Dir, "queries")
 	var list strings.Builder
-	for i := range dnsNames {
-		fmt.Fprintf(&list, "name%d A\n", i)
+	names := make([]string, dnsNames)
+	for i := range names {
+		names[i] = fmt.Sprintf("name%d", i)
+		list.WriteString(names[i] + " A\n")
 	}
 	if err := os.WriteFile(queries, []byte(list.String()), 0o600); err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func dns(ctx context.Context, b *Bench) ([]Line, error) {
 	}
 	rate := func(name, ns string) Contender {
 		return Contender{name, func(ctx context.Context, _ int) (float64, error) {
-			return dnsRate(ctx, b, ns, queries)
+			return askMuch(ctx, b, ns, names)
 		}}
 	}
 	delay := func(name, ns string) Contender {
@@ -178,24 +180,7 @@ func bareDNS(ctx context.Context, b *Bench) (string, error) {
 	return ns, nil
 }
 
-var (
-	rateLine = regexp.MustCompile(`Queries per second:\s+([0-9.]+)`)
-	lostLine = regexp.MustCompile(`Queries lost:\s+(\d+)`)
-	goodLine = regexp.MustCompile(`NOERROR \d+ \(100\.00%\)`)
-	tookLine = regexp.MustCompile(`(?m)^> NOERROR \S+ A ([0-9.]+)`)
-)
-
-// dnsRate asks as fast as the server answers.
-func dnsRate(ctx context.Context, b *Bench, ns, queries string) (float64, error) {
-	out, err := b.tool(ctx, ns, "dnsperf", "-s", resolver, "-d", queries, "-l", "2", "-c", "4")
-	if err != nil {
-		return 0, err
-	}
-	if !goodLine.MatchString(out) || lostLine.FindString(out) == "" {
-		return 0, fmt.Errorf("dnsperf got other answers than good ones:\n%s", out)
-	}
-	return strconv.ParseFloat(first(rateLine, out), 64)
-}
+var tookLine = regexp.MustCompile(`(?m)^> NOERROR \S+ A ([0-9.]+)`)
 
 // dnsLoad is the load at which delays are compared, in queries a second.
 const dnsLoad = 5000
@@ -218,11 +203,4 @@ func dnsDelay(ctx context.Context, b *Bench, ns, queries string) (float64, error
 		return 0, fmt.Errorf("only %d queries were answered", len(all))
 	}
 	return quantile(all, 0.99), nil
-}
-
-func first(re *regexp.Regexp, s string) string {
-	if m := re.FindStringSubmatch(s); m != nil {
-		return m[1]
-	}
-	return ""
 }

@@ -39,7 +39,7 @@ var rows = []Row{
 	{"detach", detachOne},
 	{"detach 100", detachHundred},
 	{"stream", stream},
-	{"dns", dns},
+	{"dns", lookups},
 }
 
 func main() {
