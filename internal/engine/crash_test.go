@@ -103,7 +103,7 @@ func (w *world) endOfC() error {
 	if err == nil && code != 3 {
 		err = fmt.Errorf("exit code %d, want 3", code)
 	}
-	for end := time.Now().Add(5 * time.Second); err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Second); err == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		_, err = w.Sandbox(ctx, "c")
 	}
 	if catenet.IsNotFound(err) {
