@@ -16,7 +16,9 @@ const mark = "catenet"
 // Allow keeps exactly these bridges accepted where others filter what is
 // forwarded by iptables, for IPv4 and IPv6: in DOCKER-USER, the chain that
 // Docker leaves to its users, or without one at the begin of FORWARD. With
-// no bridges nothing of ours is left there. It makes no chain and no table.
+// no bridges nothing of ours is left there; it is taken for granted then that
+// whose iptables is not installed has no rule of ours. It makes no chain and
+// no table.
 func (r *Rules) Allow(ctx context.Context, bridges []string) error {
 	var errs []error
 	for _, v6 := range []bool{false, true} {
@@ -25,9 +27,11 @@ func (r *Rules) Allow(ctx context.Context, bridges []string) error {
 			return err
 		}
 		for _, t := range tools {
-			if err := allow(ctx, t, bridges); err != nil {
-				errs = append(errs, err)
+			err := allow(ctx, t, bridges)
+			if errors.Is(err, exec.ErrNotFound) && len(bridges) == 0 {
+				continue
 			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
