@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -22,9 +23,6 @@ import (
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
 )
-
-// socketGroup is the group whose members may use the API, where there is one.
-const socketGroup = "catenet"
 
 // farewell bounds how long requests under way are waited for at the end.
 const farewell = 10 * time.Second
@@ -69,41 +67,67 @@ func run(c config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.engine.Restore(ctx); err != nil {
-		return errors.Join(err, d.takeBack())
-	}
-	if err := d.forwarding(ctx, c.AllowForward); err != nil {
-		return err
-	}
-	d.watchFirewall(ctx, log)
-	if c.Metrics != "" {
-		if err := serveMetrics(ctx, c.Metrics, d.engine, d.names); err != nil {
-			return err
-		}
-	}
-	return d.serve(ctx, c, log, began)
-}
-
-// forwarding puts accept rules of ours where another firewall would drop our
-// packets, or takes away those of an earlier start that was allowed to.
-func (d *daemon) forwarding(ctx context.Context, allow bool) error {
-	if allow {
-		return d.firewall.AllowForward(ctx)
-	}
-	return d.firewall.DenyForward(ctx)
-}
-
-// serve answers requests until ctx ends, then lets those under way end.
-func (d *daemon) serve(ctx context.Context, c config.Config, log *slog.Logger, began time.Time) error {
-	path := strings.TrimPrefix(c.Listen, "unix://")
-	l, err := server.Listen(ctx, path, socketGroup, log)
+	l, err := d.start(ctx, c, log)
 	if err != nil {
 		return err
 	}
+	log.Info("catenetd serves", "listen", c.Listen, "version", catenet.BuildVersion().Version, "started_in", time.Since(began).Round(time.Millisecond))
+	return d.serve(ctx, l, log)
+}
+
+// start listens, and makes true what was promised. It listens first: what is
+// taken is noticed before anything is touched, and a client that comes early
+// waits for its answer instead of being refused.
+func (d *daemon) start(ctx context.Context, c config.Config, log *slog.Logger) (_ net.Listener, err error) {
+	undo := []func() error{d.takeBack}
+	defer func() {
+		for i := len(undo) - 1; err != nil && i >= 0; i-- {
+			err = errors.Join(err, undo[i]())
+		}
+	}()
+	l, err := server.Listen(ctx, strings.TrimPrefix(c.Listen, "unix://"), server.DefaultGroup, log)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, l.Close)
+	var scraped net.Listener
+	if c.Metrics != "" {
+		if scraped, err = listenMetrics(ctx, c.Metrics); err != nil {
+			return nil, err
+		}
+		undo = append(undo, scraped.Close)
+	}
+	if err := d.engine.Restore(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.forwarding(ctx, c.AllowForward, log); err != nil {
+		return nil, err
+	}
+	d.watchFirewall(ctx, log)
+	if scraped != nil {
+		serveMetrics(ctx, scraped, d.engine, d.names)
+	}
+	return l, nil
+}
+
+// forwarding puts accept rules of ours where another firewall would drop our
+// packets, or takes away those of an earlier start that was allowed to. Not to
+// be able to take them away keeps nothing from working.
+func (d *daemon) forwarding(ctx context.Context, allow bool, log *slog.Logger) error {
+	if allow {
+		return d.firewall.AllowForward(ctx)
+	}
+	if err := d.firewall.DenyForward(ctx); err != nil {
+		log.Warn("rules of an earlier --allow-forward may be left", "err", err)
+	}
+	return nil
+}
+
+// serve answers requests until ctx ends, then lets those under way end.
+func (d *daemon) serve(ctx context.Context, l net.Listener, log *slog.Logger) error {
 	s := server.New(d.engine, log)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	log.Info("catenetd serves", "listen", c.Listen, "version", catenet.BuildVersion().Version, "started_in", time.Since(began).Round(time.Millisecond))
 	if err := notify("READY=1"); err != nil {
 		log.Warn("tell the service manager", "err", err)
 	}
@@ -118,6 +142,6 @@ func (d *daemon) serve(ctx context.Context, c config.Config, log *slog.Logger, b
 	}
 	last, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	err = s.Shutdown(last)
+	err := s.Shutdown(last)
 	return errors.Join(err, <-served)
 }

@@ -85,13 +85,18 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// serveMetrics answers scrapes at addr until ctx ends. It listens before it
-// returns.
-func serveMetrics(ctx context.Context, addr string, e counts, q lookups) error {
-	l, err := net.Listen("tcp", addr)
+// listenMetrics listens for scrapes at addr.
+func listenMetrics(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return catenet.Invalidf("cannot serve metrics at %q: %w", addr, err).WithHint("--metrics wants HOST:PORT with a free port, like 127.0.0.1:9090")
+		return nil, catenet.Invalidf("cannot serve metrics at %q: %w", addr, err).WithHint("--metrics wants HOST:PORT with a free port, like 127.0.0.1:9090")
 	}
+	return l, nil
+}
+
+// serveMetrics answers scrapes on l until ctx ends.
+func serveMetrics(ctx context.Context, l net.Listener, e counts, q lookups) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(e, q), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
@@ -99,5 +104,4 @@ func serveMetrics(ctx context.Context, addr string, e counts, q lookups) error {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { server.Close() })
 	go func() { _ = server.Serve(l) }() // ends with ErrServerClosed
-	return nil
 }

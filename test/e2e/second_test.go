@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,6 +47,44 @@ func TestAFailedStartLeavesNoPrograms(t *testing.T) {
 	if r.Code == 0 || !strings.Contains(r.Text(), "belongs to another running process") {
 		t.Errorf("exit status %d: %s", r.Code, r.Text())
 	}
+	unmounted(t, dir)
+}
+
+// TestAStartThatCannotListenTouchesNothing: what is taken is noticed before
+// the first change.
+func TestAStartThatCannotListenTouchesNothing(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	h.Start("socat", "TCP-LISTEN:9090,bind=127.0.0.1,fork", "/dev/null")
+	l.Eventually(soon, func() string {
+		if got := h.Run("ss", "-Hltn").Text(); !strings.Contains(got, ":9090") {
+			return "nobody listens: " + got
+		}
+		return ""
+	})
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for arg, word := range map[string]string{"--metrics=127.0.0.1:9090": "serve metrics", "--listen=unix://" + dir + "/file": "is no socket"} {
+		r := h.Run(filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", dir+"/run", "--state-dir", dir+"/state", arg)
+		if r.Code == 0 || !strings.Contains(r.Text(), word) {
+			t.Errorf("%s: exit status %d: %s", arg, r.Code, r.Text())
+		}
+		unmounted(t, dir)
+		if got := h.Run("ip", "-br", "link").Text() + h.Run("nft", "list", "tables").Text(); strings.Contains(got, "br-") || strings.Contains(got, "catenet") {
+			t.Errorf("%s: it left\n%s", arg, got)
+		}
+		if _, err := os.Stat(dir + "/run/catenet.sock"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: its socket is left: %v", arg, err)
+		}
+	}
+}
+
+// unmounted wants no programs of a daemon with its folders in dir.
+func unmounted(t *testing.T, dir string) {
+	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		t.Fatal(err)
