@@ -124,7 +124,7 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules in DOCKER-USER")
 	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
 	fs.Var((*levelFlag)(&c.LogLevel), "log-level", "debug, info, warn or error")
-	fs.Var((*poolFlag)(&c.AddressPools), "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")
+	fs.Var(&poolFlag{pools: &c.AddressPools}, "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")
 }
 
 // verbs registers what the command line alone can ask for.

@@ -49,8 +49,17 @@ func TestPoolFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := (*poolFlag)(&got.AddressPools).String(); s != "base=10.1.0.0/16,size=24 base=10.2.0.0/16,size=28" {
+	const both = "base=10.1.0.0/16,size=24 base=10.2.0.0/16,size=28"
+	if s := (&poolFlag{pools: &got.AddressPools}).String(); s != both {
 		t.Error(s)
+	}
+	path := file(t, "default-address-pools:\n- base: 10.0.0.0/8\n  size: 24\n")
+	got, err = Parse([]string{"--config", path, "--default-address-pool=base=10.1.0.0/16,size=24", "--default-address-pool=size=28,base=10.2.0.0/16"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := (&poolFlag{pools: &got.AddressPools}).String(); s != both {
+		t.Errorf("over the file's: %s", s)
 	}
 }
 

@@ -8,13 +8,17 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// poolFlag is --default-address-pool, as dockerd writes it.
-type poolFlag []AddressPool
+// poolFlag is --default-address-pool, as dockerd writes it. The first one given
+// takes the place of those there were.
+type poolFlag struct {
+	pools *[]AddressPool
+	given bool
+}
 
 // String implements pflag.Value.
 func (f *poolFlag) String() string {
 	var all []string
-	for _, p := range *f {
+	for _, p := range *f.pools {
 		all = append(all, "base="+p.Base.String()+",size="+strconv.Itoa(p.Size))
 	}
 	return strings.Join(all, " ")
@@ -65,6 +69,9 @@ func (f *poolFlag) Set(s string) error {
 	if !p.Base.IsValid() || p.Size == 0 {
 		return catenet.Invalidf("%s", poolRight)
 	}
-	*f = append(*f, p)
+	if !f.given {
+		f.given, *f.pools = true, nil
+	}
+	*f.pools = append(*f.pools, p)
 	return nil
 }
