@@ -506,6 +506,21 @@ func TestSetIsAllOrNothing(t *testing.T) {
 	l.Close()
 }
 
+// TestRestoreReadsAllOrFails: what cannot be read might be what has to go.
+func TestRestoreReadsAllOrFails(t *testing.T) {
+	if !atHost(t) {
+		return
+	}
+	l := open(t)
+	if err := l.ports.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Restore(ctx, nil); err == nil {
+		t.Error("ports that could not be read are restored")
+	}
+	l.Close()
+}
+
 func TestWithoutCgroup2(t *testing.T) {
 	t.Parallel()
 	table := filepath.Join(t.TempDir(), "mountinfo")

@@ -111,13 +111,17 @@ func (l *Loopback) Restore(_ context.Context, ports []kernel.LoopbackPort) error
 	}
 	var changes []change
 	var key, to place
-	for all := l.ports.Iterate(); all.Next(&key, &to); {
+	all := l.ports.Iterate()
+	for all.Next(&key, &to) {
 		switch right, ok := want[key]; {
 		case !ok:
 			changes = append(changes, change{key: key})
 		case right == to:
 			delete(want, key)
 		}
+	}
+	if err := all.Err(); err != nil {
+		return fmt.Errorf("read loopback ports: %w", err)
 	}
 	for key, to := range want {
 		changes = append(changes, change{key, &to})
