@@ -50,7 +50,9 @@ type Host interface {
 	// other is a conflict. On failure nothing that it made is left.
 	EnsureLink(ctx context.Context, l Link) error
 	// DeleteLinks removes links in one batch. An absent one is no error; one
-	// that does not carry our Mark is left.
+	// that does not carry our Mark is left, save a veth with the prefix of
+	// endpoints and no alias: its making was cut short. One that cannot be
+	// removed keeps no other.
 	// Removing a veth in the kernel takes milliseconds (an RCU grace
 	// period), for many in one batch hardly longer than for one.
 	DeleteLinks(ctx context.Context, names ...string) error
@@ -70,7 +72,7 @@ type Host interface {
 	// Dress gives the namespace its interfaces, addresses, routes and the
 	// redirect of its resolver: one visit, whatever is asked for. What is
 	// right already is not written again. On failure, what this call
-	// changed is undone, save that what it removed stays removed.
+	// changed is undone.
 	Dress(ctx context.Context, ns *Namespace, o Outfit) error
 	// Watch tells of links, addresses and namespaces that lost something
 	// of ours: on the host, and inside every namespace that a veth of this
@@ -134,8 +136,6 @@ type Peer struct {
 // Outfit is everything that a namespace is given in one visit.
 type Outfit struct {
 	Interfaces []Interface
-	// Remove names interfaces to delete.
-	Remove []string
 	// ResolverPort, if not 0, redirects what the namespace sends to
 	// 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11.
 	ResolverPort uint16

@@ -22,10 +22,6 @@ func (k *Kernel) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 	}
 	// On a copy, which is kept if all goes well.
 	next := inside{maps.Clone(in.parked), maps.Clone(in.interfaces), in.resolver, true}
-	for _, name := range o.Remove {
-		delete(next.interfaces, name)
-		delete(next.parked, name)
-	}
 	for _, i := range o.Interfaces {
 		if err := next.wear(i); err != nil {
 			return err
@@ -38,12 +34,6 @@ func (k *Kernel) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 		return nil
 	}
 	k.wrote(ctx)
-	for name, outside := range in.parked {
-		// A veth that lost its inside loses its outside too; a new name is no loss.
-		if _, kept := next.parked[name]; !kept && !next.has(outside) {
-			delete(k.links, outside)
-		}
-	}
 	*in = next
 	return nil
 }
@@ -64,15 +54,6 @@ func (in *inside) wear(i kernel.Interface) error {
 	in.parked[i.Name] = outside
 	in.interfaces[i.Name] = i
 	return nil
-}
-
-func (in *inside) has(outside string) bool {
-	for _, o := range in.parked {
-		if o == outside {
-			return true
-		}
-	}
-	return false
 }
 
 // Strip takes an interface's addresses and routes away inside a namespace, as

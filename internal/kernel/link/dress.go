@@ -14,7 +14,7 @@ import (
 
 // Dress gives the namespace what o says, in one visit: it looks at what is
 // there, writes the difference in one batch, and has the resolver's redirect
-// set last. What it removes is gone even if it fails later.
+// set last.
 func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -44,9 +44,6 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 // dress works on a thread inside the namespace. It returns the outsides of
 // links that were just born.
 func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
-	if err := h.strip(c, o.Remove); err != nil {
-		return nil, err
-	}
 	p, err := h.putOn(c, ns, o.Interfaces)
 	if err != nil {
 		return nil, err
@@ -61,21 +58,6 @@ func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
 		return nil, errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
 	}
 	return p.born, nil
-}
-
-// strip removes links of the namespace.
-func (h *Host) strip(c *conn, names []string) error {
-	var present []string
-	for _, name := range names {
-		index, err := c.index(name)
-		if err != nil {
-			return err
-		}
-		if index != 0 {
-			present = append(present, name)
-		}
-	}
-	return h.remove(c, present...)
 }
 
 // raiseLoopback plans lo to be up.

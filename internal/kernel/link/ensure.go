@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +42,6 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 			return err
 		}
 		if stale {
-			h.expect([]string{l.Name})
 			if err := h.remove(c, l.Name); err != nil {
 				return err
 			}
@@ -80,11 +78,9 @@ func aimOf(c *conn, l kernel.Link) (aim, error) {
 	return want, err
 }
 
-// admit refuses a link that somebody else made. A veth of our name without an
-// alias is one whose making was cut short.
+// admit refuses a link that somebody else made.
 func admit(cur *info, l kernel.Link) error {
-	cut := cur.alias == "" && l.Kind == "veth" && strings.HasPrefix(l.Name, kernel.EndpointLinkPrefix)
-	if cur.kind == l.Kind && (cur.alias == l.Alias || cut) {
+	if cur.kind == l.Kind && (cur.alias == l.Alias || cur.cut()) {
 		return nil
 	}
 	kind := cur.kind

@@ -234,6 +234,21 @@ func TestDeleteLinks(t *testing.T) {
 	}
 }
 
+// TestDeleteLinksLeavesStrangers: a veth without an alias is ours by its
+// prefix alone. What cannot be looked up keeps no other from going.
+func TestDeleteLinksLeavesStrangers(t *testing.T) {
+	a := newAttached(t)
+	a.host.Run("ip", "link", "add", "theirs", "type", "veth", "peer", "name", "other")
+	a.host.Run("ip", "link", "add", "ctncut", "type", "veth", "peer", "name", "cut")
+	err := a.h.DeleteLinks(t.Context(), "a name that no link can have", "theirs", "ctncut", vethLink(1, nil, "").Name)
+	if err == nil || !strings.Contains(err.Error(), "a name that") {
+		t.Errorf("a name that no link can have: %v", err)
+	}
+	if out := a.host.Run("ip", "-br", "link"); strings.Contains(out, "ctn") || !strings.Contains(out, "theirs") {
+		t.Errorf("left on the host: %s", out)
+	}
+}
+
 func TestRoutesAndDefaultLink(t *testing.T) {
 	t.Parallel()
 	host, up := kerneltest.New(t), kerneltest.New(t)

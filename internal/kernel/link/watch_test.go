@@ -108,6 +108,27 @@ func TestWatchTellsOnlyLosses(t *testing.T) {
 	}
 }
 
+// TestWatchTellsOfWhatStayed: a link that could not be removed, or was not
+// there, is expected to go no more.
+func TestWatchTellsOfWhatStayed(t *testing.T) {
+	a := newAttached(t)
+	losses := a.watched()
+	a.host.Run("ip", "link", "set", "lo", "alias", kernel.Mark+"lo")
+	if err := a.h.DeleteLinks(t.Context(), "lo"); err == nil {
+		t.Fatal("lo was removed")
+	}
+	a.host.Run("ip", "link", "set", "lo", "down")
+	told(t, losses, kernel.Loss{Link: "lo"})
+	if err := a.h.with(t.Context(), func(c *conn) error { return a.h.remove(c, "never", "ever") }); err != nil {
+		t.Fatal(err)
+	}
+	a.h.mu.Lock()
+	defer a.h.mu.Unlock()
+	if len(a.h.removing) > 0 {
+		t.Errorf("still expected to go: %v", a.h.removing)
+	}
+}
+
 // A slow listener loses events, and is told that it did.
 func TestWatchSurvivesAFlood(t *testing.T) {
 	a := newAttached(t)
