@@ -24,10 +24,9 @@ type HostsFile struct {
 	Base []byte
 	// Names are the sandbox's own, the first one that which a look-up of an
 	// address gives: its hostname, then its name.
-	Names  []string
-	Addrs  []netip.Addr // its own, of all networks
-	Extra  []Host
-	NoIPv6 bool // leave out the lines of ::1
+	Names []string
+	Addrs []netip.Addr // its own, of all networks
+	Extra []Host
 }
 
 // Hosts writes /etc/hosts, see hosts(5).
@@ -40,12 +39,10 @@ func Hosts(h HostsFile) []byte {
 		}
 	} else {
 		b.WriteString(notice)
-		b.WriteString("127.0.0.1\tlocalhost\n")
-		if !h.NoIPv6 {
-			b.WriteString("::1\tlocalhost ip6-localhost ip6-loopback\n" +
-				"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\n" +
-				"ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
-		}
+		b.WriteString("127.0.0.1\tlocalhost\n" +
+			"::1\tlocalhost ip6-localhost ip6-loopback\n" +
+			"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\n" +
+			"ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
 	}
 	for _, e := range h.Extra {
 		fmt.Fprintf(&b, "%s\t%s\n", e.Addr, e.Name)

@@ -2,6 +2,7 @@ package names
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -39,10 +40,6 @@ fd00::2	0123456789ab web
 `
 	if got := string(Hosts(h)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	h.NoIPv6, h.Addrs, h.Extra = true, h.Addrs[:1], nil
-	if got, want := string(Hosts(h)), notice+"127.0.0.1\tlocalhost\n172.18.0.2\t0123456789ab web\n"; got != want {
-		t.Errorf("without IPv6: got\n%s\nwant\n%s", got, want)
 	}
 	if got := string(Hosts(HostsFile{Base: []byte("127.0.0.1 x"), Extra: extra[:1]})); got != "127.0.0.1 x\n192.0.2.7\tdb\n" {
 		t.Errorf("on the host's own: %q", got)
@@ -155,6 +152,53 @@ func TestWriteInPlace(t *testing.T) {
 	}
 	if err := WriteInPlace(link, nil); !catenet.IsConflict(err) || catenet.HintOf(err) == "" {
 		t.Errorf("through a symbolic link: %v", err)
+	}
+}
+
+// TestWritesFollowNoLinkThatComesMeanwhile: whoever can change the folder puts
+// a link to another's file, or to none, in the place of the one looked at.
+func TestWritesFollowNoLinkThatComesMeanwhile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, victim := filepath.Join(dir, "hosts"), filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	done := make(chan error)
+	go func() {
+		defer close(done)
+		for !stop.Load() {
+			for _, lead := range []string{victim, victim + "-none"} {
+				for _, fn := range []func(string) error{
+					func(next string) error { return os.Symlink(lead, next) },
+					func(next string) error { return os.WriteFile(next, nil, 0o600) },
+				} {
+					next := filepath.Join(dir, "next")
+					if err := errors.Join(fn(next), os.Rename(next, path)); err != nil {
+						done <- err
+						return
+					}
+				}
+			}
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 20000 {
+		_ = WriteInPlace(path, []byte("ours")) // refused, more often than not
+	}
+	stop.Store(true)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "theirs" {
+		t.Errorf("the file behind the link is %q, %v", b, err)
+	}
+	if _, err := os.Stat(victim + "-none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file was made behind a link: %v", err)
 	}
 }
 

@@ -82,7 +82,7 @@ func (f *forwarder) fly(fl *flight, key string, s *upstreams, q *query) {
 	defer cancel()
 	r, err := f.race(ctx, s, q)
 	if err != nil {
-		f.log.Debug("cannot resolve upstream", "servers", s.key, "error", err)
+		f.log.Debug("cannot resolve upstream", "servers", s.key, "err", err)
 	} else {
 		f.cache.put(key, r)
 	}

@@ -74,7 +74,7 @@ func (n *Names) host(now time.Time) *hostState {
 func (n *Names) readHost(old *hostState) *hostState {
 	conf, err := readResolvConf(n.hostConf.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		n.log.Warn("cannot read the host's resolv.conf", "error", err)
+		n.log.Warn("cannot read the host's resolv.conf", "err", err)
 	}
 	if len(conf.Servers) == 1 && conf.Servers[0] == resolvedStub {
 		if behind, err := readResolvConf(n.hostConf.stubPath); err == nil {

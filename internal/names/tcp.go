@@ -24,7 +24,7 @@ func (s *sandbox) serveTCP() {
 			return
 		}
 		if err != nil {
-			s.n.log.Debug("cannot accept a connection", "error", err)
+			s.n.log.Debug("cannot accept a connection", "err", err)
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}

@@ -25,7 +25,7 @@ func (s *sandbox) serveUDP() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			s.n.log.Debug("cannot receive queries", "error", err)
+			s.n.log.Debug("cannot receive queries", "err", err)
 			time.Sleep(10 * time.Millisecond) // whatever it is, it must not spin
 			continue
 		}
@@ -68,7 +68,7 @@ func (s *sandbox) quickUDP(v *view, q *query, m []byte, from net.Addr) []byte {
 	}
 	s.later(m, true, func(r []byte) {
 		if _, err := s.udp.WriteTo(r, from); err != nil && s.ctx.Err() == nil {
-			s.n.log.Debug("cannot send an answer", "to", from, "error", err)
+			s.n.log.Debug("cannot send an answer", "to", from, "err", err)
 		}
 	}, func() {})
 	return nil
@@ -83,7 +83,7 @@ func (s *sandbox) sendBatch(conn *ipv4.PacketConn, ms []ipv4.Message) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			s.n.log.Debug("cannot send an answer", "to", ms[0].Addr, "error", err)
+			s.n.log.Debug("cannot send an answer", "to", ms[0].Addr, "err", err)
 			n = max(n, 1)
 		}
 		ms = ms[n:]

@@ -23,26 +23,13 @@ const maxPadding = 1 << 20
 // bytes in place of those empty lines, which C libraries pass over too.) A
 // symbolic link is refused: it leads to a file that is somebody else's.
 func WriteInPlace(path string, content []byte) (err error) {
-	fi, err := os.Lstat(path)
-	switch {
-	case err == nil && !fi.Mode().IsRegular():
-		return catenet.Conflictf("write %s: it is no regular file", path).
-			WithHint("remove it, and it is made anew")
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("write file: %w", err)
-	}
-	made := err != nil
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := openInPlace(path)
 	if err != nil {
-		return fmt.Errorf("write file: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if made {
-		if err := f.Chmod(0o644); err != nil { // whatever the umask says
-			return fmt.Errorf("write file: %w", err)
-		}
-	}
-	if fi, err = f.Stat(); err != nil {
+	fi, err := f.Stat()
+	if err != nil {
 		return fmt.Errorf("write file: %w", err)
 	}
 	if fi.Size() == int64(len(content)) {
@@ -60,6 +47,35 @@ func WriteInPlace(path string, content []byte) (err error) {
 		}
 	}
 	return nil
+}
+
+// openInPlace opens the regular file at path, or makes it. What takes its place
+// while it is looked at is not opened instead.
+func openInPlace(path string) (*os.File, error) {
+	seen, err := os.Lstat(path)
+	how := os.O_RDWR
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		how |= os.O_CREATE | os.O_EXCL // follows no link
+	case err != nil:
+		return nil, fmt.Errorf("write file: %w", err)
+	case !seen.Mode().IsRegular():
+		return nil, catenet.Conflictf("write %s: it is no regular file", path).
+			WithHint("remove it, and it is made anew")
+	}
+	f, err := os.OpenFile(path, how, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("write file: %w", err)
+	}
+	if seen == nil {
+		err = f.Chmod(0o644) // whatever the umask says
+	} else if opened, serr := f.Stat(); serr != nil || !os.SameFile(seen, opened) {
+		err = errors.Join(serr, catenet.Conflictf("%s was replaced meanwhile", path))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write file: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // padded returns content filled up with empty lines to the size that the file
