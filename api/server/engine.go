@@ -30,8 +30,8 @@ type Engine interface {
 	PruneNetworks(ctx context.Context, f catenet.Filter) ([]string, error)
 	// Connect joins a sandbox to a network. spec.Network is ignored.
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
-	// Disconnect takes a sandbox out of a network. force does so even where
-	// the sandbox is not to be found: network's endpoint of that ref goes.
+	// Disconnect takes a sandbox out of a network. With force a sandbox that
+	// is not in it, or not to be found at all, is no error.
 	Disconnect(ctx context.Context, network, sandbox string, force bool) error
 
 	// CreateSandbox makes a sandbox. One of OwnerAttach joins its networks

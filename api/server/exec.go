@@ -44,6 +44,7 @@ func (s *Server) exec(w http.ResponseWriter, r *request) error {
 		return fmt.Errorf("take over connection: %w", err)
 	}
 	defer conn.Close()
+	defer context.AfterFunc(s.over, func() { conn.Close() })()
 	// From here on the request's own context does not end with its client.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/catenet/catenet/api"
 	"github.com/catenet/catenet/api/apitest"
 	"github.com/catenet/catenet/api/client"
+	"github.com/catenet/catenet/api/server"
 )
 
 // running serves an engine with a running container "a".
@@ -151,6 +153,67 @@ func TestExecFloods(t *testing.T) {
 		// What the kernel buffers comes on top of the window.
 		if sent > 64*api.Window {
 			t.Fatal("the server goes on reading")
+		}
+	}
+}
+
+// undying is an engine whose programs cannot be killed.
+type undying struct {
+	server.Engine
+	began, free chan struct{}
+}
+
+func (u undying) Exec(context.Context, string, catenet.ExecSpec, io.Reader, io.Writer, io.Writer) (int, error) {
+	close(u.began)
+	<-u.free
+	return 0, nil
+}
+
+// TestShutdownDoesNotWaitForever: a program that cannot be killed is waited for
+// no longer than anything else, and its client is cut off.
+func TestShutdownDoesNotWaitForever(t *testing.T) {
+	e := apitest.New()
+	defer e.Close()
+	u := undying{e, make(chan struct{}), make(chan struct{})}
+	defer close(u.free)
+	log := slog.New(slog.DiscardHandler)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := server.Listen(t.Context(), path, "", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := server.New(u, log)
+	go s.Serve(l)
+	c, err := client.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	spec := catenet.SandboxSpec{Name: "a", Owner: catenet.OwnerRun, Process: &catenet.Process{Args: []string{"sleep", "60"}}}
+	if _, err := c.CreateSandbox(t.Context(), spec, true); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(context.Background(), "a", catenet.ExecSpec{Args: []string{"true"}}, nil, io.Discard, io.Discard)
+		asked <- err
+	}()
+	<-u.began
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(ctx) }()
+	for _, ends := range []struct {
+		who  string
+		with chan error
+	}{{"the server", done}, {"the client", asked}} {
+		select {
+		case err := <-ends.with:
+			if err == nil {
+				t.Errorf("%s: no error", ends.who)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s still waits", ends.who)
 		}
 	}
 }

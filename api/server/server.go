@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +24,8 @@ type Server struct {
 
 	closing context.Context // ended by Shutdown: streams and waits stop
 	close   context.CancelFunc
+	over    context.Context // ended by Shutdown at last: who still talks is cut off
+	cut     context.CancelFunc
 	execs   sync.WaitGroup // connections that http.Server has handed over
 }
 
@@ -30,6 +33,7 @@ type Server struct {
 func New(e Engine, log *slog.Logger) *Server {
 	s := &Server{engine: e, log: log, mux: http.NewServeMux()}
 	s.closing, s.close = context.WithCancel(context.Background())
+	s.over, s.cut = context.WithCancel(context.Background())
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, s.handle(r))
 	}
@@ -58,12 +62,19 @@ func (s *Server) Serve(l net.Listener) error {
 // other requests until ctx ends; what is left then is cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.close()
+	defer s.cut()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
 	}
-	s.execs.Wait()
-	return err
+	ended := make(chan struct{})
+	go func() { s.execs.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, fmt.Errorf("end programs of exec: %w", ctx.Err()))
+	}
 }
 
 // following returns a context for requests that wait or stream: it ends with
