@@ -51,6 +51,22 @@ func ValidateName(what, name string) error {
 	return nil
 }
 
+// ValidateHostname checks the name that a container has for itself: 1 to 64
+// bytes (sethostname(2)), letters, digits, '-', '_' and '.', with a letter or
+// digit at either end (RFC 1123, section 2.1; '_' as names of containers have it).
+func ValidateHostname(name string) error {
+	alnum := func(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+	ok := name != "" && len(name) <= 64 && alnum(name[0]) && alnum(name[len(name)-1])
+	for _, c := range []byte(name) {
+		ok = ok && (alnum(c) || strings.IndexByte("-_.", c) >= 0)
+	}
+	if !ok {
+		return Invalidf("%q cannot be the name of a host", name).
+			WithHint("a hostname is 1 to 64 letters, digits, '-', '_' and '.', with a letter or digit at either end")
+	}
+	return nil
+}
+
 // ValidateInterfaceName checks the name of a network interface: 1 to 15
 // bytes, no '/', no white space, not "." or ".." (the kernel's
 // dev_valid_name), and no ':' or '%', which tools and formats give a meaning.

@@ -62,12 +62,10 @@ func joinable(r *record, network string) error {
 // connectLater adds a network to a container that does not run. sb.op is
 // held.
 func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec catenet.EndpointSpec) (err error) {
-	for _, s := range now.Networks {
-		if s.Network == n.Name {
-			return catenet.Conflictf("container %s is in network %s already", now.Name, n.Name)
-		}
-	}
 	if err := checkEndpoint(spec); err != nil {
+		return err
+	}
+	if err := checkAlone(now.Name, spec, now.Networks); err != nil {
 		return err
 	}
 	if err := n.driver.ValidateEndpoint(n.Network, spec); err != nil {
@@ -88,6 +86,12 @@ func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec c
 // Disconnect takes a sandbox out of a network. With force a sandbox that is
 // not in it is no error.
 func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) error {
+	e.mu.Lock()
+	n, err := e.network(network)
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	sb, now, err := e.lockSandbox(ref)
 	if err != nil {
 		if force && catenet.IsNotFound(err) {
@@ -96,14 +100,8 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 		return err
 	}
 	defer sb.op.Unlock()
-	e.mu.Lock()
-	n, err := e.network(network)
-	e.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	next := now.clone()
-	next.Networks = slices.DeleteFunc(next.Networks, func(s catenet.EndpointSpec) bool { return s.Network == n.Name || s.Network == n.ID })
+	next.Networks = slices.DeleteFunc(next.Networks, func(s catenet.EndpointSpec) bool { return s.Network == n.Name })
 	next.Endpoints = slices.DeleteFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == n.ID })
 	if len(next.Networks) == len(now.Networks) && len(next.Endpoints) == len(now.Endpoints) {
 		if force {

@@ -101,6 +101,9 @@ func (e *Engine) checkNetworks(r *record) error {
 			return err
 		}
 		r.Networks[i].Network = n.Name
+		if err := checkAlone(r.Name, r.Networks[i], r.Networks[:i]); err != nil {
+			return err
+		}
 		if err := n.driver.ValidateEndpoint(n.Network, s); err != nil {
 			return err
 		}
@@ -215,15 +218,15 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 			e.report("end container", next.Name, e.o.Processes.Signal(context.WithoutCancel(ctx), e.processDir(next.ID), syscall.SIGKILL))
 		}
 		e.report("take back start", next.Name, e.dissolve(context.WithoutCancel(ctx), sb, next))
-		e.locked(func() { sb.now = now })
+		e.locked(func() {
+			sb.now = now
+			if now.State == catenet.StateExited {
+				closeOnce(sb.ended)
+			}
+		})
 		return nil, err
 	}
-	e.locked(func() {
-		sb.inherited = false
-		if now.State != catenet.StateCreated {
-			sb.ended = make(chan struct{})
-		}
-	})
+	e.locked(func() { sb.inherited = false })
 	e.watch(sb, next)
 	e.tellJoined(nil, next)
 	e.tell("sandbox", "start", next.ID, "name", next.Name, "owner", string(next.Owner))
@@ -288,14 +291,13 @@ func (e *Engine) program(r *record) kernel.Container {
 
 // Stop asks a container to end, and ends it after grace.
 func (e *Engine) Stop(ctx context.Context, ref string, grace time.Duration) error {
-	e.mu.Lock()
-	sb, err := e.sandbox(ref)
+	sb, now, err := e.lockSandbox(ref) // not between the record of a start and its program
 	if err != nil {
-		e.mu.Unlock()
 		return err
 	}
-	now, ended := sb.now, sb.ended
-	e.mu.Unlock()
+	var ended chan struct{}
+	e.locked(func() { ended = sb.ended })
+	sb.op.Unlock()
 	if now.Owner != catenet.OwnerRun {
 		return catenet.Invalidf("%s is an attached namespace: catenet does not stop it", now.Name).WithHint("catenet detach %s", now.Name)
 	}

@@ -136,3 +136,19 @@ func TestANewContainerIsToldOfPortsWithoutAWayIn(t *testing.T) {
 		}
 	}
 }
+
+// TestANetworkJoinedByItsIDIsLeftByItsName: the record has the name.
+func TestANetworkJoinedByItsIDIsLeftByItsName(t *testing.T) {
+	w := newWorld(t)
+	n := w.network(catenet.NetworkSpec{Name: "front"})
+	st := w.mustAttach("x", catenet.EndpointSpec{Network: n.ID[:20]}, catenet.EndpointSpec{Network: "bridge"})
+	if st.Networks[0].Network != "front" {
+		t.Errorf("joined %s", st.Networks[0].Network)
+	}
+	must(t, w.Disconnect(ctx, "front", "x", false))
+	st, err := w.Sandbox(ctx, "x")
+	must(t, err)
+	if len(st.Networks) != 1 || st.Networks[0].Network != "bridge" {
+		t.Errorf("left with %v", st.Networks)
+	}
+}

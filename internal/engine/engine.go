@@ -22,6 +22,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -102,6 +103,7 @@ type Engine struct {
 type network struct {
 	catenet.Network
 	driver   driver.Driver
+	op       sync.Mutex // held while its own links are made or removed
 	pools    []*ipam.Pool
 	state    driver.State
 	members  map[string]string // endpoint ID → sandbox ID
@@ -161,16 +163,16 @@ func (e *Engine) Close() error {
 		all = append(all, sb)
 	}
 	e.mu.Unlock()
-	var err error
+	var errs []error
 	for _, sb := range all {
 		sb.op.Lock()
 		for key, h := range sb.held {
-			err = firstError(err, h.Close())
+			errs = append(errs, h.Close())
 			delete(sb.held, key)
 		}
 		sb.op.Unlock()
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // goTask runs fn beside the engine; Close waits for it.
@@ -193,13 +195,6 @@ func (e *Engine) processDir(id string) string {
 // logPath is on the durable side: a log outlives a power cut.
 func (e *Engine) logPath(id string) string {
 	return filepath.Join(e.o.StateDir, "containers", id, "log")
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 var _ io.Closer = (*Engine)(nil)

@@ -101,6 +101,18 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		return func() error { _, _, err := w.CreateNetwork(ctx, s); return err }
 	}
 	front := []catenet.EndpointSpec{{Network: "front"}}
+	later := func(networks ...catenet.EndpointSpec) func() error {
+		return func() error {
+			_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "x", Owner: catenet.OwnerRun, Process: &catenet.Process{Args: []string{"sleep"}}, Networks: networks}, false)
+			return err
+		}
+	}
+	connect := func(who, network string, s catenet.EndpointSpec) func() error {
+		return func() error { _, err := w.Connect(ctx, network, who, s); return err }
+	}
+	_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "idle", Owner: catenet.OwnerRun, Process: &catenet.Process{Args: []string{"sleep"}},
+		Networks: []catenet.EndpointSpec{{Network: "bridge", Interface: "e"}}}, false)
+	must(t, err)
 	for _, c := range []struct {
 		name string
 		do   func() error
@@ -125,6 +137,14 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"IPv6 port of an IPv4 network", spec(catenet.SandboxSpec{Name: "x", Networks: front, Ports: []catenet.PortSpec{{Proto: "tcp", Port: 80, HostIP: addr("::1")}}}), catenet.KindInvalid, "::1"},
 		{"DNS server", spec(catenet.SandboxSpec{Name: "x", DNS: catenet.DNSConfig{Servers: []netip.Addr{addr("0.0.0.0")}}}), catenet.KindInvalid, "0.0.0.0"},
 		{"extra host", spec(catenet.SandboxSpec{Name: "x", ExtraHosts: []catenet.HostEntry{{Name: "a\nb", Addr: "1.2.3.4"}}}), catenet.KindInvalid, "host"},
+		{"hostname", spec(catenet.SandboxSpec{Name: "x", Hostname: "a\nb"}), catenet.KindInvalid, `"a\nb"`},
+		{"long hostname", spec(catenet.SandboxSpec{Name: "x", Hostname: strings.Repeat("a", 65)}), catenet.KindInvalid, "64"},
+		{"interface of one to be started", later(catenet.EndpointSpec{Network: "front", Interface: "a/b"}), catenet.KindInvalid, "a/b"},
+		{"one network twice, later", later(front[0], front[0]), catenet.KindConflict, "already"},
+		{"one interface twice, later", later(catenet.EndpointSpec{Network: "front", Interface: "e"}, catenet.EndpointSpec{Network: "bridge", Interface: "e"}), catenet.KindConflict, "interface e already"},
+		{"connect later with a bad interface", connect("idle", "front", catenet.EndpointSpec{Interface: "a/b"}), catenet.KindInvalid, "a/b"},
+		{"connect later with a taken interface", connect("idle", "front", catenet.EndpointSpec{Interface: "e"}), catenet.KindConflict, "interface e already"},
+		{"connect later once more", connect("idle", "bridge", catenet.EndpointSpec{}), catenet.KindConflict, "already"},
 		{"mode of an attach", spec(catenet.SandboxSpec{Name: "x", Mode: catenet.ModeHost}), catenet.KindInvalid, "mode"},
 		{"network host beside others", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front"}, {Network: "host"}}}), catenet.KindInvalid, "mode"},
 
@@ -141,6 +161,7 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"remove predefined", func() error { return w.RemoveNetwork(ctx, "bridge") }, catenet.KindForbidden, "predefined"},
 		{"remove one in use", func() error { return w.RemoveNetwork(ctx, "front") }, catenet.KindForbidden, "taken"},
 		{"connect to host", func() error { _, err := w.Connect(ctx, "host", "taken", catenet.EndpointSpec{}); return err }, catenet.KindForbidden, "host"},
+		{"by force from no network", func() error { return w.Disconnect(ctx, "nope", "nobody", true) }, catenet.KindNotFound, "nope"},
 		{"disconnect a stranger", func() error { return w.Disconnect(ctx, "closed", "taken", false) }, catenet.KindNotFound, "closed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

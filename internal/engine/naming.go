@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (e *Engine) unredirect(ctx context.Context, ns *kernel.Namespace) error {
 // their priority.
 func (e *Engine) view(r *record) names.Sandbox {
 	eps := slices.Clone(r.Endpoints)
-	slices.SortStableFunc(eps, func(a, b catenet.Endpoint) int { return b.Spec.GwPriority - a.Spec.GwPriority })
+	slices.SortStableFunc(eps, func(a, b catenet.Endpoint) int { return cmp.Compare(b.Spec.GwPriority, a.Spec.GwPriority) })
 	v := names.Sandbox{ID: r.ID, DNS: r.DNS, ExtraHosts: e.extraHosts(r)}
 	for _, ep := range eps {
 		v.Networks = append(v.Networks, ep.NetworkID)

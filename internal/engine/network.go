@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,13 +16,13 @@ import (
 	"github.com/catenet/catenet/internal/store"
 )
 
-// DefaultDriver is the driver of networks that name none.
-const DefaultDriver = "bridge"
+// defaultDriver is the driver of networks that name none.
+const defaultDriver = "bridge"
 
 // CreateNetwork makes a network and returns it, and what somebody should know
 // about it.
 func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error) {
-	spec.Driver = cmp.Or(spec.Driver, DefaultDriver)
+	spec.Driver = cmp.Or(spec.Driver, defaultDriver)
 	if err := e.validateNetwork(spec); err != nil {
 		return catenet.Network{}, nil, err
 	}
@@ -219,9 +220,11 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	e.o.Names.RemoveNetwork(n.ID)
-	err := e.unguard(ctx, n)
-	err = firstError(err, n.driver.Down(ctx, e.o.Host, n.Network))
+	n.op.Lock()
+	err := errors.Join(e.unguard(ctx, n), n.driver.Down(ctx, e.o.Host, n.Network))
 	e.locked(func() { delete(e.networks, n.ID) })
+	n.op.Unlock()
+	e.report("forget cursors of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindCursor, n.ID) }))
 	e.tell("network", "destroy", n.ID, "name", n.Name, "type", n.Driver)
 	if err != nil {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
@@ -242,18 +245,17 @@ func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) ([]string,
 	})
 	slices.SortFunc(idle, func(a, b *network) int { return strings.Compare(a.Name, b.Name) })
 	names := []string{}
-	var err error
+	var errs []error
 	for _, n := range idle {
-		if one := e.removeNetwork(ctx, n); one != nil {
-			err = firstError(err, one)
-			continue
+		err := e.removeNetwork(ctx, n)
+		if errs = append(errs, err); err == nil {
+			names = append(names, n.Name)
 		}
-		names = append(names, n.Name)
 	}
 	if len(names) > 0 {
 		e.tell("network", "prune", "")
 	}
-	return names, err
+	return names, errors.Join(errs...)
 }
 
 // Networks returns all networks, by name.
@@ -270,7 +272,7 @@ func (e *Engine) Networks(context.Context) ([]catenet.NetworkStatus, error) {
 	return out, nil
 }
 
-// Network returns one network.
+// Network returns one network, with who owns which of its addresses.
 func (e *Engine) Network(_ context.Context, ref string) (catenet.NetworkStatus, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -278,7 +280,16 @@ func (e *Engine) Network(_ context.Context, ref string) (catenet.NetworkStatus, 
 	if err != nil {
 		return catenet.NetworkStatus{}, err
 	}
-	return e.networkStatus(n), nil
+	st := e.networkStatus(n)
+	for _, p := range n.pools {
+		for a, owner := range p.Owners() {
+			if sb := e.sandboxes[owner]; sb != nil {
+				owner = sb.name
+			}
+			st.Owners = append(st.Owners, catenet.AddressOwner{Address: a, Owner: owner})
+		}
+	}
+	return st, nil
 }
 
 // networkStatus is a network and what is in it. e.mu is held.
@@ -286,12 +297,6 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 	st := catenet.NetworkStatus{Network: n.Network}
 	for _, p := range n.pools {
 		st.Use = append(st.Use, p.Use())
-		for a, owner := range p.Owners() {
-			if sb := e.sandboxes[owner]; sb != nil {
-				owner = sb.name
-			}
-			st.Owners = append(st.Owners, catenet.AddressOwner{Address: a, Owner: owner})
-		}
 	}
 	for epID, sbID := range n.members {
 		sb := e.sandboxes[sbID]

@@ -28,8 +28,7 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 		return err
 	}
 	if _, ok := next.endpoint(n.ID); ok {
-		return catenet.Conflictf("container %s is in network %s already", next.Name, n.Name).
-			WithHint("catenet network disconnect %s %s first", n.Name, next.Name)
+		return networkTaken(next.Name, n.Name)
 	}
 	if err := checkEndpoint(spec); err != nil {
 		return err
@@ -86,7 +85,42 @@ func checkEndpoint(spec catenet.EndpointSpec) error {
 			return err
 		}
 	}
+	name := askedInterface(spec)
+	if name == "" {
+		return nil
+	}
+	if name == "lo" {
+		return catenet.Conflictf("every container has an interface lo already").WithHint("choose another interface name")
+	}
+	return catenet.ValidateInterfaceName(name)
+}
+
+// askedInterface is the name that a spec asks for inside; "" for any.
+func askedInterface(spec catenet.EndpointSpec) string {
+	return cmp.Or(spec.Interface, spec.Options[optIfname])
+}
+
+// checkAlone checks that a container's spec names no network and no interface
+// that one of the others names.
+func checkAlone(name string, spec catenet.EndpointSpec, others []catenet.EndpointSpec) error {
+	for _, other := range others {
+		if other.Network == spec.Network {
+			return networkTaken(name, spec.Network)
+		}
+		if asked := askedInterface(spec); asked != "" && asked == askedInterface(other) {
+			return interfaceTaken(name, asked)
+		}
+	}
 	return nil
+}
+
+func networkTaken(container, network string) error {
+	return catenet.Conflictf("container %s is in network %s already", container, network).
+		WithHint("catenet network disconnect %s %s first", network, container)
+}
+
+func interfaceTaken(container, name string) error {
+	return catenet.Conflictf("container %s has an interface %s already", container, name).WithHint("choose another interface name")
 }
 
 // chooseInterface names an endpoint's interface: as asked, or the first free
@@ -95,13 +129,9 @@ func chooseInterface(next *record, n *network, spec catenet.EndpointSpec) (strin
 	taken := func(name string) bool {
 		return slices.ContainsFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.Interface == name })
 	}
-	asked := cmp.Or(spec.Interface, spec.Options[optIfname])
-	if asked != "" {
-		if err := catenet.ValidateInterfaceName(asked); err != nil {
-			return "", err
-		}
-		if asked == "lo" || taken(asked) {
-			return "", catenet.Conflictf("container %s has an interface %s already", next.Name, asked).WithHint("choose another interface name")
+	if asked := askedInterface(spec); asked != "" {
+		if taken(asked) {
+			return "", interfaceTaken(next.Name, asked)
 		}
 		return asked, nil
 	}
@@ -164,8 +194,29 @@ func (e *Engine) request(n *network, pool *ipam.Pool, owner string, want netip.A
 // network.
 func fixedIn(sb catenet.Sandbox, n *network, a netip.Addr) bool {
 	return slices.ContainsFunc(sb.Networks, func(s catenet.EndpointSpec) bool {
-		return (s.IPv4 == a || s.IPv6 == a) && (s.Network == n.Name || s.Network != "" && strings.HasPrefix(n.ID, s.Network))
+		return (s.IPv4 == a || s.IPv6 == a) && s.Network == n.Name
 	})
+}
+
+// cursors are where the pools of endpoints' networks go on handing out, so that
+// no start reuses an address soon.
+func (e *Engine) cursors(eps []catenet.Endpoint) map[string][]netip.Addr {
+	if len(eps) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := make(map[string][]netip.Addr)
+	for _, ep := range eps {
+		n := e.networks[ep.NetworkID]
+		if n == nil || at[n.ID] != nil {
+			continue
+		}
+		for _, pool := range n.pools {
+			at[n.ID] = append(at[n.ID], pool.Cursor())
+		}
+	}
+	return at
 }
 
 // release gives an endpoint's addresses back, but for the fixed ones of keep,
@@ -266,10 +317,10 @@ func (e *Engine) forget(sb *sandbox) {
 
 // settleFor waits until no link is left that the addresses or the namespace
 // of a plan clash with.
-func (e *Engine) settleFor(ctx context.Context, next *record, also ...string) error {
+func (e *Engine) settleFor(ctx context.Context, next *record) error {
 	var addrs []netip.Addr
 	for _, ep := range next.Endpoints {
 		addrs = append(addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
 	}
-	return e.reaper.settle(ctx, addrs, append(also, next.ID)...)
+	return e.reaper.settle(ctx, addrs, next.ID)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,9 +49,9 @@ func (e *Engine) bind(now, next *record) error {
 				next.Bindings = append(next.Bindings, catenet.PortBinding{
 					Proto: p.Proto, HostIP: ip, HostPort: kept(&had, p, ip), Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID,
 				})
-				next.asks = append(next.asks, p)
 			}
 		}
+		next.asks = append(next.asks, ask{p, len(next.Bindings) - before})
 		alike(next.Bindings[before:])
 		if len(next.Bindings) > before || len(next.Endpoints) == 0 || i >= len(next.Ports) {
 			continue // -P publishes what can be
@@ -129,23 +130,20 @@ func noWay(r *record, p catenet.PortSpec) error {
 func hostAddresses(p catenet.PortSpec, n *network, ep catenet.Endpoint) (out []netip.Addr) {
 	ip := p.HostIP
 	if !ip.IsValid() && n != nil {
-		if a, err := netip.ParseAddr(n.Options[optHostBinding]); err == nil && ep.DefaultRoute4 {
+		// One address in place of all, so that no other family is open.
+		if a, err := netip.ParseAddr(n.Options[optHostBinding]); err == nil && !a.IsUnspecified() {
 			ip = a
 		}
 	}
-	if ep.DefaultRoute4 && (!ip.IsValid() || ip.Is4()) {
-		a := ip
-		if !a.IsValid() {
-			a = netip.IPv4Unspecified()
-		}
-		out = append(out, a)
+	all := !ip.IsValid()
+	if ep.DefaultRoute4 && all {
+		out = append(out, netip.IPv4Unspecified())
 	}
-	if ep.DefaultRoute6 && (!p.HostIP.IsValid() || p.HostIP.Is6()) {
-		a := p.HostIP
-		if !a.IsValid() {
-			a = netip.IPv6Unspecified()
-		}
-		out = append(out, a)
+	if ep.DefaultRoute6 && all {
+		out = append(out, netip.IPv6Unspecified())
+	}
+	if ep.DefaultRoute4 && ip.Is4() || ep.DefaultRoute6 && ip.Is6() {
+		out = append(out, ip)
 	}
 	return out
 }
@@ -169,10 +167,16 @@ func inRange(p catenet.PortSpec, port uint16) bool {
 	return p.HostPort == 0 || p.HostPort <= port && port <= p.HostPortEnd
 }
 
-// hold binds every host port of next that is not held yet, and chooses those
+// ask is a port as it was asked for, and how many bindings come of it.
+type ask struct {
+	catenet.PortSpec
+	bindings int
+}
+
+// hold binds every host port that next has and now has not, and chooses those
 // that are 0: one number for all bindings of the same asked port. sb.op is
 // held.
-func (e *Engine) hold(ctx context.Context, sb *sandbox, next *record, u *undo) error {
+func (e *Engine) hold(ctx context.Context, sb *sandbox, now, next *record, u *undo) error {
 	named := make(map[portKey]bool)
 	for _, b := range next.Bindings {
 		if b.HostPort == 0 {
@@ -184,63 +188,55 @@ func (e *Engine) hold(ctx context.Context, sb *sandbox, next *record, u *undo) e
 		}
 		named[keyOf(b)] = true
 	}
-	for i := 0; i < len(next.Bindings); {
-		j := i + 1
-		for j < len(next.Bindings) && sameAsk(next.Bindings[i], next.Bindings[j]) {
-			j++
+	rest := next.Bindings
+	for _, a := range next.asks {
+		if a.bindings == 0 {
+			continue
 		}
-		var ask catenet.PortSpec
-		if i < len(next.asks) {
-			ask = next.asks[i]
-		}
-		if err := e.holdGroup(ctx, sb, next, next.Bindings[i:j], ask, u); err != nil {
+		if err := e.holdGroup(ctx, sb, now, next, rest[:a.bindings], a.PortSpec, u); err != nil {
 			return err
 		}
-		i = j
+		rest = rest[a.bindings:]
 	}
 	return nil
 }
 
-// holdAgain takes the ports of a sandbox that lives on. A port that somebody
-// else took while no daemon was there is said, and the rest goes on: the
-// firewall still sends its traffic to the container.
-func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) {
+// holdAgain takes the ports of a sandbox that lives on. One that somebody else
+// took while no daemon was there is an error, and the others are held.
+func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) error {
+	var errs []error
 	for _, b := range r.Bindings {
 		if _, ok := sb.held[keyOf(b)]; ok {
 			continue
 		}
 		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: b.HostPort})
-		if err != nil {
-			e.log.Warn("hold published port again; its traffic still goes to the container", "container", r.Name, "port", b.String(), "err", err)
-			continue
+		switch {
+		case err == nil:
+			sb.held[keyOf(b)] = h
+		case !catenet.IsUnsupported(err): // that was said when the port was published
+			errs = append(errs, fmt.Errorf("hold published port %s again (its traffic still goes to the container): %w", b, err))
 		}
-		sb.held[keyOf(b)] = h
 	}
-}
-
-// sameAsk reports whether two bindings next to each other come of one asked
-// port: its two families.
-func sameAsk(a, b catenet.PortBinding) bool {
-	return a.Proto == b.Proto && a.Port == b.Port && a.HostPort == b.HostPort && a.HostIP.Is4() != b.HostIP.Is4()
+	return errors.Join(errs...)
 }
 
 // holdGroup holds the families of one asked port under one number.
-func (e *Engine) holdGroup(ctx context.Context, sb *sandbox, next *record, group []catenet.PortBinding, ask catenet.PortSpec, u *undo) error {
+func (e *Engine) holdGroup(ctx context.Context, sb *sandbox, now, next *record, group []catenet.PortBinding, ask catenet.PortSpec, u *undo) error {
 	if group[0].HostPort != 0 {
-		return e.holdAt(ctx, sb, next, group, group[0].HostPort, u)
+		return e.holdAt(ctx, sb, now, next, group, group[0].HostPort, u)
 	}
 	lo, hi := ask.HostPort, ask.HostPortEnd
 	var err error
 	if lo == 0 {
 		for range portTries {
-			if err = e.holdAt(ctx, sb, next, group, 0, u); !catenet.IsConflict(err) {
+			if err = e.holdAt(ctx, sb, now, next, group, 0, u); !catenet.IsConflict(err) {
 				return err
 			}
 		}
 		return err
 	}
 	for port := int(lo); port <= int(hi); port++ {
-		if err = e.holdAt(ctx, sb, next, group, uint16(port), u); !catenet.IsConflict(err) {
+		if err = e.holdAt(ctx, sb, now, next, group, uint16(port), u); !catenet.IsConflict(err) {
 			return err
 		}
 	}
@@ -248,8 +244,8 @@ func (e *Engine) holdGroup(ctx context.Context, sb *sandbox, next *record, group
 }
 
 // holdAt holds all of a group at one port; 0 lets the kernel choose for the
-// first. All or none.
-func (e *Engine) holdAt(ctx context.Context, sb *sandbox, next *record, group []catenet.PortBinding, port uint16, u *undo) (err error) {
+// first. All or none. What now has stays, also where it could not be held.
+func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, group []catenet.PortBinding, port uint16, u *undo) (err error) {
 	var mine undo
 	defer mine.unless(&err)
 	chosen := port
@@ -257,7 +253,7 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, next *record, group []
 		b := &group[i]
 		old := *b
 		b.HostPort = chosen
-		if _, ok := sb.held[keyOf(*b)]; ok && chosen != 0 {
+		if _, held := sb.held[keyOf(*b)]; chosen != 0 && (held || hasBinding(now, keyOf(*b))) {
 			if old.HostPort == chosen {
 				continue // kept
 			}
@@ -318,7 +314,7 @@ func (e *Engine) unhold(sb *sandbox, closed []catenet.PortBinding, next *record)
 	for _, b := range closed {
 		key := keyOf(b)
 		h := sb.held[key]
-		if h == nil || next != nil && hasBinding(next, key) {
+		if h == nil || hasBinding(next, key) {
 			continue
 		}
 		delete(sb.held, key)
@@ -329,10 +325,5 @@ func (e *Engine) unhold(sb *sandbox, closed []catenet.PortBinding, next *record)
 }
 
 func hasBinding(r *record, key portKey) bool {
-	for _, b := range r.Bindings {
-		if keyOf(b) == key {
-			return true
-		}
-	}
-	return false
+	return r != nil && slices.ContainsFunc(r.Bindings, func(b catenet.PortBinding) bool { return keyOf(b) == key })
 }

@@ -96,3 +96,33 @@ func TestNoPortIsHeldByHalf(t *testing.T) {
 	}
 	must(t, w.Remove(ctx, st.ID, false))
 }
+
+// TestOneAddressIsNotAll publishes where the network's default is an address
+// of one family: the other one must not be open.
+func TestOneAddressIsNotAll(t *testing.T) {
+	w := newWorld(t)
+	for name, at := range map[string]string{"lone": "127.0.0.1", "any": "0.0.0.0"} {
+		w.network(catenet.NetworkSpec{Name: name, IPv6: true, Options: map[string]string{optHostBinding: at}})
+	}
+	for network, want := range map[string]string{"lone": "80->127.0.0.1:8080", "any": "80->0.0.0.0:8080 80->:::8080"} {
+		st, err := w.attachSpec(catenet.SandboxSpec{Name: network, Networks: []catenet.EndpointSpec{{Network: network}}, Ports: specs(t, "8080:80")})
+		must(t, err)
+		if got := published(st); got != want {
+			t.Errorf("%s: %s, want %s", network, got, want)
+		}
+		must(t, w.Remove(ctx, network, false))
+	}
+}
+
+// TestEachRangeIsItsOwn publishes one port twice, next to each other, by a
+// range of each family.
+func TestEachRangeIsItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "six", IPv6: true})
+	st, err := w.attachSpec(catenet.SandboxSpec{Name: "a", Networks: []catenet.EndpointSpec{{Network: "six"}},
+		Ports: specs(t, "127.0.0.1:8000-8005:80", "[::1]:9000-9005:80")})
+	must(t, err)
+	if got := published(st); got != "80->127.0.0.1:8000 80->::1:9000" {
+		t.Error(got)
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -23,9 +24,10 @@ type reaper struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
-	waiting *batch // guarded by mu; nil if none
-	atWork  *batch // guarded by mu; nil if none
-	running bool   // guarded by mu: work is
+	waiting *batch             // guarded by mu; nil if none
+	atWork  *batch             // guarded by mu; nil if none
+	running bool               // guarded by mu: work is
+	failed  []catenet.Endpoint // guarded by mu: whose links could not be removed
 }
 
 // batch is links that go together.
@@ -77,11 +79,14 @@ func (r *reaper) work() {
 		b := r.waiting
 		r.waiting, r.atWork = nil, b
 		r.mu.Unlock()
+		var failed []catenet.Endpoint
 		// A batch at work is finished even when the engine closes.
 		if err := r.unlink(context.WithoutCancel(r.ctx), b.eps); err != nil {
-			r.log.Error("remove links; the next start will", "links", len(b.eps), "err", err)
+			r.log.Error("remove links; trying on", "links", len(b.eps), "err", err)
+			failed = b.eps
 		}
 		r.mu.Lock()
+		r.failed = append(r.failed, failed...)
 		close(b.buried)
 		r.atWork = nil
 		r.running = r.waiting != nil
@@ -91,6 +96,15 @@ func (r *reaper) work() {
 			return
 		}
 	}
+}
+
+// again buries those once more whose links could not be removed.
+func (r *reaper) again() {
+	r.mu.Lock()
+	failed := r.failed
+	r.failed = nil
+	r.mu.Unlock()
+	r.bury(failed)
 }
 
 // settle waits until no link is left that has one of the addresses or is in
@@ -141,20 +155,20 @@ func (e *Engine) unlink(ctx context.Context, eps []catenet.Endpoint) error {
 	for _, ep := range eps {
 		byNetwork[ep.NetworkID] = append(byNetwork[ep.NetworkID], ep)
 	}
-	var err error
+	var errs []error
 	for id, eps := range byNetwork {
 		e.mu.Lock()
 		n := e.networks[id]
 		e.mu.Unlock()
 		if n != nil {
-			err = firstError(err, n.driver.Unlink(ctx, e.o.Host, n.Network, eps...))
+			errs = append(errs, n.driver.Unlink(ctx, e.o.Host, n.Network, eps...))
 			continue
 		}
 		links := make([]string, len(eps))
 		for i, ep := range eps {
 			links[i] = hostLink(ep)
 		}
-		err = firstError(err, e.o.Host.DeleteLinks(ctx, links...))
+		errs = append(errs, e.o.Host.DeleteLinks(ctx, links...))
 	}
-	return err
+	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -43,5 +44,29 @@ func TestSettleWaitsForItsOwnBatchOnly(t *testing.T) {
 	r.wait()
 	if err := r.settle(short, nil, "b"); err != nil {
 		t.Errorf("everything is buried: %v", err)
+	}
+}
+
+// TestLinksThatCannotBeRemovedAreTriedAgain and keep nobody waiting.
+func TestLinksThatCannotBeRemovedAreTriedAgain(t *testing.T) {
+	var tries []string
+	r := newReaper(t.Context(), slog.New(slog.DiscardHandler), func(_ context.Context, eps []catenet.Endpoint) error {
+		tries = append(tries, eps[0].ID)
+		if len(tries) < 3 {
+			return errors.New("the kernel says no")
+		}
+		return nil
+	})
+	r.bury([]catenet.Endpoint{{ID: "one", SandboxID: "a"}})
+	for range 4 {
+		r.wait()
+		if err := r.settle(t.Context(), nil, "a"); err != nil {
+			t.Error(err)
+		}
+		r.again()
+	}
+	r.wait()
+	if len(tries) != 3 {
+		t.Errorf("tried %d times, want 3", len(tries))
 	}
 }

@@ -16,6 +16,7 @@ const (
 	kindNetwork   store.Kind = "network"   // durable: networkEntry
 	kindContainer store.Kind = "container" // durable: containerEntry
 	kindSandbox   store.Kind = "sandbox"   // live: sandboxEntry
+	kindCursor    store.Kind = "cursor"    // live: where each pool of a network goes on
 )
 
 // networkEntry is a network on disk. Pending ones were never promised.
@@ -57,9 +58,9 @@ type record struct {
 	// and remove, the inner one first.
 	EtcDirs []string `json:"etc_dirs,omitempty"`
 
-	// asks are the port specs that Bindings came of, one for each; only
-	// while the record is being planned.
-	asks []catenet.PortSpec
+	// asks are what Bindings came of, in their order; only while the record is
+	// being planned.
+	asks []ask
 }
 
 // clone returns a copy whose slices can be changed.

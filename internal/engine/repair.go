@@ -50,6 +50,7 @@ func (e *Engine) keepTrue(ctx context.Context) {
 		case l := <-losses:
 			lost[l] = true
 		case <-again.C:
+			e.reaper.again()
 			e.repair(ctx, nil)
 			continue
 		case <-ctx.Done():
@@ -135,6 +136,13 @@ func (e *Engine) lostSandboxes(lost map[kernel.Loss]bool, raised map[string]bool
 // raise brings up a network that may have lost something, and reports whether
 // it is up.
 func (e *Engine) raise(ctx context.Context, n *network) bool {
+	n.op.Lock()
+	defer n.op.Unlock()
+	removing := false
+	e.locked(func() { removing = n.removing })
+	if removing {
+		return false
+	}
 	var wrote atomic.Uint64
 	_, err := n.driver.Up(kernel.CountWrites(ctx, &wrote), e.o.Host, n.Network)
 	var was error

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -221,4 +222,43 @@ func TestWhatOthersWriteIsNoRepair(t *testing.T) {
 		t.Errorf("an event: %+v", ev)
 	default:
 	}
+}
+
+// TestWhatIsBeingRemovedIsNotRaised has a repair and a removal of one network
+// meet.
+func TestWhatIsBeingRemovedIsNotRaised(t *testing.T) {
+	w := newWorld(t)
+	front := w.network(catenet.NetworkSpec{Name: "front"})
+	var n *network
+	w.locked(func() { n = w.networks[front.ID] })
+	before := w.state()
+	must(t, w.RemoveNetwork(ctx, "front"))
+	after := w.state()
+	if w.raise(ctx, n) || w.state() != after || before == after {
+		t.Errorf("raised:\n%s", w.state())
+	}
+}
+
+// shortsighted loses sight of a namespace once.
+type shortsighted struct {
+	filed
+	once *sync.Once
+}
+
+func (s shortsighted) Gone(ctx context.Context, t kernel.Target) error {
+	var err error
+	s.once.Do(func() { err = errors.New("the kernel says no") })
+	if err != nil {
+		return err
+	}
+	return s.filed.Gone(ctx, t)
+}
+
+func TestAWatchThatFailsIsTakenUpAgain(t *testing.T) {
+	w := newWorld(t)
+	w.closeNow()
+	w.boot(func(k *fake.Kernel) hostAndNamespaces { return shortsighted{filed{k}, new(sync.Once)} })
+	w.mustAttach("x")
+	w.kernel.Vanish("/test/x")
+	eventually(t, "x is gone", func() bool { _, err := w.Sandbox(ctx, "x"); return catenet.IsNotFound(err) })
 }

@@ -32,7 +32,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 	if err := os.MkdirAll(e.netnsDir(), 0o755); err != nil {
 		return fmt.Errorf("make run folder: %w", err)
 	}
-	if err := e.loadNetworks(); err != nil {
+	if err := e.loadNetworks(ctx); err != nil {
 		return err
 	}
 	live, err := e.loadSandboxes(ctx)
@@ -60,16 +60,20 @@ func (e *Engine) Restore(ctx context.Context) error {
 }
 
 // loadNetworks reads the networks into the model, with their pools.
-func (e *Engine) loadNetworks() error {
+func (e *Engine) loadNetworks(ctx context.Context) error {
 	entries, err := store.Load[networkEntry](e.o.Store, store.Durable, kindNetwork)
 	if err != nil {
 		return fmt.Errorf("read networks: %w", err)
+	}
+	cursors, err := store.Load[[]netip.Addr](e.o.Store, store.Live, kindCursor)
+	if err != nil {
+		return fmt.Errorf("read cursors of pools: %w", err)
 	}
 	for id, entry := range entries {
 		if entry.Pending {
 			e.log.Info("network was never finished: gone", "network", entry.Name)
 			if d := e.drivers[entry.Driver]; d != nil {
-				e.report("take down network", entry.Name, d.Down(e.ctx, e.o.Host, entry.Network))
+				e.report("take down network", entry.Name, d.Down(ctx, e.o.Host, entry.Network))
 			}
 			if err := e.dropNetwork(id); err != nil {
 				return err
@@ -77,7 +81,10 @@ func (e *Engine) loadNetworks() error {
 			continue
 		}
 		n := e.knownNetwork(entry.Network)
-		e.networks[id] = n
+		for i, at := range cursors[id][:min(len(cursors[id]), len(n.pools))] {
+			n.pools[i].SetCursor(at)
+		}
+		e.locked(func() { e.networks[id] = n })
 		e.o.Names.SetNetwork(n.ID, n.Name, n.Internal)
 	}
 	return nil
@@ -113,76 +120,97 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read sandboxes: %w", err)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	var live []*sandbox
 	for id, entry := range entries {
-		now := entry.Now
-		if now != nil && slices.Contains(now.EtcDirs, e.o.EtcNetns) {
-			e.madeEtcNetns.Store(true)
+		sb, err := e.loadLive(ctx, id, entry, containers)
+		if err != nil {
+			return nil, err
 		}
-		c, known := containers[id]
-		// A program without a process ID was about to be started for somebody.
-		if now == nil || now.State != catenet.StateRunning || now.Owner == catenet.OwnerRun && (!known || c.Pending || now.InitPID == 0) {
-			e.abandon(ctx, id, entry)
-			continue
-		}
-		if entry.Next != nil || !e.alive(now) {
-			if err := e.keep(id, sandboxEntry{Now: now}); err != nil {
-				return nil, err
-			}
-		}
-		if !e.alive(now) && now.Owner == catenet.OwnerAttach {
-			e.log.Info("namespace went while no daemon was there", "container", now.Name)
-			e.abandon(ctx, id, entry)
-			continue
-		}
-		delete(containers, id)
-		sb := e.revive(now)
-		sb.inherited = true
-		live = append(live, sb)
-		for _, ep := range now.Endpoints {
-			e.reclaim(now, ep)
+		if sb != nil {
+			live = append(live, sb)
+			delete(containers, id)
 		}
 	}
 	for id, c := range containers {
-		if c.Pending {
-			e.report("remove container that was never started", c.Name, e.eraseContainer(id))
-			continue
-		}
-		if c.Process.AutoRemove && c.State != catenet.StateCreated {
-			e.report("remove container that has ended", c.Name, e.eraseContainer(id))
-			continue
-		}
-		r := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: c.Sandbox}}
-		if c.State == catenet.StateRunning {
-			r = stopped(r, kernel.Exit{Code: lostExit, Finished: time.Now()})
-			e.report("record end of container", c.Name, e.keepContainer(r))
-		}
-		sb := e.revive(r)
-		if r.State == catenet.StateExited {
-			close(sb.ended)
-		}
+		e.loadStopped(id, c)
 	}
-	for _, sb := range e.sandboxes {
-		for _, n := range e.networks {
-			e.reclaimFixed(sb.now, n)
+	e.locked(func() {
+		for _, sb := range e.sandboxes {
+			for _, n := range e.networks {
+				e.reclaimFixed(sb.now, n)
+			}
 		}
-	}
+	})
 	return live, nil
 }
 
-// revive puts a sandbox into the model. e.mu is held.
+// loadLive reads one sandbox that ran when the last daemon went. It returns
+// nil for one that is not to be any more.
+func (e *Engine) loadLive(ctx context.Context, id string, entry sandboxEntry, containers map[string]containerEntry) (*sandbox, error) {
+	now := entry.Now
+	if now != nil && slices.Contains(now.EtcDirs, e.o.EtcNetns) {
+		e.madeEtcNetns.Store(true)
+	}
+	c, known := containers[id]
+	// A program without a process ID was about to be started for somebody.
+	if now == nil || now.State != catenet.StateRunning || now.Owner == catenet.OwnerRun && (!known || c.Pending || now.InitPID == 0) {
+		e.abandon(ctx, id, entry)
+		return nil, nil
+	}
+	alive := e.alive(now)
+	if entry.Next != nil || !alive {
+		if err := e.keep(id, sandboxEntry{Now: now}); err != nil {
+			return nil, err
+		}
+	}
+	if !alive {
+		e.log.Info("namespace went while no daemon was there", "container", now.Name)
+		e.abandon(ctx, id, entry)
+		return nil, nil
+	}
+	sb := e.revive(now)
+	e.locked(func() {
+		sb.inherited = true
+		for _, ep := range now.Endpoints {
+			e.reclaim(now, ep)
+		}
+	})
+	return sb, nil
+}
+
+// loadStopped reads a container of our own that does not run.
+func (e *Engine) loadStopped(id string, c containerEntry) {
+	if c.Pending {
+		e.report("remove container that was never started", c.Name, e.eraseContainer(id))
+		return
+	}
+	if c.Process.AutoRemove && c.State != catenet.StateCreated {
+		e.report("remove container that has ended", c.Name, e.eraseContainer(id))
+		return
+	}
+	r := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: c.Sandbox}}
+	if c.State == catenet.StateRunning {
+		r = stopped(r, kernel.Exit{Code: lostExit, Finished: time.Now()})
+		e.report("record end of container", c.Name, e.keepContainer(r))
+	}
+	sb := e.revive(r)
+	if r.State == catenet.StateExited {
+		close(sb.ended)
+	}
+}
+
+// revive puts a sandbox into the model.
 func (e *Engine) revive(r *record) *sandbox {
 	sb := &sandbox{id: r.ID, name: r.Name, now: r, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
-	e.sandboxes[r.ID] = sb
+	e.locked(func() { e.sandboxes[r.ID] = sb })
 	return sb
 }
 
-// alive reports whether a record's namespace is still there.
+// alive reports whether the namespace that a record was attached to is still
+// there. Of a program of ours the process room knows, and tells the watcher.
 func (e *Engine) alive(r *record) bool {
 	if r.Owner == catenet.OwnerRun {
-		return true // the process room knows, and tells the watcher
+		return true
 	}
 	ns, err := e.o.Namespaces.Open(r.Target.Path)
 	if err != nil {
@@ -282,7 +310,7 @@ func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
 // predefine makes the predefined networks that are not there yet.
 func (e *Engine) predefine(ctx context.Context) error {
 	for _, spec := range []catenet.NetworkSpec{
-		{Name: catenet.NetworkBridge, Driver: DefaultDriver},
+		{Name: catenet.NetworkBridge, Driver: defaultDriver},
 		{Name: catenet.NetworkHost, Driver: "host"},
 		{Name: catenet.NetworkNone, Driver: "null"},
 	} {
@@ -334,10 +362,11 @@ func (e *Engine) repairSandbox(ctx context.Context, sb *sandbox) {
 	}
 	next := now.clone()
 	err := e.transition(ctx, sb, next, next)
+	held := e.holdAgain(ctx, sb, now)
 	if ctx.Err() != nil {
 		return
 	}
-	e.ail(sb, now, err)
+	e.ail(sb, now, errors.Join(err, held))
 	if err == nil && next.ResolverPort != now.ResolverPort {
 		e.report("record container", now.Name, e.commit(sb, next))
 	}

@@ -58,6 +58,11 @@ func (e *Engine) validateSandbox(spec *catenet.SandboxSpec) error {
 	if err := names.ValidateDNS(spec.DNS); err != nil {
 		return err
 	}
+	if spec.Hostname != "" {
+		if err := catenet.ValidateHostname(spec.Hostname); err != nil {
+			return err
+		}
+	}
 	for _, s := range spec.Networks {
 		if err := checkEndpoint(s); err != nil {
 			return err
@@ -151,6 +156,9 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 	next.State, next.Started = catenet.StateRunning, next.Created
 	if err = e.plan(nil, next, next.Networks, &u); err != nil {
 		return st, err
+	}
+	for i, ep := range next.Endpoints {
+		next.Networks[i].Network = ep.Spec.Network // its name, whatever was given
 	}
 	if err = e.transition(ctx, sb, nil, next); err != nil {
 		return st, err

@@ -24,12 +24,9 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 	defer func() { ns.Close() }() // after the undo, which works in it
 	defer u.unless(&err)
 	if now != next {
-		err = e.hold(ctx, sb, next, &u)
-	} else {
-		e.holdAgain(ctx, sb, next)
-	}
-	if err != nil {
-		return err
+		if err = e.hold(ctx, sb, now, next, &u); err != nil {
+			return err
+		}
 	}
 	if now == nil || now.State != catenet.StateRunning {
 		e.placeFiles(next)
@@ -80,7 +77,12 @@ func (e *Engine) commit(sb *sandbox, next *record) error {
 	if err := e.keep(sb.id, sandboxEntry{Now: next}); err != nil {
 		return err
 	}
-	e.locked(func() { sb.now = next })
+	e.locked(func() {
+		if sb.now != nil && sb.now.State == catenet.StateExited && next.State == catenet.StateRunning {
+			sb.ended = make(chan struct{}) // nobody may take the last run's end for this one's
+		}
+		sb.now = next
+	})
 	return nil
 }
 
@@ -88,9 +90,15 @@ func (e *Engine) commit(sb *sandbox, next *record) error {
 // do not run have no live side.
 func (e *Engine) keep(id string, entry sandboxEntry) error {
 	live := func(r *record) bool { return r != nil && r.State == catenet.StateRunning }
+	cursors := e.cursors(endpointsBut(entry.Next, entry.Now))
 	err := e.o.Store.Update(store.Live, func(tx *store.Tx) error {
 		if !live(entry.Now) && !live(entry.Next) {
 			return tx.Delete(kindSandbox, id)
+		}
+		for network, at := range cursors {
+			if err := tx.Put(kindCursor, network, at); err != nil {
+				return err
+			}
 		}
 		return tx.Put(kindSandbox, id, entry)
 	})

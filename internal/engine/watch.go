@@ -30,13 +30,16 @@ func (e *Engine) watch(sb *sandbox, r *record) {
 	}
 	e.goTask(func(context.Context) {
 		defer cancel()
-		err := e.o.Namespaces.Gone(ctx, r.Target)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			e.log.Error("watch namespace; its end will be seen at the next start", "container", r.Name, "err", err)
-			return
+		for {
+			err := e.o.Namespaces.Gone(ctx, r.Target)
+			if ctx.Err() != nil {
+				return
+			}
+			if err == nil {
+				break
+			}
+			e.log.Error("watch namespace; trying again", "container", r.Name, "err", err)
+			sleep(ctx, rewatch)
 		}
 		e.vanished(sb)
 	})
