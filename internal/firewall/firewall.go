@@ -25,7 +25,6 @@ type Backend interface {
 	Dump(ctx context.Context, refs ...nft.Ref) ([]nft.Table, error)
 	// Watch calls changed when somebody else may have changed a table.
 	Watch(ctx context.Context, refs []nft.Ref, changed func()) error
-	Close() error
 }
 
 // Neighbours are the rulesets of others on this host: *foreign.Rules.
@@ -235,7 +234,3 @@ func (f *Firewall) Remove(ctx context.Context) error {
 	f.want, f.allow = newState(), false
 	return nil
 }
-
-// Close lets go of the kernel. Where tables have owners, ours stay and wait
-// for the next one; elsewhere they just stay.
-func (f *Firewall) Close() error { return f.b.Close() }

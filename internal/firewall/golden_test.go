@@ -24,21 +24,14 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // open returns a firewall of a namespace, on its real kernel.
 func open(t testing.TB, ns *kerneltest.NS, o nft.Options) *Firewall {
 	t.Helper()
-	var f *Firewall
-	ns.MustDo(func() error {
-		c, err := nft.Open(o)
-		if err != nil {
-			return err
-		}
-		f = New(c, foreign.New(c, inetTable.Name), slog.New(slog.NewTextHandler(t.Output(), nil)))
-		return nil
-	})
+	var c *nft.Conn
+	ns.MustDo(func() (err error) { c, err = nft.Open(o); return err })
 	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
+		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return f
+	return New(c, foreign.New(c, inetTable.Name), slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
 func must(t testing.TB, err error) {

@@ -11,7 +11,8 @@ import (
 
 // Memory is a kernel's nf_tables in memory, for tests of those who use a
 // Conn: it applies batches as the kernel does, all or nothing, and refuses
-// what the kernel refuses.
+// what the kernel refuses. It stands here and not in package fake because what
+// is the same hook, set or element must be one answer, for Diff and for it.
 type Memory struct {
 	Has Caps
 	// Refuse, if set, is asked before each step; its error fails the batch.
@@ -49,9 +50,6 @@ func (m *Memory) Flush() {
 	default:
 	}
 }
-
-// Close does nothing.
-func (m *Memory) Close() error { return nil }
 
 // Watch calls changed after each Flush, until ctx ends.
 func (m *Memory) Watch(ctx context.Context, _ []Ref, changed func()) error {
