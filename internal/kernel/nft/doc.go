@@ -10,10 +10,14 @@
 //	batch.go   changes, and Diff: those that turn one ruleset into another
 //	encode.go  changes as netlink messages
 //	decode.go  netlink messages as rulesets
-//	conn.go    the socket: commit, dump, probe
+//	attrs.go   their attributes
+//	socket.go  the socket: messages there and back
+//	conn.go    commit, dump, probe
+//	errors.go  what the kernel refused, in words
 //	watch.go   being told of what others change
-//	memory.go  an in-memory kernel for tests
+//	forward.go others' chains that refuse what is forwarded
 //	redirect.go the one rule of a sandbox
+//	memory.go  an in-memory kernel for tests
 //
 // The numbers are those of linux/netfilter/nf_tables.h; what they mean is
 // told best by nft(8) and by the kernel's net/netfilter/nf_tables_api.c.
