@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/names"
@@ -127,7 +126,7 @@ func (e *Engine) removeFolders(r *record) error {
 	}
 	for _, dir := range dirs {
 		switch err := os.Remove(dir); {
-		case errors.Is(err, syscall.ENOTEMPTY):
+		case errors.Is(err, os.ErrExist): // something is in it
 			return nil
 		case err != nil && !errors.Is(err, os.ErrNotExist):
 			return err

@@ -17,6 +17,17 @@ var kernelRoom = []string{
 	"github.com/cilium/ebpf/...", "golang.org/x/sys/...", "os/exec",
 }
 
+// syscallElsewhere are the files outside of the kernel room that use package
+// syscall for more than the names of signals, and why.
+var syscallElsewhere = map[string]string{
+	"api/server/listen.go":       "a socket that refuses is a stale one",
+	"api/client/client.go":       "a socket that refuses means that no daemon runs",
+	"api/client/conn.go":         "net has no way to peek whether an idle connection is still open",
+	"internal/names/hostconf.go": "the time of change tells a file that was replaced",
+	"internal/store/file.go":     "tells a bad file from a bad disk",
+	"internal/store/trouble.go":  "tells people what ails the disk, and who holds the lock",
+}
+
 // atTheKernel lists who may: the room itself, and those whose work is to look
 // at it from outside.
 var atTheKernel = []string{
@@ -47,7 +58,7 @@ var Arrows = []Arrow{
 	{"internal/driver/...", []string{".", "internal/driver", "internal/firewall", "internal/kernel"}, "a driver is a translator: data in, data out; it never calls the engine, the store or another driver"},
 
 	{"internal/kernel/kerneltest/...", nil, "namespaces for tests, for whoever needs them"},
-	{"internal/kernel/...", []string{".", "internal/kernel/...", "internal/firewall"}, "the kernel room obeys: it does not know who asks"},
+	{"internal/kernel/...", []string{".", "internal/kernel/..."}, "the kernel room obeys: it does not know who asks"},
 
 	{"internal/engine/...", []string{".", "internal/ipam/...", "internal/store/...", "internal/names/...", "internal/firewall/...", "internal/driver", "internal/kernel", "internal/engine/..."}, "the engine knows contracts, not drivers and not who calls it"},
 
@@ -55,7 +66,7 @@ var Arrows = []Arrow{
 
 	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},
-	{"api/...", []string{".", "api", "api/wire"}, "a client needs the wire types and nothing that runs in the daemon"},
+	{"api/...", []string{".", "api"}, "a client needs the wire types and nothing that runs in the daemon"},
 
 	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/..."}, "the CLI is a client like any other: what it can do, others can"},
 	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
@@ -130,6 +141,24 @@ func checkKernelRoom(f *File) []string {
 			bad = append(bad, fmt.Sprintf("%s imports %s, but only the kernel room touches the kernel or runs a command", f.Path, imp))
 		}
 	}
+	if syscallElsewhere[f.Path] == "" {
+		bad = append(bad, checkSyscall(f)...)
+	}
+	return bad
+}
+
+// checkSyscall finds what is used of package syscall beside signals.
+func checkSyscall(f *File) (bad []string) {
+	ast.Inspect(f.AST, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "syscall" && sel.Sel.Name != "Signal" && !strings.HasPrefix(sel.Sel.Name, "SIG") {
+			bad = append(bad, at(f, sel)+"syscall."+sel.Sel.Name+": only the kernel room touches the kernel")
+		}
+		return true
+	})
 	return bad
 }
 
