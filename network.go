@@ -5,6 +5,14 @@ import (
 	"time"
 )
 
+// Options that others than a network's driver read as well, by Docker's names.
+const (
+	OptionBridge      = "com.docker.network.bridge.name"              // a network's: what its bridge is called
+	OptionHostBinding = "com.docker.network.bridge.host_binding_ipv4" // a network's: the host address of ports that name none
+	OptionPrefix      = "com.docker.network.container_iface_prefix"   // a network's: how names of interfaces inside begin
+	OptionInterface   = "com.docker.network.endpoint.ifname"          // an endpoint's: what its interface inside is called
+)
+
 // Names of the predefined networks, which exist always and cannot be created
 // or removed.
 const (

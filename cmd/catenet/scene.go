@@ -79,7 +79,7 @@ func aboutNetwork(n catenet.NetworkStatus) string {
 	var parts []string
 	if n.Driver == catenet.NetworkBridge {
 		name := "br-" + catenet.ShortID(n.ID)
-		if o := n.Options["com.docker.network.bridge.name"]; o != "" {
+		if o := n.Options[catenet.OptionBridge]; o != "" {
 			name = o
 		}
 		parts = append(parts, name)

@@ -2,12 +2,10 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/driver"
-	"github.com/catenet/catenet/internal/store"
 )
 
 // Connect joins a sandbox to one more network. A container that does not run
@@ -130,24 +128,5 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 		return err
 	}
 	e.tellLeft(now, next)
-	return nil
-}
-
-// keepContainer records what outlives the machine's restart of a container of
-// our own. Other sandboxes have no such side.
-func (e *Engine) keepContainer(r *record) error { return e.putContainer(r, false) }
-
-// putContainer is keepContainer; pending says that the container has not been
-// promised to anybody yet.
-func (e *Engine) putContainer(r *record, pending bool) error {
-	if r.Owner != catenet.OwnerRun {
-		return nil
-	}
-	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error {
-		return tx.Put(kindContainer, r.ID, containerEntry{Sandbox: r.Sandbox, Pending: pending})
-	})
-	if err != nil {
-		return fmt.Errorf("record container %s: %w", r.Name, err)
-	}
 	return nil
 }

@@ -12,6 +12,7 @@
 // records while that happens, so a daemon that dies in between goes back to
 // the present one at its next start.
 //
+//	sandbox.go     attach and remove; container.go: containers of our own
 //	plan.go        what the next record is: addresses, names, default routes
 //	transition.go  from one record to the next, undone if it fails
 //	restore.go     a start: records to kernel, and orphans away
@@ -182,6 +183,13 @@ func (e *Engine) goTask(fn func(ctx context.Context)) {
 		defer e.tasks.Done()
 		fn(e.ctx)
 	}()
+}
+
+// locked runs fn with e.mu held.
+func (e *Engine) locked(fn func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	fn()
 }
 
 // Places of a sandbox, all below the run folder.

@@ -11,14 +11,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/ipam"
-	"github.com/catenet/catenet/internal/kernel"
 )
-
-// optIfname names an endpoint's interface, as Docker's driver option does.
-const optIfname = "com.docker.network.endpoint.ifname"
-
-// optPrefix is a network's prefix of interface names.
-const optPrefix = "com.docker.network.container_iface_prefix"
 
 // join adds an endpoint to next: finds the network, takes addresses, a name
 // and a MAC. What it took goes onto undo. e.mu is held.
@@ -60,13 +53,6 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	return nil
 }
 
-// locked runs fn with e.mu held.
-func (e *Engine) locked(fn func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	fn()
-}
-
 // checkEndpoint checks what is wrong with a spec whatever the network.
 func checkEndpoint(spec catenet.EndpointSpec) error {
 	for _, a := range spec.Aliases {
@@ -97,7 +83,7 @@ func checkEndpoint(spec catenet.EndpointSpec) error {
 
 // askedInterface is the name that a spec asks for inside; "" for any.
 func askedInterface(spec catenet.EndpointSpec) string {
-	return cmp.Or(spec.Interface, spec.Options[optIfname])
+	return cmp.Or(spec.Interface, spec.Options[catenet.OptionInterface])
 }
 
 // checkAlone checks that a container's spec names no network and no interface
@@ -135,7 +121,7 @@ func chooseInterface(next *record, n *network, spec catenet.EndpointSpec) (strin
 		}
 		return asked, nil
 	}
-	prefix := cmp.Or(n.Options[optPrefix], "eth")
+	prefix := cmp.Or(n.Options[catenet.OptionPrefix], "eth")
 	for i := 0; ; i++ {
 		if name := fmt.Sprintf("%s%d", prefix, i); !taken(name) {
 			return name, nil
@@ -292,29 +278,6 @@ func (e *Engine) chooseDefaults(r *record) {
 	}
 }
 
-// claim makes a sandbox known under its name, which is taken from then on.
-func (e *Engine) claim(id, name string) (*sandbox, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, other := range e.sandboxes {
-		if other.name == name {
-			return nil, catenet.Conflictf("the name %q is taken by container %s", name, catenet.ShortID(other.id)).
-				WithHint("choose another --name, or remove that one: catenet rm %s", name)
-		}
-	}
-	sb := &sandbox{id: id, name: name, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
-	e.sandboxes[id] = sb
-	return sb, nil
-}
-
-// forget is the opposite of claim.
-func (e *Engine) forget(sb *sandbox) {
-	e.locked(func() {
-		sb.now = nil
-		delete(e.sandboxes, sb.id)
-	})
-}
-
 // settleFor waits until no link is left that the addresses or the namespace
 // of a plan clash with.
 func (e *Engine) settleFor(ctx context.Context, next *record) error {
@@ -323,4 +286,26 @@ func (e *Engine) settleFor(ctx context.Context, next *record) error {
 		addrs = append(addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
 	}
 	return e.reaper.settle(ctx, addrs, next.ID)
+}
+
+// plan gives next an endpoint for each spec, its default routes and its
+// bindings.
+func (e *Engine) plan(now, next *record, specs []catenet.EndpointSpec, u *undo) error {
+	e.mu.Lock()
+	var mine undo
+	err := func() error {
+		for _, s := range specs {
+			if err := e.join(next, s, &mine); err != nil {
+				return err
+			}
+		}
+		e.chooseDefaults(next)
+		return e.bind(now, next)
+	}()
+	e.mu.Unlock()
+	mine.unless(&err) // takes e.mu itself
+	if err == nil {
+		*u = append(*u, mine...)
+	}
+	return err
 }

@@ -12,9 +12,6 @@ import (
 	"github.com/catenet/catenet/internal/kernel"
 )
 
-// optHostBinding is a network's default host address for -p.
-const optHostBinding = "com.docker.network.bridge.host_binding_ipv4"
-
 // portTries bounds the search for a host port that is free in both families.
 const portTries = 64
 
@@ -131,7 +128,7 @@ func hostAddresses(p catenet.PortSpec, n *network, ep catenet.Endpoint) (out []n
 	ip := p.HostIP
 	if !ip.IsValid() && n != nil {
 		// One address in place of all, so that no other family is open.
-		if a, err := netip.ParseAddr(n.Options[optHostBinding]); err == nil && !a.IsUnspecified() {
+		if a, err := netip.ParseAddr(n.Options[catenet.OptionHostBinding]); err == nil && !a.IsUnspecified() {
 			ip = a
 		}
 	}

@@ -102,7 +102,7 @@ func TestNoPortIsHeldByHalf(t *testing.T) {
 func TestOneAddressIsNotAll(t *testing.T) {
 	w := newWorld(t)
 	for name, at := range map[string]string{"lone": "127.0.0.1", "any": "0.0.0.0"} {
-		w.network(catenet.NetworkSpec{Name: name, IPv6: true, Options: map[string]string{optHostBinding: at}})
+		w.network(catenet.NetworkSpec{Name: name, IPv6: true, Options: map[string]string{catenet.OptionHostBinding: at}})
 	}
 	for network, want := range map[string]string{"lone": "80->127.0.0.1:8080", "any": "80->0.0.0.0:8080 80->:::8080"} {
 		st, err := w.attachSpec(catenet.SandboxSpec{Name: network, Networks: []catenet.EndpointSpec{{Network: network}}, Ports: specs(t, "8080:80")})

@@ -169,28 +169,6 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 	return next.status(), nil
 }
 
-// plan gives next an endpoint for each spec, its default routes and its
-// bindings.
-func (e *Engine) plan(now, next *record, specs []catenet.EndpointSpec, u *undo) error {
-	e.mu.Lock()
-	var mine undo
-	err := func() error {
-		for _, s := range specs {
-			if err := e.join(next, s, &mine); err != nil {
-				return err
-			}
-		}
-		e.chooseDefaults(next)
-		return e.bind(now, next)
-	}()
-	e.mu.Unlock()
-	mine.unless(&err) // takes e.mu itself
-	if err == nil {
-		*u = append(*u, mine...)
-	}
-	return err
-}
-
 // locate finds the namespace of an attach and gives a nameless one a place.
 func (e *Engine) locate(ctx context.Context, sb *sandbox, r *record, u *undo) error {
 	path := r.Netns
@@ -359,4 +337,27 @@ func (e *Engine) tellLeft(now, next *record) {
 	for _, ep := range endpointsBut(now, next) {
 		e.tell("network", "disconnect", ep.NetworkID, "name", ep.Spec.Network, "container", now.ID, "container_name", now.Name)
 	}
+}
+
+// claim makes a sandbox known under its name, which is taken from then on.
+func (e *Engine) claim(id, name string) (*sandbox, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, other := range e.sandboxes {
+		if other.name == name {
+			return nil, catenet.Conflictf("the name %q is taken by container %s", name, catenet.ShortID(other.id)).
+				WithHint("choose another --name, or remove that one: catenet rm %s", name)
+		}
+	}
+	sb := &sandbox{id: id, name: name, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
+	e.sandboxes[id] = sb
+	return sb, nil
+}
+
+// forget is the opposite of claim.
+func (e *Engine) forget(sb *sandbox) {
+	e.locked(func() {
+		sb.now = nil
+		delete(e.sandboxes, sb.id)
+	})
 }

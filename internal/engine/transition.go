@@ -253,7 +253,7 @@ func (e *Engine) linkNamed(ctx context.Context, now, next *record, i int, ns *ke
 	ep := &next.Endpoints[i]
 	fresh := !now.has(ep.ID)
 	att, err := e.link(ctx, *ep, ns)
-	for try := 0; fresh && catenet.IsConflict(err) && ep.Spec.Interface == "" && ep.Spec.Options[optIfname] == "" && try < renames; try++ {
+	for try := 0; fresh && catenet.IsConflict(err) && ep.Spec.Interface == "" && ep.Spec.Options[catenet.OptionInterface] == "" && try < renames; try++ {
 		ep.Interface = nextName(next, ep.Interface)
 		att, err = e.link(ctx, *ep, ns)
 	}

@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 		network(4, "internal", func(n *catenet.Network) { n.Internal = true }, "10.54.0.0/24", "fd00:54::/64"),
 		network(5, "small", option(optMTU, "1400"), "10.55.0.0/24", "fd00:55::/64"),
 		network(6, "shy", option(optICC, "false"), "10.56.0.0/24"),
-		network(7, "named", option(optName, "lab0"), "10.57.0.0/24"),
+		network(7, "named", option(catenet.OptionBridge, "lab0"), "10.57.0.0/24"),
 		network(8, "predefined", func(n *catenet.Network) { n.Predefined = true }, "10.58.0.0/24"),
 	)
 }

@@ -163,7 +163,7 @@ func TestNames(t *testing.T) {
 	l := newLab(t)
 	for want, n := range map[string]catenet.Network{
 		"br-a1a1a1a1a1a1": network(1, "plain", nil, "10.51.0.0/24"),
-		"lab0":            network(2, "named", option(optName, "lab0"), "10.52.0.0/24"),
+		"lab0":            network(2, "named", option(catenet.OptionBridge, "lab0"), "10.52.0.0/24"),
 		"catenet0":        network(3, "bridge", func(n *catenet.Network) { n.Predefined = true }, "10.53.0.0/24"),
 	} {
 		if s := l.up(n); s.Firewall[0].Link != want {
@@ -178,10 +178,10 @@ func TestNames(t *testing.T) {
 func TestNameOfAnothersBridge(t *testing.T) {
 	l := newLab(t)
 	l.host.Run("ip", "link", "add", "lab0", "type", "bridge")
-	first := network(1, "first", option(optName, "lab1"), "10.51.0.0/24")
+	first := network(1, "first", option(catenet.OptionBridge, "lab1"), "10.51.0.0/24")
 	l.up(first)
 	for _, name := range []string{"lab0", "lab1"} {
-		n := network(2, "second", option(optName, name), "10.52.0.0/24")
+		n := network(2, "second", option(catenet.OptionBridge, name), "10.52.0.0/24")
 		if _, err := New().Up(t.Context(), l.h, n); !catenet.IsConflict(err) || catenet.HintOf(err) == "" {
 			t.Errorf("%s: %v, want a conflict with a hint", name, err)
 		}

@@ -10,23 +10,18 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// The options of a network, by Docker's names. "mtu" is a short form.
+// The options of a network that are the driver's alone, by Docker's names.
+// "mtu" is a short form.
 const (
-	optName        = "com.docker.network.bridge.name"
-	optMasquerade  = "com.docker.network.bridge.enable_ip_masquerade"
-	optICC         = "com.docker.network.bridge.enable_icc"
-	optHostBinding = "com.docker.network.bridge.host_binding_ipv4"
-	optDefault     = "com.docker.network.bridge.default_bridge"
-	optMTU         = "com.docker.network.driver.mtu"
-	optMTUShort    = "mtu"
-	optPrefix      = "com.docker.network.container_iface_prefix"
+	optMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
+	optICC        = "com.docker.network.bridge.enable_icc"
+	optDefault    = "com.docker.network.bridge.default_bridge"
+	optMTU        = "com.docker.network.driver.mtu"
+	optMTUShort   = "mtu"
 )
 
-// The options of an endpoint.
-const (
-	optSysctls = "com.docker.network.endpoint.sysctls"
-	optIfname  = "com.docker.network.endpoint.ifname"
-)
+// optSysctls is an option of an endpoint.
+const optSysctls = "com.docker.network.endpoint.sysctls"
 
 // elsewhere are options of Docker's that are asked for otherwise here.
 var elsewhere = map[string]string{
@@ -72,7 +67,7 @@ func parse(spec catenet.NetworkSpec) (options, error) {
 		value := spec.Options[key]
 		var err error
 		switch key {
-		case optName:
+		case catenet.OptionBridge:
 			o.name, err = value, catenet.ValidateInterfaceName(value)
 		case optICC:
 			o.icc, err = boolean(key, value)
@@ -80,9 +75,9 @@ func parse(spec catenet.NetworkSpec) (options, error) {
 			o.masquerade, err = boolean(key, value)
 		case optMTU, optMTUShort:
 			o.mtu, err = mtu(key, value, spec.IPv6)
-		case optPrefix:
+		case catenet.OptionPrefix:
 			err = prefix(key, value)
-		case optHostBinding:
+		case catenet.OptionHostBinding:
 			if a, bad := netip.ParseAddr(value); bad != nil || !a.Is4() {
 				err = catenet.Invalidf("option %s: %q is no IPv4 address", key, value)
 			}
@@ -110,7 +105,7 @@ func unknown(key string) error {
 		return catenet.Unsupportedf("option %s is not supported by the bridge driver", key)
 	}
 	return catenet.Invalidf("the bridge driver has no option %q", key).WithHint("its options: %s",
-		strings.Join([]string{optName, optMasquerade, optICC, optHostBinding, optMTU, optPrefix}, ", "))
+		strings.Join([]string{catenet.OptionBridge, optMasquerade, optICC, catenet.OptionHostBinding, optMTU, catenet.OptionPrefix}, ", "))
 }
 
 func boolean(key, value string) (bool, error) {
@@ -150,11 +145,11 @@ func (Driver) ValidateEndpoint(_ catenet.Network, spec catenet.EndpointSpec) err
 		switch key {
 		case optSysctls:
 			_, err = sysctls(spec)
-		case optIfname:
+		case catenet.OptionInterface:
 			err = catenet.ValidateInterfaceName(spec.Options[key])
 		default:
 			err = catenet.Invalidf("an endpoint of a bridge network has no option %q", key).
-				WithHint("its options: %s, %s", optSysctls, optIfname)
+				WithHint("its options: %s, %s", optSysctls, catenet.OptionInterface)
 		}
 		if err != nil {
 			return err

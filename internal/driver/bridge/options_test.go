@@ -15,23 +15,23 @@ func TestOptions(t *testing.T) {
 		kind       catenet.Kind // KindInternal: it is right
 		says       string
 	}{
-		{v4, optName, "lab0", 0, ""},
-		{v4, optName, "much-too-long-a-name", catenet.KindInvalid, "15 characters"},
-		{v4, optName, "a/b", catenet.KindInvalid, "a/b"},
-		{v4, optName, "", catenet.KindInvalid, "name"},
+		{v4, catenet.OptionBridge, "lab0", 0, ""},
+		{v4, catenet.OptionBridge, "much-too-long-a-name", catenet.KindInvalid, "15 characters"},
+		{v4, catenet.OptionBridge, "a/b", catenet.KindInvalid, "a/b"},
+		{v4, catenet.OptionBridge, "", catenet.KindInvalid, "name"},
 		{v4, optICC, "false", 0, ""},
 		{v4, optICC, "no", catenet.KindInvalid, "neither true nor false"},
 		{v4, optMasquerade, "maybe", catenet.KindInvalid, optMasquerade},
-		{v4, optHostBinding, "192.0.2.1", 0, ""},
-		{v4, optHostBinding, "::1", catenet.KindInvalid, "IPv4"},
+		{v4, catenet.OptionHostBinding, "192.0.2.1", 0, ""},
+		{v4, catenet.OptionHostBinding, "::1", catenet.KindInvalid, "IPv4"},
 		{v4, optMTU, "68", 0, ""},
 		{v4, optMTUShort, "1400", 0, ""},
 		{v4, optMTU, "67", catenet.KindInvalid, "68"},
 		{v4, optMTU, "65536", catenet.KindInvalid, "65535"},
 		{v4, optMTU, "big", catenet.KindInvalid, "big"},
 		{v6, optMTU, "1279", catenet.KindInvalid, "1280"},
-		{v4, optPrefix, "lan", 0, ""},
-		{v4, optPrefix, "twelve-chars", catenet.KindInvalid, "prefix"},
+		{v4, catenet.OptionPrefix, "lan", 0, ""},
+		{v4, catenet.OptionPrefix, "twelve-chars", catenet.KindInvalid, "prefix"},
 		{v4, optDefault, "true", catenet.KindForbidden, "predefined"},
 		{v4, optDefault, "false", 0, ""},
 		{v4, "com.docker.network.bridge.gateway_mode_ipv4", "routed", catenet.KindUnsupported, "gateway_mode_ipv4"},
@@ -64,7 +64,7 @@ func TestEndpointOptions(t *testing.T) {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
-	spec := catenet.EndpointSpec{Options: map[string]string{optIfname: "a b"}}
+	spec := catenet.EndpointSpec{Options: map[string]string{catenet.OptionInterface: "a b"}}
 	if err := New().ValidateEndpoint(catenet.Network{}, spec); !catenet.IsInvalid(err) {
 		t.Errorf("an impossible interface name: %v", err)
 	}
