@@ -42,7 +42,7 @@ func (f Filter) Validate(known []string, now time.Time) error {
 		for _, v := range f[key] {
 			switch {
 			case key == "until":
-				if _, err := parseUntil(v, now); err != nil {
+				if _, err := ParseTime(v, now); err != nil {
 					return err
 				}
 			case key == "type" && slices.Contains(known, "driver") && v != "builtin" && v != "custom":
@@ -66,7 +66,7 @@ func (f Filter) MatchNetwork(n Network, now time.Time) bool {
 		f.any("type", func(v string) bool { return kind == v }) &&
 		f.all("label", func(v string) bool { return matchLabel(n.Labels, v) }) &&
 		f.all("until", func(v string) bool {
-			t, err := parseUntil(v, now)
+			t, err := ParseTime(v, now)
 			return err == nil && n.Created.Before(t)
 		})
 }
@@ -116,12 +116,12 @@ func matchLabel(labels map[string]string, want string) bool {
 	return ok && (!hasValue || got == value)
 }
 
-// parseUntil reads a time: a duration before now, or RFC 3339.
-func parseUntil(s string, now time.Time) (time.Time, error) {
+// ParseTime reads a time: a duration before now, or RFC 3339.
+func ParseTime(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-d), nil
 	}
-	t, err := time.Parse(time.RFC3339, s)
+	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return t, Invalidf("%q is no time", s).WithHint("a time is a duration before now, like 24h, or like 2026-01-02T15:04:05Z")
 	}

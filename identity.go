@@ -90,7 +90,7 @@ func ValidateRef(what, ref string) error {
 // ValidateMAC checks the hardware address of an interface: six bytes in
 // hexadecimal, a unicast one, not all zero.
 func ValidateMAC(s string) error {
-	const right = "a MAC address is six bytes like 02:42:ac:11:00:02, the first of them even"
+	const right = "it is six bytes like 02:42:ac:11:00:02, not all zero, the first of them even: an odd one is multicast"
 	mac, err := net.ParseMAC(s)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 || bytes.Equal(mac, make([]byte, 6)) {
 		return Invalidf("%q cannot be the MAC address of an interface", s).WithHint("%s", right)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -79,12 +80,9 @@ func address(flag, s string, bits int) (netip.Addr, error) {
 
 // macAddress reads a 48-bit MAC address that one interface can have.
 func macAddress(flag, s string) (string, error) {
+	if err := catenet.ValidateMAC(s); err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
 	m, err := net.ParseMAC(s)
-	if err != nil || len(m) != 6 {
-		return "", catenet.Invalidf("%s %q is no MAC address", flag, s).WithHint("it is written like 02:42:ac:12:00:05")
-	}
-	if m[0]&1 != 0 {
-		return "", catenet.Invalidf("%s %s is a multicast address", flag, s).WithHint("the first byte of an interface's address is even, like 02:42:ac:12:00:05")
-	}
-	return m.String(), nil
+	return m.String(), err // however it was written
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +26,10 @@ func (c *cli) logs() *cobra.Command {
 			} else if err != nil || o.Tail < 0 {
 				return usage(catenet.Invalidf("--tail %q is no number of lines", tail))
 			}
-			if o.Since, err = parseSince(since); err != nil {
-				return usage(err)
+			if since != "" {
+				if o.Since, err = catenet.ParseTime(since, now()); err != nil {
+					return usage(fmt.Errorf("--since: %w", err))
+				}
 			}
 			cl, err := c.client()
 			if err != nil {
@@ -42,19 +44,4 @@ func (c *cli) logs() *cobra.Command {
 	f.StringVar(&since, "since", "", "only what is newer: a duration like 10m, or a time like 2026-01-02T15:04:05Z")
 	f.BoolVarP(&stamps, "timestamps", "t", false, "show when each line was written")
 	return cmd
-}
-
-// parseSince reads a duration before now, or a time; "" is the zero time.
-func parseSince(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now().Add(-d), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return t, catenet.Invalidf("--since %q is no time", s).WithHint("it is a duration like 10m, or a time like 2026-01-02T15:04:05Z")
-	}
-	return t, nil
 }
