@@ -35,7 +35,8 @@ install: build
 	sed 's,@BINDIR@,$(BINDIR),' packaging/catenet.service >$(DESTDIR)$(UNITDIR)/catenet.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/catenet.service
 	@echo "Start it:  systemctl daemon-reload && systemctl enable --now catenet"
-	@echo "Let people other than root use it:  groupadd -r catenet && usermod -aG catenet NAME"
+	@echo "Let people other than root use it (which makes them root: they can run anything):"
+	@echo "  groupadd -r catenet && usermod -aG catenet NAME"
 
 # What a daemon has left on this host goes first, its records stay. A daemon
 # that still runs is an error.
