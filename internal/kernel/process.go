@@ -18,9 +18,6 @@ type Processes interface {
 	// that an earlier daemon started, and tells how. If ctx ends first it
 	// returns its error.
 	Wait(ctx context.Context, dir string) (Exit, error)
-	// Running returns the PID of the container's first process, or 0 if
-	// there is none (no more, or never).
-	Running(dir string) (pid int, err error)
 	// Signal sends a signal to the container's first process. One that has
 	// ended is no error.
 	Signal(ctx context.Context, dir string, sig syscall.Signal) error

@@ -124,7 +124,8 @@ func (f *Processes) Wait(ctx context.Context, dir string) (kernel.Exit, error) {
 	}
 }
 
-// Running implements kernel.Processes.
+// Running returns the PID of the container's first process, or 0 if there is
+// none (no more, or never).
 func (f *Processes) Running(dir string) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

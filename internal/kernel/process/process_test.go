@@ -15,6 +15,7 @@ import (
 
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/process"
+	"github.com/catenet/catenet/internal/kernel/process/rundir"
 )
 
 // shimPath is the real program, built for the tests.
@@ -101,6 +102,23 @@ func (l *lab) start(c kernel.Container) int {
 		}
 	})
 	return pid
+}
+
+// running is the PID of the first process of a folder's container, or 0.
+func (l *lab) running(dir string) int {
+	l.t.Helper()
+	held, err := rundir.Held(dir)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if !held {
+		return 0
+	}
+	rec, err := rundir.ReadRecord(dir)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return rec.Init.PID
 }
 
 // alive reports whether a process runs still. One that has lost its parent may

@@ -42,24 +42,6 @@ func (r *Runner) Wait(ctx context.Context, dir string) (kernel.Exit, error) {
 
 var errShimDied = errors.New("its shim has died")
 
-// settleTime is how long a program may take to die of SIGKILL: the kernel
-// needs milliseconds, and longer only where a disk hangs.
-const settleTime = 10 * time.Second
-
-// Running implements kernel.Processes.
-func (r *Runner) Running(dir string) (int, error) {
-	rec, running, err := look(dir)
-	if err != nil {
-		return 0, fmt.Errorf("look at container: %w", err)
-	}
-	if running {
-		return rec.Init.PID, nil
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, settleTime)
-	defer cancel()
-	return 0, r.bury(ctx, dir)
-}
-
 // Signal implements kernel.Processes.
 func (r *Runner) Signal(ctx context.Context, dir string, sig syscall.Signal) error {
 	rec, running, err := look(dir)
