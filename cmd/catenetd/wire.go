@@ -15,8 +15,7 @@ import (
 	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
-	"github.com/catenet/catenet/internal/driver/host"
-	"github.com/catenet/catenet/internal/driver/none"
+	"github.com/catenet/catenet/internal/driver/mode"
 	"github.com/catenet/catenet/internal/engine"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/ipam"
@@ -39,7 +38,11 @@ const reunion = 45 * time.Second
 // drivers are the kinds of network there are, in the order in which they are
 // listed. A new one is one line here.
 func drivers() []driver.Driver {
-	return []driver.Driver{bridge.New(), host.New(), none.New()}
+	return []driver.Driver{
+		bridge.New(),
+		mode.New("host", catenet.ModeHost, catenet.NetworkHost),
+		mode.New("null", catenet.ModeNone, catenet.NetworkNone),
+	}
 }
 
 // daemon is everything that is wired.

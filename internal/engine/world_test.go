@@ -20,8 +20,7 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
-	"github.com/catenet/catenet/internal/driver/host"
-	"github.com/catenet/catenet/internal/driver/none"
+	"github.com/catenet/catenet/internal/driver/mode"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/fake"
@@ -90,7 +89,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
 		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
 		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
-		Drivers:  []driver.Driver{bridge.New(), host.New(), none.New()},
+		Drivers:  []driver.Driver{bridge.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)},
 		Reunion:  w.reunion,
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 	})

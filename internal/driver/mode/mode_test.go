@@ -1,6 +1,7 @@
-package none
+package mode
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/catenet/catenet"
@@ -10,13 +11,13 @@ import (
 
 // The driver stands for a mode: it makes nothing, and lets nobody join.
 func TestModeAndNothingElse(t *testing.T) {
-	d, w := New(), conformance.Fake(t)
+	d, w := New("null", catenet.ModeNone, catenet.NetworkNone), conformance.Fake(t)
 	if d.Name() != "null" || d.Mode() != catenet.ModeNone {
 		t.Errorf("it is called %s, for mode %s", d.Name(), d.Mode())
 	}
 	n := catenet.Network{ID: catenet.NewID(), Predefined: true}
-	n.Name = catenet.ModeNone
-	if err := d.Validate(n.NetworkSpec); catenet.KindOf(err) != catenet.KindForbidden || catenet.HintOf(err) == "" {
+	n.Name = catenet.NetworkNone
+	if err := d.Validate(n.NetworkSpec); catenet.KindOf(err) != catenet.KindForbidden || !strings.HasSuffix(catenet.HintOf(err), "--network none") {
 		t.Errorf("another network of it: %v", err)
 	}
 	if err := d.ValidateEndpoint(n, catenet.EndpointSpec{}); catenet.KindOf(err) != catenet.KindForbidden {
