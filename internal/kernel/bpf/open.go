@@ -1,19 +1,18 @@
 package bpf
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // layout is part of every map's pin: maps of another layout are left behind,
@@ -208,16 +207,13 @@ func isPins(dir string) (bool, error) {
 // findCgroup returns where the cgroup2 hierarchy is mounted, from a table as
 // in proc_pid_mountinfo(5). Beside version 1 that is not /sys/fs/cgroup.
 func findCgroup(mountinfo string) (string, error) {
-	f, err := os.Open(mountinfo)
+	table, err := os.ReadFile(mountinfo)
 	if err != nil {
 		return "", fmt.Errorf("find cgroup2: %w", err)
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		mount, fs, _ := strings.Cut(lines.Text(), " - ")
-		w := strings.Fields(mount)
-		if len(w) >= 5 && w[3] == "/" && strings.HasPrefix(fs, "cgroup2 ") {
-			return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(w[4]), nil
+	for m := range proc.Mounts(string(table)) {
+		if m.Root == "/" && m.Type == "cgroup2" {
+			return m.Point, nil
 		}
 	}
 	return "", catenet.Unsupportedf("no cgroup2 hierarchy is mounted here").

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // mountWatch wakes those who wait for something at a path to change. A
@@ -78,7 +80,7 @@ func (w *mountWatch) leave() {
 // there is to know.
 func (w *mountWatch) run(ctx context.Context, f *os.File) {
 	defer f.Close()
-	err := pollLoop(ctx, f, func(uintptr) bool {
+	err := proc.Poll(ctx, f, func(uintptr) bool {
 		w.tell(ctx, nil)
 		return false
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // pinned makes a namespace that goes with the test.
@@ -249,10 +250,11 @@ func TestGoneProcess(t *testing.T) {
 		inode, _ = inodeAt(path)
 		return inode != host && inode != 0
 	})
-	start, err := StartTime(pid)
+	id, err := proc.Identify(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
+	start := id.Start
 	byPID := watch(t.Context(), n, kernel.Target{PID: pid, StartTime: start, Inode: inode})
 	byPath := watch(t.Context(), n, kernel.Target{Path: path, Inode: inode})
 	isGone(t, watch(t.Context(), n, kernel.Target{PID: pid, StartTime: start + 1, Inode: inode}))

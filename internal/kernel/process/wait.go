@@ -12,6 +12,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/proc"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
 )
 
@@ -55,9 +56,9 @@ func (r *Runner) Signal(ctx context.Context, dir string, sig syscall.Signal) err
 }
 
 // signal sends a signal to a process; one that has ended is no error.
-func signal(id rundir.Identity, sig syscall.Signal) error {
+func signal(id proc.Identity, sig syscall.Signal) error {
 	fd, err := id.Open()
-	if errors.Is(err, rundir.ErrGone) {
+	if errors.Is(err, proc.ErrGone) {
 		return nil
 	}
 	if err != nil {

@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // Record says who runs the container.
 type Record struct {
-	Shim, Init Identity
+	Shim, Init proc.Identity
 }
 
 // Exit says how the container ended.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 func TestLockIsInherited(t *testing.T) {
@@ -59,29 +59,12 @@ func TestLockIsInherited(t *testing.T) {
 	held(false)
 }
 
-func TestIdentity(t *testing.T) {
-	me, err := Identify(os.Getpid())
-	if err != nil || me.Start == 0 {
-		t.Fatalf("%+v, %v", me, err)
-	}
-	fd, err := me.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(fd)
-	for _, other := range []Identity{{}, {PID: me.PID, Start: me.Start - 1}, {PID: 1<<22 + 1}} {
-		if fd, err := other.Open(); !errors.Is(err, ErrGone) {
-			t.Errorf("%+v: %d, %v", other, fd, err)
-		}
-	}
-}
-
 func TestFilesTravel(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ReadRecord(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no record: %v", err)
 	}
-	r := Record{Shim: Identity{1, 2}, Init: Identity{3, 1<<64 - 1}}
+	r := Record{Shim: proc.Identity{PID: 1, Start: 2}, Init: proc.Identity{PID: 3, Start: 1<<64 - 1}}
 	e := Exit{Code: 137, Finished: time.Now().UTC()}
 	if err := errors.Join(WriteRecord(dir, r), WriteExit(dir, e)); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/catenet/catenet/internal/kernel/process/rundir"
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // execInside runs one more program in a container's namespaces, or in a
@@ -73,10 +73,10 @@ func startInside() (pid, pidfd int, err error) {
 
 // enterContainer takes the calling thread into all namespaces of a process:
 // of the PID namespace its children will be.
-func enterContainer(id rundir.Identity) error {
+func enterContainer(id proc.Identity) error {
 	gone := &Failure{Kind: Conflict, Msg: "the container is not running"}
 	fd, err := id.Open()
-	if errors.Is(err, rundir.ErrGone) {
+	if errors.Is(err, proc.ErrGone) {
 		return gone
 	}
 	if err != nil {

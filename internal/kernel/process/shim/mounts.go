@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // mountAll makes the mounts that the container sees, in its own mount
@@ -156,13 +158,9 @@ func mountPoints(folder string) ([]string, error) {
 		return nil, failed("list mounts", err)
 	}
 	var points []string
-	for line := range strings.Lines(string(info)) {
-		fields := strings.Fields(line) // proc_pid_mountinfo(5)
-		if len(fields) < 5 {
-			continue
-		}
-		if p := unescape(fields[4]); within(p, folder) {
-			points = append(points, p)
+	for m := range proc.Mounts(string(info)) {
+		if within(m.Point, folder) {
+			points = append(points, m.Point)
 		}
 	}
 	return points, nil
@@ -173,7 +171,3 @@ func within(path, folder string) bool {
 	rest, ok := strings.CutPrefix(path, folder)
 	return ok && (rest == "" || rest[0] == '/' || folder == "/")
 }
-
-// unescape undoes the \ooo of mountinfo for space, tab, line feed and
-// backslash.
-var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace

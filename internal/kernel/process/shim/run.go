@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet/internal/kernel/proc"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
 )
 
@@ -138,10 +139,10 @@ func awaitProgram(ready int) error {
 func record(dir string, pid int) error {
 	var r rundir.Record
 	var err error
-	if r.Shim, err = rundir.Identify(os.Getpid()); err != nil {
+	if r.Shim, err = proc.Identify(os.Getpid()); err != nil {
 		return failed("identify the shim", err)
 	}
-	if r.Init, err = rundir.Identify(pid); err != nil {
+	if r.Init, err = proc.Identify(pid); err != nil {
 		return failed("identify the container", err)
 	}
 	return failed("write who runs the container", rundir.WriteRecord(dir, r))

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/catenet/catenet/internal/kernel/process/rundir"
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 // Spec says what is to run and in what: kernel.Container and kernel.Exec in
@@ -21,7 +21,7 @@ type Spec struct {
 	Env      []string // KEY=VALUE; of equal keys the last counts
 	Files    []Bind
 	Hide     []string
-	Inside   rundir.Identity // exec only: the process whose namespaces to enter
+	Inside   proc.Identity // exec only: the process whose namespaces to enter
 }
 
 // Bind puts the file Source of the host at Target inside.

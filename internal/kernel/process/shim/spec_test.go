@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/catenet/catenet/internal/kernel/process/rundir"
+	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
 func TestSpecTravels(t *testing.T) {
@@ -17,7 +17,7 @@ func TestSpecTravels(t *testing.T) {
 			Netns: "/run/n", Hostname: "h", HostUTS: true, Rootfs: "/r", WorkDir: "/w",
 			Args: []string{"a", "", "c\nd"}, Env: []string{"A=1", "A=2"}, Hide: []string{"/x", "/y"},
 			Files:  []Bind{{"/t", "/s"}, {"/t2", "/s2"}},
-			Inside: rundir.Identity{PID: 7, Start: 1 << 60},
+			Inside: proc.Identity{PID: 7, Start: 1 << 60},
 		},
 	} {
 		b, err := s.Encode()

@@ -1,4 +1,6 @@
-package rundir
+// Package proc reads what proc(5) and pidfd_open(2) tell of processes: who one
+// is for certain, when it has ended, and which mounts it sees.
+package proc
 
 import (
 	"bytes"
@@ -44,7 +46,7 @@ func (id Identity) Open() (int, error) {
 		return -1, ErrGone
 	}
 	fd, err := unix.PidfdOpen(id.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: the number is a thread's now
 		return -1, ErrGone
 	}
 	if err != nil {
