@@ -117,7 +117,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, st
 	if r.Owner == catenet.OwnerRun {
 		x.Dir, x.Env = e.processDir(r.ID), append(append([]string(nil), r.Process.Env...), spec.Env...)
 	} else {
-		x.Netns = r.NetnsPath
+		x.Netns, x.Etc = r.NetnsPath, r.Etc
 	}
 	return e.o.Processes.Exec(ctx, x)
 }

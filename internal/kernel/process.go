@@ -56,6 +56,7 @@ type Exit struct {
 type Exec struct {
 	Dir    string // of the running container; "" with Netns
 	Netns  string
+	Etc    string // with Netns: the folder whose files stand over those of /etc; "" for none
 	Args   []string
 	Env    []string
 	Stdin  io.Reader // may be nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,6 +95,14 @@ func encodeExec(e kernel.Exec) ([]byte, error) {
 		s.Inside = rec.Init
 	case e.Netns == "":
 		return nil, errors.New("exec: neither a container nor a namespace is named")
+	case e.Etc != "":
+		files, err := os.ReadDir(e.Etc)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("exec: list files of the namespace: %w", err)
+		}
+		for _, f := range files {
+			s.Files = append(s.Files, shim.Bind{Target: filepath.Join("/etc", f.Name()), Source: filepath.Join(e.Etc, f.Name())})
+		}
 	}
 	b, err := s.Encode()
 	return b, translate("exec", err)

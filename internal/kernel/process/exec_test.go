@@ -152,33 +152,17 @@ func TestExecEndsWithItsContainer(t *testing.T) {
 	}
 }
 
-func TestExecInNamedNamespace(t *testing.T) {
+func TestExecInABareNamespace(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	ns := kerneltest.New(t)
-	name := fmt.Sprintf("catenet-test-%d", os.Getpid())
-	for _, dir := range []string{"/run/netns", "/etc/netns"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path, etc := filepath.Join("/run/netns", name), filepath.Join("/etc/netns", name)
-	if err := os.Symlink(ns.Path, path); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(os.Remove(path), os.RemoveAll(etc)); err != nil {
-			t.Error(err)
-		}
-		os.Remove("/run/netns") // if nobody else is in it
-		os.Remove("/etc/netns")
-	})
+	etc := filepath.Join(t.TempDir(), "etc")
 	script := []string{"/bin/busybox", "sh", "-c", "cat /etc/resolv.conf; ls /sys/class/net; ls -d /sys/fs/cgroup"}
 	host, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, _, code := l.exec(kernel.Exec{Netns: path, Args: script})
+	out, _, code := l.exec(kernel.Exec{Netns: ns.Path, Etc: etc, Args: script})
 	if want := string(host) + "lo\n/sys/fs/cgroup\n"; out != want || code != 0 {
 		t.Errorf("%d: %q, want %q", code, out, want)
 	}
@@ -188,7 +172,7 @@ func TestExecInNamedNamespace(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(etc, "resolv.conf"), []byte("nameserver 127.0.0.11\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, _, code = l.exec(kernel.Exec{Netns: path, Args: script})
+	out, _, code = l.exec(kernel.Exec{Netns: ns.Path, Etc: etc, Args: script})
 	if want := "nameserver 127.0.0.11\nlo\n/sys/fs/cgroup\n"; out != want || code != 0 {
 		t.Errorf("%d: %q, want %q", code, out, want)
 	}

@@ -3,9 +3,7 @@ package shim
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +52,7 @@ func startInside() (pid, pidfd int, err error) {
 	if s.Inside.PID != 0 {
 		err = enterContainer(s.Inside)
 	} else {
-		err = enterNamed(s.Netns)
+		err = enterBare(s)
 	}
 	if err != nil {
 		return 0, 0, err
@@ -95,14 +93,11 @@ func enterContainer(id proc.Identity) error {
 	return failed("enter the container", err)
 }
 
-// namedFolders are where ip-netns(8) keeps namespaces with a name.
-var namedFolders = []string{"/run/netns/", "/var/run/netns/"}
-
-// enterNamed takes the calling thread into a network namespace, in a mount
-// namespace in which /sys shows it. If it has a name, its files of
-// /etc/netns/NAME stand over those of /etc, as with "ip netns exec".
-func enterNamed(path string) error {
-	if err := enterNetns(path); err != nil {
+// enterBare takes the calling thread into a network namespace, in a mount
+// namespace in which /sys shows it, and the spec's files stand over the host's,
+// as with "ip netns exec".
+func enterBare(s *Spec) error {
+	if err := enterNetns(s.Netns); err != nil {
 		return err
 	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -111,40 +106,12 @@ func enterNamed(path string) error {
 	if err := detach(); err != nil {
 		return err
 	}
-	files, err := namedFiles(path)
-	if err != nil {
-		return err
-	}
 	if err := freshSys(); err != nil {
 		return err
 	}
-	bs, err := openSources(files)
+	bs, err := openSources(s.Files)
 	if err != nil {
 		return err
 	}
 	return bs.mount(false)
-}
-
-// namedFiles returns what is in the namespace's folder below /etc/netns.
-func namedFiles(path string) ([]Bind, error) {
-	for _, folder := range namedFolders {
-		name, ok := strings.CutPrefix(filepath.Clean(path), folder)
-		if !ok || strings.Contains(name, "/") {
-			continue
-		}
-		dir := filepath.Join("/etc/netns", name)
-		entries, err := os.ReadDir(dir)
-		if os.IsNotExist(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, failed("list "+dir, err)
-		}
-		var files []Bind
-		for _, e := range entries {
-			files = append(files, Bind{Target: filepath.Join("/etc", e.Name()), Source: filepath.Join(dir, e.Name())})
-		}
-		return files, nil
-	}
-	return nil, nil
 }
