@@ -33,6 +33,9 @@ import (
 // endpoint it belongs to.
 const Mark = "catenet:"
 
+// Resolver is the address at which a sandbox finds its resolver.
+var Resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
 // EndpointLinkPrefix begins the name of every endpoint's link on the host, so
 // that a rule can match all of them.
 const EndpointLinkPrefix = "ctn"

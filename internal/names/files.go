@@ -8,10 +8,8 @@ import (
 	"strings"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
 )
-
-// Address is where a sandbox finds its resolver.
-var Address = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
 // notice heads every file of ours.
 const notice = "# Written by catenet, and again whenever the container's networks change.\n" +
@@ -80,7 +78,7 @@ func ResolvConf(dns catenet.DNSConfig, host HostConf, outside bool) []byte {
 	default:
 		fmt.Fprintf(&b, "# Behind the name server: %s\n", joinAddrs(servers))
 	}
-	fmt.Fprintf(&b, "nameserver %s\n", Address)
+	fmt.Fprintf(&b, "nameserver %s\n", kernel.Resolver)
 	writeSearch(&b, dns.Search, host.Search)
 	options := dns.Options
 	if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {

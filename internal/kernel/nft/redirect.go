@@ -7,10 +7,9 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
-)
 
-// resolver is the address that a sandbox's resolv.conf names.
-var resolver = []byte{127, 0, 0, 11}
+	"github.com/catenet/catenet/internal/kernel"
+)
 
 var sandboxTable = Ref{IPv4, "catenet"}
 
@@ -74,7 +73,7 @@ func redirectChains(port uint16) []Chain {
 // resolver.
 func rewrite(address uint32, proto byte, offset uint32, from, to []byte, checksum uint32) Rule {
 	return Rule{
-		Payload(Network, address, 4, R0), Equal(R0, resolver),
+		Payload(Network, address, 4, R0), Equal(R0, kernel.Resolver.AsSlice()),
 		Meta(MetaL4Proto, R0), Equal(R0, []byte{proto}),
 		Payload(Transport, offset, 2, R0), Equal(R0, from),
 		Immediate(R0, to), SetPayload(R0, offset, 2, checksum),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +14,6 @@ import (
 	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/netns"
 )
-
-// resolver is where a sandbox's resolver listens.
-var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
 const (
 	// resolverBuffer is the receive buffer of the UDP socket, in bytes: a
@@ -83,7 +79,7 @@ func pair(want uint16) (udp, tcp int, err error) {
 }
 
 func pairAt(want uint16) (udp, tcp int, err error) {
-	udp, err = bindTo(kernel.HeldPort{Proto: string(catenet.UDP), IP: resolver, Port: want}, false, false)
+	udp, err = bindTo(kernel.HeldPort{Proto: string(catenet.UDP), IP: kernel.Resolver, Port: want}, false, false)
 	if err != nil {
 		return -1, -1, err
 	}
@@ -98,7 +94,7 @@ func pairAt(want uint16) (udp, tcp int, err error) {
 	}
 	// Shared, so that closed connections of an earlier daemon do not cost
 	// the port; it listens at once, so nobody else can.
-	tcp, err = bindTo(kernel.HeldPort{Proto: string(catenet.TCP), IP: resolver, Port: port}, true, false)
+	tcp, err = bindTo(kernel.HeldPort{Proto: string(catenet.TCP), IP: kernel.Resolver, Port: port}, true, false)
 	if err != nil {
 		return -1, -1, err
 	}
