@@ -138,12 +138,7 @@ func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.Sa
 	for {
 		select {
 		case <-signals:
-			go func(grace time.Duration) {
-				err := reunite(ctx, func(func()) error { return cl.Stop(ctx, sb.ID, grace) })
-				if err != nil && !catenet.IsNotFound(err) {
-					c.tell(err)
-				}
-			}(left)
+			go c.stopIt(ctx, cl, sb.ID, left)
 			left = 0
 		case e := <-ended:
 			if e.err != nil {
@@ -154,6 +149,14 @@ func (c *cli) foreground(ctx context.Context, cl *client.Client, spec catenet.Sa
 			}
 			return exitError{e.code}
 		}
+	}
+}
+
+// stopIt stops a container that somebody waits for.
+func (c *cli) stopIt(ctx context.Context, cl *client.Client, id string, grace time.Duration) {
+	err := reunite(ctx, func(func()) error { return cl.Stop(ctx, id, grace) })
+	if err != nil && !catenet.IsNotFound(err) {
+		c.tell(err)
 	}
 }
 

@@ -64,9 +64,6 @@ func NewPool(p catenet.Pool) (*Pool, error) {
 	return pool, nil
 }
 
-// Subnet returns the subnet that the pool hands out addresses of.
-func (p *Pool) Subnet() netip.Prefix { return p.subnet }
-
 // Request gives owner the address want, which may be anywhere in the subnet,
 // or, if want is zero, the next free one of the pool's range. A taken address
 // is a conflict error that names its owner; nothing left is of KindExhausted.
