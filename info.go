@@ -71,6 +71,6 @@ type FirewallInfo struct {
 // Obstacle is a rule of somebody else's that swallows packets of ours, and
 // what helps.
 type Obstacle struct {
-	Rule   string `json:"rule"`
-	Remedy string `json:"remedy"`
+	Rule   string `json:"rule"`   // as a person finds it: "chain FORWARD of table ip filter has policy drop"
+	Remedy string `json:"remedy"` // the command or flag that helps
 }

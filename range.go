@@ -26,3 +26,29 @@ func ValidateRange(what string, p netip.Prefix) error {
 	}
 	return nil
 }
+
+// AddressPool is a range that subnets of one size are cut from, for networks
+// that ask for none.
+type AddressPool struct {
+	Base netip.Prefix `yaml:"base"`
+	Size int          `yaml:"size"` // prefix length of the subnets
+}
+
+// Fault says what is wrong with a pool that no subnet can be cut from in which
+// a gateway and a container have room, and with which part of it: "base" or
+// "size". It returns nil if nothing is.
+func (p AddressPool) Fault() (part string, err *Error) {
+	if !p.Base.IsValid() {
+		return "base", Invalidf("a pool has no base").WithHint("its base is a subnet, like 10.0.0.0/8")
+	}
+	if p.Base != p.Base.Masked() {
+		return "base", Invalidf("the base %s of a pool is an address within a subnet", p.Base).WithHint("its subnet is %s", p.Base.Masked())
+	}
+	if err := ValidateRange("the base of a pool", p.Base); err != nil {
+		return "base", Invalidf("%w", err)
+	}
+	if least, most := p.Base.Bits(), p.Base.Addr().BitLen()-2; p.Size < least || p.Size > most {
+		return "size", Invalidf("no subnets of size /%d can be cut from the pool %s", p.Size, p.Base).WithHint("the size is %d to %d", least, most)
+	}
+	return "", nil
+}

@@ -18,7 +18,6 @@ import (
 	"github.com/catenet/catenet/internal/driver/mode"
 	"github.com/catenet/catenet/internal/engine"
 	"github.com/catenet/catenet/internal/firewall"
-	"github.com/catenet/catenet/internal/ipam"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/bpf"
 	"github.com/catenet/catenet/internal/kernel/flows"
@@ -106,7 +105,7 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 		RunDir: c.RunDir, StateDir: c.StateDir, Log: log,
 		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: readLog,
-		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: pools(c),
+		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: c.AddressPools,
 		Reunion: reunion,
 		Info:    about(c, rules.Caps().Owner),
 	})
@@ -152,15 +151,6 @@ func readLog(ctx context.Context, path string, o catenet.LogOptions, ended <-cha
 	return process.Logs(ctx, path, opts, func(stream string, t time.Time, line []byte) error {
 		return emit(stream, t, bytes.TrimSuffix(line, []byte("\n")))
 	})
-}
-
-// pools are the ranges that networks without a subnet get theirs from.
-func pools(c config.Config) []ipam.DefaultPool {
-	var out []ipam.DefaultPool
-	for _, p := range c.AddressPools {
-		out = append(out, ipam.DefaultPool{Base: p.Base, Size: p.Size})
-	}
-	return out
 }
 
 // about is what does not change of the daemon's description.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,7 +38,7 @@ type Config struct {
 	LogLevel     slog.Level `yaml:"log-level"`
 	// AddressPools are the ranges that networks get their subnets from if
 	// they ask for none; empty are Docker's.
-	AddressPools []AddressPool `yaml:"default-address-pools"`
+	AddressPools []catenet.AddressPool `yaml:"default-address-pools"`
 	// Loopback chooses what carries connections to ports on loopback
 	// addresses: "auto", "cgroup-ebpf" or "proxy".
 	Loopback string `yaml:"loopback"`
@@ -48,12 +47,6 @@ type Config struct {
 	// its records as well. They are no settings, and flags only.
 	Remove bool `yaml:"-"`
 	Purge  bool `yaml:"-"`
-}
-
-// AddressPool is a range that subnets of one size are cut from.
-type AddressPool struct {
-	Base netip.Prefix `yaml:"base"`
-	Size int          `yaml:"size"` // prefix length of the subnets
 }
 
 // Default returns the settings of a daemon that is told nothing.
@@ -158,9 +151,8 @@ func (c *Config) check() *fault {
 		return &fault{"loopback", catenet.Invalidf("loopback %q is unknown", c.Loopback).WithHint("choose auto, cgroup-ebpf or proxy")}
 	}
 	for i, p := range c.AddressPools {
-		if f := p.check(); f != nil {
-			f.setting = fmt.Sprintf("default-address-pools[%d].%s", i, f.setting)
-			return f
+		if part, err := p.Fault(); err != nil {
+			return &fault{fmt.Sprintf("default-address-pools[%d].%s", i, part), err}
 		}
 	}
 	return nil

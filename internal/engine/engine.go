@@ -44,7 +44,7 @@ import (
 type Firewall interface {
 	Apply(ctx context.Context, c firewall.Change) error
 	Restore(ctx context.Context, networks []firewall.Network, ports []firewall.Port) error
-	Obstacles(ctx context.Context) ([]firewall.Obstacle, error)
+	Obstacles(ctx context.Context) ([]catenet.Obstacle, error)
 }
 
 // Options are the engine's surroundings. All fields but those that say
@@ -63,8 +63,8 @@ type Options struct {
 	Firewall         Firewall
 	Names            *names.Names
 	Drivers          []driver.Driver
-	Pools            []ipam.DefaultPool // nil: Docker's
-	Info             catenet.Info       // what does not change while we run
+	Pools            []catenet.AddressPool // nil: Docker's
+	Info             catenet.Info          // what does not change while we run
 	// Reunion is how long a container that removes itself at its end stays
 	// after a start if an earlier daemon has started it: whoever waits for
 	// its end and its log has to find the way back first.

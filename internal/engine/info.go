@@ -47,9 +47,7 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 	if err != nil {
 		info.Warnings = append(info.Warnings, "cannot tell whether another firewall is in the way: "+err.Error())
 	}
-	for _, o := range obstacles {
-		info.Obstacles = append(info.Obstacles, catenet.Obstacle{Rule: o.Rule, Remedy: o.Remedy})
-	}
+	info.Obstacles = obstacles
 	return info, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel/foreign"
 	"github.com/catenet/catenet/internal/kernel/nft"
 )
@@ -166,7 +167,7 @@ func (f *Firewall) Watch(ctx context.Context) error {
 }
 
 // Obstacles returns the rules of others that would swallow packets of ours.
-func (f *Firewall) Obstacles(ctx context.Context) ([]Obstacle, error) {
+func (f *Firewall) Obstacles(ctx context.Context) ([]catenet.Obstacle, error) {
 	f.mu.Lock()
 	allow := f.allow
 	f.mu.Unlock()
@@ -174,12 +175,12 @@ func (f *Firewall) Obstacles(ctx context.Context) ([]Obstacle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for obstacles: %w", err)
 	}
-	var out []Obstacle
+	var out []catenet.Obstacle
 	for _, o := range found {
 		if allow && o.Iptables {
 			continue // the rule that lets us through is there
 		}
-		out = append(out, Obstacle{Rule: o.Rule, Remedy: o.Remedy})
+		out = append(out, o.Obstacle)
 	}
 	return out, nil
 }

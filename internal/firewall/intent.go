@@ -43,9 +43,3 @@ type Change struct {
 	AddPorts       []Port
 	RemovePorts    []Port
 }
-
-// Obstacle is a rule of somebody else's that would swallow packets of ours.
-type Obstacle struct {
-	Rule   string // as the user finds it: "chain FORWARD of table ip filter has policy drop"
-	Remedy string // the command or flag that helps
-}

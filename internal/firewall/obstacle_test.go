@@ -36,7 +36,7 @@ func testForwardDrop(t *testing.T, v4, v6 string, docker bool) {
 	}))
 	serve(t, w.a, "tcp", ":80")
 	serve(t, w.outside, "tcp", ":80")
-	obstacles := func() (out []Obstacle) {
+	obstacles := func() (out []catenet.Obstacle) {
 		t.Helper()
 		w.host.MustDo(func() (err error) { out, err = w.f.Obstacles(t.Context()); return err })
 		return out
@@ -145,7 +145,7 @@ func TestObstacles(t *testing.T) {
 	} {
 		w.host.Run("nft", cmd)
 	}
-	var got []Obstacle
+	var got []catenet.Obstacle
 	w.host.MustDo(func() (err error) { got, err = w.f.Obstacles(t.Context()); return err })
 	if len(got) != 2 || got[0].Rule != "chain forwarded of table inet theirs has policy drop" ||
 		got[1].Rule != "chain filter_FORWARD of table inet firewalld refuses what no rule of it accepts" {

@@ -7,41 +7,22 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// DefaultPool is a range that subnets of one size are cut from, for networks
-// that ask for none.
-type DefaultPool struct {
-	Base netip.Prefix
-	Size int // prefix length of the subnets
-}
-
 // DefaultPools are the ranges that Docker's local networks come from:
 // 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 as /20s.
-func DefaultPools() []DefaultPool {
-	pools := make([]DefaultPool, 0, 16)
+func DefaultPools() []catenet.AddressPool {
+	pools := make([]catenet.AddressPool, 0, 16)
 	for i := byte(17); i <= 31; i++ {
-		pools = append(pools, DefaultPool{netip.PrefixFrom(netip.AddrFrom4([4]byte{172, i}), 16), 16})
+		pools = append(pools, catenet.AddressPool{Base: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, i}), 16), Size: 16})
 	}
-	return append(pools, DefaultPool{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168}), 16), 20})
-}
-
-// Validate checks that at least one usable subnet can be cut from the pool.
-func (d DefaultPool) Validate() error {
-	if !d.Base.IsValid() || d.Base != d.Base.Masked() {
-		return catenet.Invalidf("the default pool %s is no subnet", d.Base)
-	}
-	if d.Size < d.Base.Bits() || d.Size > d.Base.Addr().BitLen()-2 {
-		return catenet.Invalidf("no subnets of size /%d can be cut from the default pool %s", d.Size, d.Base).
-			WithHint("the size is %d to %d", d.Base.Bits(), d.Base.Addr().BitLen()-2)
-	}
-	return catenet.ValidateRange("default pool", d.Base)
+	return append(pools, catenet.AddressPool{Base: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168}), 16), Size: 20})
 }
 
 // Choose returns the first subnet of the default pools, in their order, that
 // overlaps none of taken: the subnets of other networks, and the routes and
 // addresses of the host. With nothing left the error is of KindExhausted.
-func Choose(defaults []DefaultPool, taken []netip.Prefix) (netip.Prefix, error) {
+func Choose(defaults []catenet.AddressPool, taken []netip.Prefix) (netip.Prefix, error) {
 	for _, d := range defaults {
-		if err := d.Validate(); err != nil {
+		if _, err := d.Fault(); err != nil {
 			return netip.Prefix{}, err
 		}
 		if p, ok := cut(d, taken); ok {
@@ -56,7 +37,7 @@ func Choose(defaults []DefaultPool, taken []netip.Prefix) (netip.Prefix, error) 
 // cut returns the first free subnet of one pool. It jumps over whatever is in
 // the way, so that a large pool of small subnets costs no more steps than
 // there are prefixes taken.
-func cut(d DefaultPool, taken []netip.Prefix) (netip.Prefix, bool) {
+func cut(d catenet.AddressPool, taken []netip.Prefix) (netip.Prefix, bool) {
 	is4, end := d.Base.Addr().Is4(), last(d.Base)
 	for n := first(d.Base); !end.less(n); {
 		p := netip.PrefixFrom(n.addr(is4), d.Size)
@@ -89,5 +70,5 @@ func ChooseULA(seed string, taken []netip.Prefix) (netip.Prefix, error) {
 	var a [16]byte
 	a[0] = 0xfd
 	copy(a[1:6], sum[:])
-	return Choose([]DefaultPool{{netip.PrefixFrom(netip.AddrFrom16(a), 48), 64}}, taken)
+	return Choose([]catenet.AddressPool{{Base: netip.PrefixFrom(netip.AddrFrom16(a), 48), Size: 64}}, taken)
 }

@@ -16,10 +16,10 @@ func prefixes(s ...string) (ps []netip.Prefix) {
 }
 
 func TestChoose(t *testing.T) {
-	small := []DefaultPool{{netip.MustParsePrefix("10.0.0.0/29"), 30}}
+	small := []catenet.AddressPool{{Base: netip.MustParsePrefix("10.0.0.0/29"), Size: 30}}
 	for _, c := range []struct {
 		name     string
-		defaults []DefaultPool
+		defaults []catenet.AddressPool
 		taken    []netip.Prefix
 		want     string // "" is exhausted
 	}{
@@ -34,7 +34,7 @@ func TestChoose(t *testing.T) {
 		{"IPv6 is in nobody's way", DefaultPools(), prefixes("fd00::/8"), "172.17.0.0/16"},
 		{"settable", small, prefixes("10.0.0.0/30"), "10.0.0.4/30"},
 		{"settable, gone", small, prefixes("10.0.0.0/30", "10.0.0.7/32"), ""},
-		{"many small ones in a large taken one", []DefaultPool{{netip.MustParsePrefix("10.0.0.0/8"), 30}}, prefixes("10.0.0.0/9"), "10.128.0.0/30"},
+		{"many small ones in a large taken one", []catenet.AddressPool{{Base: netip.MustParsePrefix("10.0.0.0/8"), Size: 30}}, prefixes("10.0.0.0/9"), "10.128.0.0/30"},
 	} {
 		got, err := Choose(c.defaults, c.taken)
 		if c.want == "" {
@@ -50,15 +50,15 @@ func TestChoose(t *testing.T) {
 }
 
 func TestChooseRefusesBadDefaults(t *testing.T) {
-	for _, d := range []DefaultPool{
+	for _, d := range []catenet.AddressPool{
 		{},
-		{netip.MustParsePrefix("10.0.0.0/16"), 8},
-		{netip.MustParsePrefix("10.0.0.0/16"), 31},
-		{netip.MustParsePrefix("10.0.1.0/16"), 24},
-		{netip.MustParsePrefix("224.0.0.0/8"), 24},
-		{netip.MustParsePrefix("fd00::/48"), 127},
+		{Base: netip.MustParsePrefix("10.0.0.0/16"), Size: 8},
+		{Base: netip.MustParsePrefix("10.0.0.0/16"), Size: 31},
+		{Base: netip.MustParsePrefix("10.0.1.0/16"), Size: 24},
+		{Base: netip.MustParsePrefix("224.0.0.0/8"), Size: 24},
+		{Base: netip.MustParsePrefix("fd00::/48"), Size: 127},
 	} {
-		if _, err := Choose([]DefaultPool{d}, nil); !catenet.IsInvalid(err) {
+		if _, err := Choose([]catenet.AddressPool{d}, nil); !catenet.IsInvalid(err) {
 			t.Errorf("%v: got %v, want an invalid error", d, err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestChooseRefusesBadDefaults(t *testing.T) {
 // TestChooseIsFirstFree holds the jumping search against the plain one.
 func TestChooseIsFirstFree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		d := DefaultPool{netip.MustParsePrefix("10.0.0.0/20"), rapid.IntRange(20, 26).Draw(t, "size")}
+		d := catenet.AddressPool{Base: netip.MustParsePrefix("10.0.0.0/20"), Size: rapid.IntRange(20, 26).Draw(t, "size")}
 		var taken []netip.Prefix
 		for range rapid.IntRange(0, 12).Draw(t, "n") {
 			n := number{lo: 10<<24 | uint64(rapid.IntRange(0, 0x1fff).Draw(t, "at"))}
@@ -86,7 +86,7 @@ func TestChooseIsFirstFree(t *testing.T) {
 			want = p
 			break
 		}
-		got, err := Choose([]DefaultPool{d}, taken)
+		got, err := Choose([]catenet.AddressPool{d}, taken)
 		if got != want || (err != nil) == want.IsValid() {
 			t.Fatalf("got %v, %v, want %v", got, err, want)
 		}

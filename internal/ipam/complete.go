@@ -14,8 +14,8 @@ type Surroundings struct {
 	// Host lists the host's routes and addresses. A subnet that is chosen
 	// overlaps none; one that was asked for may.
 	Host     []netip.Prefix
-	Defaults []DefaultPool // nil means DefaultPools()
-	Seed     string        // of unique local addresses: the node's identity
+	Defaults []catenet.AddressPool // nil means DefaultPools()
+	Seed     string                // of unique local addresses: the node's identity
 }
 
 // Complete returns the pools of a network: those that spec asks for, checked,

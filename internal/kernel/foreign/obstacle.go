@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel/nft"
 )
 
 // Obstacle is a chain that drops forwarded packets nobody speaks for.
 type Obstacle struct {
-	Rule   string // what it is, as a person finds it
-	Remedy string // what helps
+	catenet.Obstacle
 	// Iptables says that Allow would help.
 	Iptables bool
 }
@@ -46,11 +46,8 @@ func (r *Rules) Obstacles(ctx context.Context) ([]Obstacle, error) {
 		}
 		if drops {
 			t := tool(v6) + "-legacy"
-			out = append(out, Obstacle{
-				Rule:     fmt.Sprintf("chain FORWARD of table filter of %s has policy DROP", t),
-				Remedy:   remedy,
-				Iptables: true,
-			})
+			rule := fmt.Sprintf("chain FORWARD of table filter of %s has policy DROP", t)
+			out = append(out, Obstacle{catenet.Obstacle{Rule: rule, Remedy: remedy}, true})
 		}
 	}
 	return out, nil
@@ -59,7 +56,8 @@ func (r *Rules) Obstacles(ctx context.Context) ([]Obstacle, error) {
 const remedy = "start catenetd with --allow-forward"
 
 func describe(c nft.ForwardChain) Obstacle {
-	o := Obstacle{Rule: fmt.Sprintf("chain %s of table %s has policy drop", c.Name, c.Table)}
+	var o Obstacle
+	o.Rule = fmt.Sprintf("chain %s of table %s has policy drop", c.Name, c.Table)
 	if !c.Drops {
 		o.Rule = fmt.Sprintf("chain %s of table %s refuses what no rule of it accepts", c.Name, c.Table)
 	}
