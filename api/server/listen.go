@@ -35,7 +35,7 @@ type Listener struct {
 // (its daemon was killed) is replaced; one that a living daemon answers on is
 // a conflict, and so is a file that is no socket.
 func Listen(ctx context.Context, path, group string, log *slog.Logger) (*Listener, error) {
-	if err := clearStale(ctx, path); err != nil {
+	if err := ClearStale(ctx, path); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -53,8 +53,9 @@ func Listen(ctx context.Context, path, group string, log *slog.Logger) (*Listene
 	return &Listener{UnixListener: l, log: log, gid: gid}, nil
 }
 
-// clearStale removes a socket file that nobody listens on.
-func clearStale(ctx context.Context, path string) error {
+// ClearStale removes a socket file that nobody listens on. One that a daemon
+// answers on is a conflict, and so is a file that is no socket.
+func ClearStale(ctx context.Context, path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
 )
 
@@ -25,7 +27,8 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err = errors.Join(err, d.close()); err != nil {
 		return err
 	}
-	err = emptied(c.RunDir, "live.db*", "catenet.sock", "netns", "sandboxes", "containers")
+	err = server.ClearStale(ctx, strings.TrimPrefix(c.Listen, "unix://"))
+	err = errors.Join(err, emptied(c.RunDir, "live.db*", "netns", "sandboxes", "containers"))
 	if c.Purge {
 		err = errors.Join(err, emptied(c.StateDir, "catenet.db*", "containers"))
 	}

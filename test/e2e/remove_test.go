@@ -67,6 +67,33 @@ func TestRemoveLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestRemoveTakesASocketElsewhere that a killed daemon has left.
+func TestRemoveTakesASocketElsewhere(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	socket := filepath.Join(t.TempDir(), "socket")
+	there := func() error { _, err := os.Lstat(socket); return err }
+	h.StartDaemon("--listen=unix://" + socket)
+	l.Eventually(soon, func() string {
+		if err := there(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	h.Kill()
+	if err := there(); err != nil {
+		t.Fatal(err)
+	}
+	r := h.Run(filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", h.RunDir(), "--state-dir", h.StateDir(), "--listen=unix://"+socket, "--remove")
+	if r.Code != 0 {
+		t.Errorf("exit status %d: %s", r.Code, r.Text())
+	}
+	if err := there(); !os.IsNotExist(err) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
 // attachable attaches a namespace that a process is about to make.
 func attachable(g *ground, p *lab.Process) string {
 	if r := g.a.Try("attach", "--name", "mine", "--pid", pid(p), "--network", "front"); r.Code != 0 {
