@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/api/client"
 )
@@ -44,14 +42,13 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 	if err != nil {
 		return nil, err
 	}
-	// After the daemon's end: programs for published ports stay pinned.
+	daemon := []string{filepath.Join(bin, "catenetd"), "--run-dir", run, "--state-dir", state}
+	// After the daemon's end.
 	b.close = append(b.close, func() error {
-		if err := unix.Unmount(filepath.Join(run, "bpf"), 0); err != nil && err != unix.EINVAL && err != unix.ENOENT {
-			return fmt.Errorf("unmount pins: %w", err)
-		}
-		return nil
+		_, err := b.tool(context.Background(), host, append(daemon, "--purge")...)
+		return err
 	})
-	if err := b.daemon(host, filepath.Join(bin, "catenetd"), "--run-dir", run, "--state-dir", state); err != nil {
+	if err := b.daemon(host, daemon...); err != nil {
 		return nil, err
 	}
 	c, err := client.New("unix://" + filepath.Join(run, "catenet.sock"))
@@ -63,8 +60,6 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The daemon ends after this, because it was started before.
-	b.close = append(b.close, func() error { return o.clear(context.Background()) })
 	_, _, err = c.CreateNetwork(ctx, catenet.NetworkSpec{Name: network})
 	return o, err
 }
@@ -85,18 +80,6 @@ func programs() (string, error) {
 		}
 	}
 	return "", errors.New("catenetd is not built: make build")
-}
-
-// clear removes every sandbox, so that nothing of the daemon's outlives it.
-func (o *ours) clear(ctx context.Context) error {
-	defer o.Close()
-	all, err := o.Sandboxes(ctx, true)
-	errs := []error{err}
-	for _, s := range all {
-		errs = append(errs, o.Remove(ctx, s.ID, true))
-	}
-	errs = append(errs, o.RemoveNetwork(ctx, network))
-	return errors.Join(errs...)
 }
 
 // attach joins the namespace at path to the network, with n ports published

@@ -111,28 +111,18 @@ start_daemon() {
 
 # clear_stage removes all that a demo makes, also one that another run left.
 clear_stage() {
-	local pid ids ns
-	if [ -e "/run/netns/$HOST" ] && [ -d "$RUN" ]; then
-		# A daemon that died is started once more: it knows its containers.
-		catenet version >/dev/null 2>&1 || (start_daemon) >/dev/null 2>&1
-		ids=$(catenet ps -aq 2>/dev/null)
-		[ -z "$ids" ] || catenet rm -f $ids >/dev/null
-		catenet network prune -f >/dev/null 2>&1
+	local pid ns
+	pid=$(cat "$PIDFILE" 2>/dev/null)
+	if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$BIN/catenetd")" ]; then
+		kill "$pid"
 		for _ in $(seq 100); do
-			ip -n "$HOST" -br link | grep -Eq '^(ctn|br-)' || break
+			[ -e "/proc/$pid" ] || break
 			sleep 0.05
 		done
-		pid=$(cat "$PIDFILE" 2>/dev/null)
-		if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$BIN/catenetd")" ]; then
-			kill "$pid"
-			for _ in $(seq 100); do
-				[ -e "/proc/$pid" ] || break
-				sleep 0.05
-			done
-		fi
 	fi
-	# Programs for published ports stay pinned when a daemon ends.
-	! mountpoint -q "$RUN/bpf" || umount "$RUN/bpf"
+	if [ -e "/run/netns/$HOST" ]; then
+		said=$(nsenter --net="/run/netns/$HOST" -- catenetd --run-dir "$RUN" --state-dir "$STATE" --purge 2>&1) || printf '%s\n' "$said" >&2
+	fi
 	for ns in "$HAND" "$OUTSIDE" "$HOST"; do
 		[ ! -e "/run/netns/$ns" ] || ip netns del "$ns"
 	done
