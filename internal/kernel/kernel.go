@@ -5,12 +5,14 @@
 //	link/        rtnetlink: links, addresses, routes, sysctls, and watching them
 //	netns/       network namespaces: make, pin, open, enter, watch
 //	nft/         nf_tables over netlink, and the redirect of a sandbox's lookups
+//	wire/        what netlink messages are made of
 //	bpf/         cgroup eBPF for ports published on loopback addresses
 //	sockets/     held ports, the loopback proxy, sockets inside a namespace
 //	flows/       conntrack: connections of closed ports are forgotten
 //	foreign/     firewalls of others: what of theirs would swallow our packets
 //	peercred/    who is at the other end of a unix socket
 //	limit/       which limit the daemon has run into, and how to raise it
+//	proc/        who a process is, when it ends, which mounts it sees
 //	process/     containers of our own: the shim's side and the daemon's
 //	fake/        in-memory twins that print their state as ip commands
 //	kerneltest/  network namespaces for tests

@@ -7,6 +7,7 @@ import (
 
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // TestFirstPacketArrives: once Dress has returned, the bridge forwards what
@@ -43,19 +44,19 @@ func portState(t *testing.T, h *Host, name string) (state byte) {
 	err := h.with(t.Context(), func(c *conn) error {
 		var b batch
 		b.message("list links", unix.RTM_GETLINK, 0, ifinfo(0, 0, 0))
-		return c.dump(&b, func() {}, func(m message) {
-			if readInfo(m.body).name != name {
+		return c.dump(&b, func() {}, func(m wire.Message) {
+			if readInfo(m.Data).name != name {
 				return
 			}
-			for kind, v := range attrs(m.body[unix.SizeofIfInfomsg:]) {
+			for kind, v := range wire.Attrs(m.Data[unix.SizeofIfInfomsg:]) {
 				if kind != unix.IFLA_LINKINFO {
 					continue
 				}
-				for kind, v := range attrs(v) {
+				for kind, v := range wire.Attrs(v) {
 					if kind != unix.IFLA_INFO_SLAVE_DATA {
 						continue
 					}
-					for kind, v := range attrs(v) {
+					for kind, v := range wire.Attrs(v) {
 						if kind == unix.IFLA_BRPORT_STATE {
 							state = v[0]
 						}

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // conn is a blocking rtnetlink socket in the namespace of the thread that
@@ -30,7 +32,7 @@ func dial() (*conn, error) {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
 	// Shorter answers, the kernel's own words, and filters on dumps.
-	for _, opt := range []int{capAck, extAckAttr, unix.NETLINK_GET_STRICT_CHK} {
+	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1); err != nil {
 			unix.Close(fd)
 			return nil, fmt.Errorf("set up netlink socket: %w", err)
@@ -50,50 +52,49 @@ func (c *conn) run(b *batch) (refused []*refusal, err error) {
 	b.close()
 	// Refusals are always answered; success need only be for the last.
 	native.PutUint16(b.buf[b.open+6:], native.Uint16(b.buf[b.open+6:])|unix.NLM_F_ACK)
-	err = c.ask(b.buf, func(m message) (bool, error) {
-		if m.kind != unix.NLMSG_ERROR || m.seq == 0 || int(m.seq) > len(b.whats) {
+	err = c.ask(b.buf, func(m wire.Message) (bool, error) {
+		if m.Type != unix.NLMSG_ERROR || m.Seq == 0 || int(m.Seq) > len(b.whats) {
 			return false, nil
 		}
-		if errno, words := readAck(m); errno != 0 {
-			i := int(m.seq) - 1
-			refused = append(refused, &refusal{i, b.whats[i], errno, words})
+		if a := m.Answer(); a.Errno != 0 {
+			i := int(m.Seq) - 1
+			refused = append(refused, &refusal{i, b.whats[i], a})
 		}
-		return int(m.seq) == len(b.whats), nil
+		return int(m.Seq) == len(b.whats), nil
 	})
 	return refused, err
 }
 
 // query sends one request that is answered by one message, and returns that.
 // The answer is valid until the function returns.
-func (c *conn) query(b *batch, take func(message)) error {
+func (c *conn) query(b *batch, take func(wire.Message)) error {
 	b.close()
-	return c.ask(b.buf, func(m message) (bool, error) {
-		if m.kind != unix.NLMSG_ERROR {
+	return c.ask(b.buf, func(m wire.Message) (bool, error) {
+		if m.Type != unix.NLMSG_ERROR {
 			take(m)
 			return true, nil
 		}
-		errno, words := readAck(m)
-		return true, &refusal{0, b.whats[0], errno, words}
+		return true, &refusal{0, b.whats[0], m.Answer()}
 	})
 }
 
 // dump asks for a list, giving each message of it to take. When the list
 // changed while it was being told, it is asked for again: reset then forgets
 // what take was given.
-func (c *conn) dump(b *batch, reset func(), take func(message)) error {
+func (c *conn) dump(b *batch, reset func(), take func(wire.Message)) error {
 	b.close()
 	native.PutUint16(b.buf[6:], native.Uint16(b.buf[6:])|unix.NLM_F_DUMP)
 	for range dumpTries {
 		torn := false
 		reset()
-		err := c.ask(b.buf, func(m message) (bool, error) {
-			torn = torn || m.flags&unix.NLM_F_DUMP_INTR != 0
-			switch m.kind {
-			case unix.NLMSG_DONE:
+		err := c.ask(b.buf, func(m wire.Message) (bool, error) {
+			torn = torn || m.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.Type {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				if a := m.Answer(); a.Errno != 0 {
+					return true, &refusal{0, b.whats[0], a}
+				}
 				return true, nil
-			case unix.NLMSG_ERROR:
-				errno, words := readAck(m)
-				return true, &refusal{0, b.whats[0], errno, words}
 			}
 			take(m)
 			return false, nil
@@ -107,7 +108,7 @@ func (c *conn) dump(b *batch, reset func(), take func(message)) error {
 
 // ask sends and gives each message of the answer to take, until that says it
 // was the last or fails.
-func (c *conn) ask(request []byte, take func(message) (last bool, err error)) error {
+func (c *conn) ask(request []byte, take func(wire.Message) (last bool, err error)) error {
 	if err := unix.Sendto(c.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("send to netlink: %w", err)
 	}
@@ -121,7 +122,7 @@ func (c *conn) ask(request []byte, take func(message) (last bool, err error)) er
 		if err != nil {
 			return fmt.Errorf("receive from netlink: %w", err)
 		}
-		for m := range messages((*buf)[:n]) {
+		for m := range wire.Messages((*buf)[:n]) {
 			if last, err := take(m); last || err != nil {
 				return err
 			}

@@ -65,7 +65,7 @@ func (h *Host) remove(c *conn, names ...string) error {
 		return err
 	}
 	for _, r := range refused {
-		if !isAbsent(r.errno) {
+		if !isAbsent(r.Errno) {
 			h.unexpect(names...)
 			return translate(r)
 		}

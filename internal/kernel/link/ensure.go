@@ -151,7 +151,7 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 		return err
 	}
 	if len(refused) > 0 && refused[0].index == 0 {
-		if refused[0].errno == unix.EEXIST && l.Peer != nil {
+		if refused[0].Errno == unix.EEXIST && l.Peer != nil {
 			return catenet.Conflictf("there is an interface %s already where %s leads", l.Peer.Name, l.Name).
 				WithHint("choose another interface name for this endpoint")
 		}
@@ -212,11 +212,11 @@ func newLink(b *batch, l kernel.Link, want aim) {
 	if l.MTU != 0 && l.Kind != "bridge" {
 		b.u32(unix.IFLA_MTU, uint32(l.MTU))
 	}
-	kind := b.nest(unix.IFLA_LINKINFO | nlaNested)
+	kind := b.nest(unix.IFLA_LINKINFO | unix.NLA_F_NESTED)
 	b.str(unix.IFLA_INFO_KIND, l.Kind)
 	if l.Peer != nil {
-		data := b.nest(unix.IFLA_INFO_DATA | nlaNested)
-		peer := b.nest(vethInfoPeer | nlaNested)
+		data := b.nest(unix.IFLA_INFO_DATA | unix.NLA_F_NESTED)
+		peer := b.nest(vethInfoPeer | unix.NLA_F_NESTED)
 		b.buf = append(b.buf, ifinfo(0, 0, 0)...)
 		b.str(unix.IFLA_IFNAME, l.Peer.Name)
 		oneQueue(b)

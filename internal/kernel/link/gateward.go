@@ -12,6 +12,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // A frame that an isolated port sends to the bridge itself is for the host to
@@ -150,7 +151,7 @@ func (h *Host) setGateward(c *conn, index int, bridge net.HardwareAddr) error {
 	b.str(unix.TCA_KIND, "clsact")
 	b.message("set filter of isolated port", unix.RTM_NEWTFILTER, unix.NLM_F_CREATE, filterBody(index))
 	b.str(unix.TCA_KIND, "bpf")
-	options := b.nest(unix.TCA_OPTIONS | nlaNested)
+	options := b.nest(unix.TCA_OPTIONS | unix.NLA_F_NESTED)
 	b.u32(bpfFD, uint32(program.FD()))
 	b.str(bpfName, gateward(bridge))
 	b.u32(bpfFlags, bpfFlagsAct)
@@ -163,7 +164,7 @@ func (h *Host) setGateward(c *conn, index int, bridge net.HardwareAddr) error {
 	if refused[len(refused)-1].index == 0 {
 		return nil
 	}
-	switch first := refused[0]; first.errno {
+	switch first := refused[0]; first.Errno {
 	case unix.ENOENT, unix.EOPNOTSUPP, unix.EPERM: // no such qdisc, no such filter, or not for us
 		h.lackGateward(first)
 		return nil
@@ -186,7 +187,7 @@ func (c *conn) filterName(index int) (name string, err error) {
 	var b batch
 	b.message("look at filter", unix.RTM_GETTFILTER, 0, filterBody(index))
 	b.str(unix.TCA_KIND, "bpf")
-	err = c.query(&b, func(m message) { name = readFilterName(m.body) })
+	err = c.query(&b, func(m wire.Message) { name = readFilterName(m.Data) })
 	// EINVAL: there is no qdisc, or it has no filter at all.
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return "", nil
@@ -201,13 +202,13 @@ func readFilterName(body []byte) string {
 	if len(body) < tcBodyLen {
 		return ""
 	}
-	for kind, v := range attrs(body[tcBodyLen:]) {
+	for kind, v := range wire.Attrs(body[tcBodyLen:]) {
 		if kind != unix.TCA_OPTIONS {
 			continue
 		}
-		for kind, v := range attrs(v) {
+		for kind, v := range wire.Attrs(v) {
 			if kind == bpfName {
-				return text(v)
+				return wire.Text(v)
 			}
 		}
 	}

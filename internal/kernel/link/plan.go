@@ -57,7 +57,7 @@ func (p *plan) apply(h *Host, c *conn) error {
 	}
 	var first *refusal
 	for _, r := range refused {
-		absent := p.kinds[r.index].removes() && isAbsent(r.errno)
+		absent := p.kinds[r.index].removes() && isAbsent(r.Errno)
 		if !absent && first == nil {
 			first = r
 		}
@@ -85,7 +85,7 @@ func (p *plan) revert(h *Host, c *conn) error {
 	errs := []error{err}
 	for _, r := range refused {
 		// One step back may have taken what another would have.
-		if !isAbsent(r.errno) && r.errno != unix.EEXIST {
+		if !isAbsent(r.Errno) && r.Errno != unix.EEXIST {
 			errs = append(errs, fmt.Errorf("undo: %w", r))
 		}
 	}
@@ -114,7 +114,7 @@ func isAbsent(errno unix.Errno) bool {
 
 // translate gives a refusal the kind that callers act on.
 func translate(r *refusal) error {
-	switch r.errno {
+	switch r.Errno {
 	case unix.EEXIST, unix.EBUSY:
 		return catenet.Conflictf("%w", r)
 	case unix.ENODEV, unix.ENOENT:

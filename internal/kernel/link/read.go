@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // info is a link as the kernel tells of it.
@@ -41,12 +42,12 @@ func readInfo(body []byte) info {
 	}
 	i.index = int(native.Uint32(body[4:]))
 	i.flags, i.change = native.Uint32(body[8:]), native.Uint32(body[12:])
-	for kind, v := range attrs(body[unix.SizeofIfInfomsg:]) {
+	for kind, v := range wire.Attrs(body[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME:
-			i.name = text(v)
+			i.name = wire.Text(v)
 		case unix.IFLA_IFALIAS:
-			i.alias = text(v)
+			i.alias = wire.Text(v)
 		case unix.IFLA_MTU:
 			i.mtu = int(number(v))
 		case unix.IFLA_ADDRESS:
@@ -67,14 +68,14 @@ func readInfo(body []byte) info {
 }
 
 func (i *info) readKind(b []byte) {
-	for kind, v := range attrs(b) {
+	for kind, v := range wire.Attrs(b) {
 		switch kind {
 		case unix.IFLA_INFO_KIND:
-			i.kind = text(v)
+			i.kind = wire.Text(v)
 		case unix.IFLA_INFO_SLAVE_KIND:
-			i.slave = text(v)
+			i.slave = wire.Text(v)
 		case unix.IFLA_INFO_SLAVE_DATA:
-			for kind, v := range attrs(v) {
+			for kind, v := range wire.Attrs(v) {
 				switch kind {
 				case unix.IFLA_BRPORT_ISOLATED:
 					i.isolated = number(v) != 0
@@ -87,11 +88,11 @@ func (i *info) readKind(b []byte) {
 }
 
 func (i *info) readFamilies(b []byte) {
-	for family, v := range attrs(b) {
+	for family, v := range wire.Attrs(b) {
 		if family != unix.AF_INET6 {
 			continue
 		}
-		for kind, v := range attrs(v) {
+		for kind, v := range wire.Attrs(v) {
 			if kind == unix.IFLA_INET6_ADDR_GEN_MODE {
 				i.addrGen = uint8(number(v))
 			}
@@ -127,7 +128,7 @@ func (c *conn) linkIn(nsid, index int) (*info, error) {
 func (c *conn) oneLink(b *batch) (*info, error) {
 	b.u32(unix.IFLA_EXT_MASK, rtextSkipStats)
 	var found info
-	err := c.query(b, func(m message) { found = readInfo(m.body) })
+	err := c.query(b, func(m wire.Message) { found = readInfo(m.Data) })
 	if errors.Is(err, unix.ENODEV) {
 		return nil, nil
 	}
@@ -142,7 +143,7 @@ func (c *conn) links() (all []info, err error) {
 	var b batch
 	b.message("list links", unix.RTM_GETLINK, 0, ifinfo(0, 0, 0))
 	b.u32(unix.IFLA_EXT_MASK, rtextSkipStats)
-	err = c.dump(&b, func() { all = nil }, func(m message) { all = append(all, readInfo(m.body)) })
+	err = c.dump(&b, func() { all = nil }, func(m wire.Message) { all = append(all, readInfo(m.Data)) })
 	return all, err
 }
 
@@ -152,11 +153,11 @@ func (c *conn) nsid(ns *kernel.Namespace) (int, error) {
 	b.message("number namespace", unix.RTM_GETNSID, 0, make([]byte, 4)) // rtgenmsg, padded
 	b.u32(unix.NETNSA_FD, uint32(ns.File.Fd()))
 	id := -1
-	err := c.query(&b, func(m message) {
-		if len(m.body) < 4 {
+	err := c.query(&b, func(m wire.Message) {
+		if len(m.Data) < 4 {
 			return
 		}
-		for kind, v := range attrs(m.body[4:]) {
+		for kind, v := range wire.Attrs(m.Data[4:]) {
 			if kind == unix.NETNSA_NSID {
 				id = int(int32(number(v)))
 			}
@@ -206,11 +207,14 @@ func (c *conn) addresses(index int) (all []address, err error) {
 	var b batch
 	body := native.AppendUint32(make([]byte, 4, unix.SizeofIfAddrmsg), uint32(index))
 	b.message("list addresses", unix.RTM_GETADDR, 0, body)
-	err = c.dump(&b, func() { all = nil }, func(m message) {
-		if a, ok := readAddress(m.body); ok {
+	err = c.dump(&b, func() { all = nil }, func(m wire.Message) {
+		if a, ok := readAddress(m.Data); ok {
 			all = append(all, a)
 		}
 	})
+	if errors.Is(err, unix.ENODEV) { // the link went
+		return nil, nil
+	}
 	return all, err
 }
 
@@ -220,7 +224,7 @@ func readAddress(body []byte) (address, bool) {
 	}
 	a := address{index: int(native.Uint32(body[4:]))}
 	var local, far netip.Addr
-	for kind, v := range attrs(body[unix.SizeofIfAddrmsg:]) {
+	for kind, v := range wire.Attrs(body[unix.SizeofIfAddrmsg:]) {
 		switch kind {
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(v)
@@ -252,8 +256,8 @@ func (c *conn) routes() (all []route, err error) {
 		body := make([]byte, unix.SizeofRtMsg)
 		body[0], body[4] = family, unix.RT_TABLE_MAIN
 		b.message("list routes", unix.RTM_GETROUTE, 0, body)
-		err = c.dump(&b, func() { all = all[:before] }, func(m message) {
-			if r, ok := readRoute(m.body); ok {
+		err = c.dump(&b, func() { all = all[:before] }, func(m wire.Message) {
+			if r, ok := readRoute(m.Data); ok {
 				all = append(all, r)
 			}
 		})
@@ -280,7 +284,7 @@ func readRoute(body []byte) (route, bool) {
 		dst = netip.IPv6Unspecified()
 	}
 	table := uint32(body[4])
-	for kind, v := range attrs(body[unix.SizeofRtMsg:]) {
+	for kind, v := range wire.Attrs(body[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:
 			dst, _ = netip.AddrFromSlice(v)

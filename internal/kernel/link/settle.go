@@ -121,17 +121,17 @@ func (p *plan) settleAddrs(cur *info, have []address, want []netip.Prefix) {
 }
 
 func addrGenAttr(b *batch, mode uint8) {
-	families := b.nest(unix.IFLA_AF_SPEC | nlaNested)
-	six := b.nest(unix.AF_INET6 | nlaNested)
+	families := b.nest(unix.IFLA_AF_SPEC | unix.NLA_F_NESTED)
+	six := b.nest(unix.AF_INET6 | unix.NLA_F_NESTED)
 	b.attr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{mode})
 	b.end(six)
 	b.end(families)
 }
 
 func portAttr(b *batch, p port) {
-	kind := b.nest(unix.IFLA_LINKINFO | nlaNested)
+	kind := b.nest(unix.IFLA_LINKINFO | unix.NLA_F_NESTED)
 	b.str(unix.IFLA_INFO_SLAVE_KIND, "bridge")
-	data := b.nest(unix.IFLA_INFO_SLAVE_DATA | nlaNested)
+	data := b.nest(unix.IFLA_INFO_SLAVE_DATA | unix.NLA_F_NESTED)
 	b.flag(unix.IFLA_BRPORT_ISOLATED, p.isolated)
 	b.flag(unix.IFLA_BRPORT_MODE, p.hairpin)
 	b.end(data)

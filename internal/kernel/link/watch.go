@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // watchBuffer is the receive buffer of the watch, in bytes: a container that
@@ -164,26 +165,26 @@ func (w *watch) learn(c *conn) error {
 
 // take reads what one receive returned.
 func (w *watch) take(nsid int, b []byte) {
-	for m := range messages(b) {
-		switch m.kind {
+	for m := range wire.Messages(b) {
+		switch m.Type {
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 			w.link(nsid, m)
 		case unix.RTM_DELADDR:
-			w.address(nsid, m.body)
+			w.address(nsid, m.Data)
 		case unix.RTM_DELNSID:
-			w.forget(m.body)
+			w.forget(m.Data)
 		}
 	}
 }
 
 // link reads an event about a link.
-func (w *watch) link(nsid int, m message) {
-	if len(m.body) < unix.SizeofIfInfomsg {
+func (w *watch) link(nsid int, m wire.Message) {
+	if len(m.Data) < unix.SizeofIfInfomsg {
 		return
 	}
-	i := readInfo(m.body)
-	if m.body[0] == unix.AF_BRIDGE { // of a bridge about its port: it left
-		if m.kind == unix.RTM_DELLINK && nsid == atHost && w.names[i.index] != "" && !w.h.isRemoving(i.name, false) {
+	i := readInfo(m.Data)
+	if m.Data[0] == unix.AF_BRIDGE { // of a bridge about its port: it left
+		if m.Type == unix.RTM_DELLINK && nsid == atHost && w.names[i.index] != "" && !w.h.isRemoving(i.name, false) {
 			w.lost(kernel.Loss{Link: i.name})
 		}
 		return
@@ -193,7 +194,7 @@ func (w *watch) link(nsid int, m message) {
 	}
 	// change is all ones where it is not about the flags.
 	lowered := !i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0)
-	gone := m.kind == unix.RTM_DELLINK
+	gone := m.Type == unix.RTM_DELLINK
 	if nsid != atHost {
 		if lowered || gone {
 			w.inside(nsid)
@@ -252,7 +253,7 @@ func (w *watch) forget(body []byte) {
 	if len(body) < 4 {
 		return
 	}
-	for kind, v := range attrs(body[4:]) {
+	for kind, v := range wire.Attrs(body[4:]) {
 		if kind == unix.NETNSA_NSID {
 			w.h.mu.Lock()
 			delete(w.h.known, int(int32(number(v))))

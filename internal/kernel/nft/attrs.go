@@ -2,50 +2,31 @@ package nft
 
 import (
 	"encoding/binary"
-	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
-// attrs is a list of netlink attributes being written (netlink(7)): each
-// begins with its length and type, in host order, and is padded to 4 bytes.
-// nf_tables wants its numbers in network order.
+// attrs is a list of netlink attributes being written. nf_tables wants its
+// numbers in network order.
 type attrs []byte
 
-// nested marks an attribute that holds attributes (NLA_F_NESTED).
-const nested = 0x8000
+func (b *attrs) raw(typ uint16, data []byte) { *b = wire.Bytes(*b, typ, data) }
 
-func (b *attrs) raw(typ uint16, data []byte) {
-	*b = binary.NativeEndian.AppendUint16(*b, uint16(4+len(data)))
-	*b = binary.NativeEndian.AppendUint16(*b, typ)
-	*b = append(*b, data...)
-	b.pad()
-}
-
-func (b *attrs) pad() {
-	for len(*b)%4 != 0 {
-		*b = append(*b, 0)
-	}
-}
-
-func (b *attrs) str(typ uint16, s string) {
-	*b = binary.NativeEndian.AppendUint16(*b, uint16(5+len(s)))
-	*b = binary.NativeEndian.AppendUint16(*b, typ)
-	*b = append(append(*b, s...), 0)
-	b.pad()
-}
+func (b *attrs) str(typ uint16, s string) { *b = wire.String(*b, typ, s) }
 
 func (b *attrs) u32(typ uint16, v uint32) {
-	*b = binary.NativeEndian.AppendUint16(*b, 8)
-	*b = binary.NativeEndian.AppendUint16(*b, typ)
-	*b = binary.BigEndian.AppendUint32(*b, v)
+	*b = binary.BigEndian.AppendUint32(wire.Begin(*b, typ), v)
+	*b = wire.End(*b, len(*b)-8)
 }
 
 // nest writes what fn writes into one attribute, at most 64 KiB.
 func (b *attrs) nest(typ uint16, fn func()) {
 	at := len(*b)
-	*b = append(*b, 0, 0, 0, 0)
+	*b = wire.Begin(*b, typ|unix.NLA_F_NESTED)
 	fn()
-	binary.NativeEndian.PutUint16((*b)[at:], uint16(len(*b)-at))
-	binary.NativeEndian.PutUint16((*b)[at+2:], typ|nested)
+	*b = wire.End(*b, at)
 }
 
 // value writes NFTA_DATA_VALUE inside an attribute.
@@ -72,16 +53,12 @@ type attr struct {
 // walk calls fn with each attribute of a payload, up to one that does not
 // hold what its length says: that is an error.
 func walk(b []byte, fn func(attr)) error {
-	for len(b) > 0 {
-		if len(b) < 4 {
-			return errMalformed
-		}
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < 4 || n > len(b) {
-			return errMalformed
-		}
-		fn(attr{binary.NativeEndian.Uint16(b[2:]) & 0x3fff, b[4:n]})
-		b = b[min((n+3)&^3, len(b)):]
+	for typ, data := range wire.Attrs(b) {
+		fn(attr{typ, data})
+		b = b[min(wire.Align(unix.SizeofNlAttr+len(data)), len(b)):]
+	}
+	if len(b) > 0 {
+		return errMalformed
 	}
 	return nil
 }
@@ -94,8 +71,5 @@ func (a attr) u32() uint32 {
 	return binary.BigEndian.Uint32(a.data)
 }
 
-// str is the text in an attribute, up to its NUL.
-func (a attr) str() string {
-	s, _, _ := strings.Cut(string(a.data), "\x00")
-	return s
-}
+// str is the text in an attribute.
+func (a attr) str() string { return wire.Text(a.data) }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // Caps is what this kernel has of what we would like.
@@ -80,11 +82,11 @@ func (c *Conn) probe() (Caps, error) {
 	caps := Caps{Owner: true, Bridge: true}
 	for _, f := range failed {
 		switch f.seq {
-		case e.msgs[1].seq:
+		case e.msgs[1].Seq:
 			caps.Owner = false
-		case e.msgs[2].seq:
+		case e.msgs[2].Seq:
 			caps.Bridge = false
-		case e.msgs[3].seq:
+		case e.msgs[3].Seq:
 		default:
 			return Caps{}, explain(b, e, f)
 		}
@@ -128,7 +130,7 @@ func (c *Conn) exchange(e encoded) (failed []*failure, err error) {
 	if err := c.s.send(e.msgs); err != nil {
 		return nil, err
 	}
-	first, last := e.msgs[0].seq, e.msgs[len(e.msgs)-2].seq
+	first, last := e.msgs[0].Seq, e.msgs[len(e.msgs)-2].Seq
 	for overflow := false; ; {
 		msgs, err := c.s.receive()
 		switch {
@@ -143,17 +145,13 @@ func (c *Conn) exchange(e encoded) (failed []*failure, err error) {
 			return nil, err
 		}
 		for _, m := range msgs {
-			f, err := m.failed()
-			if err != nil {
-				return nil, err
-			}
-			if m.seq-first > last-first {
+			if m.Seq-first > last-first {
 				continue // a late answer to an earlier batch
 			}
-			if f != nil {
-				failed = append(failed, f)
+			if a := m.Answer(); a.Errno != 0 {
+				failed = append(failed, &failure{m.Seq, a})
 			}
-			if m.seq == last || m.seq == first {
+			if m.Seq == last || m.Seq == first {
 				return failed, nil
 			}
 		}
@@ -170,7 +168,7 @@ func (c *Conn) exchange(e encoded) (failed []*failure, err error) {
 func (c *Conn) room(e encoded) error {
 	size := 4096
 	for _, m := range e.msgs {
-		size += len(m.data) + headerLen
+		size += len(m.Data) + wire.HeaderLen
 	}
 	if size <= c.snd {
 		return nil
@@ -280,7 +278,7 @@ func (c *Conn) answers(ctx context.Context, typ uint16, flags uint16, f Family, 
 			return err
 		}
 		for _, m := range msgs {
-			ref, payload, err := m.nftables()
+			ref, payload, err := nftables(m)
 			if err != nil {
 				return err
 			}
@@ -295,13 +293,13 @@ func (c *Conn) answers(ctx context.Context, typ uint16, flags uint16, f Family, 
 
 // ask returns all answers to one question, or EINTR if the ruleset changed
 // in between.
-func (c *Conn) ask(typ uint16, flags uint16, f Family, q attrs) (answers []message, err error) {
+func (c *Conn) ask(typ uint16, flags uint16, f Family, q attrs) (answers []wire.Message, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.s.patient(patience); err != nil {
 		return nil, err
 	}
-	sent := []message{{typ: messageType(typ), flags: flagRequest | flags, data: append(header(f, 0), q...)}}
+	sent := []wire.Message{{Type: messageType(typ), Flags: flagRequest | flags, Data: append(header(f, 0), q...)}}
 	if err := c.s.send(sent); err != nil {
 		return nil, err
 	}
@@ -312,18 +310,14 @@ func (c *Conn) ask(typ uint16, flags uint16, f Family, q attrs) (answers []messa
 			return nil, err
 		}
 		for _, m := range msgs {
-			if m.seq != sent[0].seq {
+			if m.Seq != sent[0].Seq {
 				continue // a late answer
 			}
-			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
-			end := m.flags&unix.NLM_F_MULTI == 0
-			if m.typ == unix.NLMSG_ERROR || m.typ == unix.NLMSG_DONE {
-				f, err := m.failed()
-				switch {
-				case err != nil:
-					return nil, err
-				case f != nil:
-					return nil, f.errno
+			interrupted = interrupted || m.Flags&unix.NLM_F_DUMP_INTR != 0
+			end := m.Flags&unix.NLM_F_MULTI == 0
+			if m.Type == unix.NLMSG_ERROR || m.Type == unix.NLMSG_DONE {
+				if a := m.Answer(); a.Errno != 0 {
+					return nil, a.Errno
 				}
 				end = true
 			} else {

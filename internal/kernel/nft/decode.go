@@ -1,18 +1,20 @@
 package nft
 
+import "github.com/catenet/catenet/internal/kernel/wire"
+
 // nftables splits a message of nf_tables into the reference of its table
 // and its attributes.
-func (m message) nftables() (ref Ref, payload []byte, err error) {
-	if len(m.data) < 4 {
+func nftables(m wire.Message) (ref Ref, payload []byte, err error) {
+	if len(m.Data) < 4 {
 		return Ref{}, nil, errMalformed
 	}
-	ref.Family = Family(m.data[0])
-	err = walk(m.data[4:], func(a attr) {
+	ref.Family = Family(m.Data[0])
+	err = walk(m.Data[4:], func(a attr) {
 		if a.typ == 1 { // the name of the table in every kind of message
 			ref.Name = a.str()
 		}
 	})
-	return ref, m.data[4:], err
+	return ref, m.Data[4:], err
 }
 
 // nest walks attributes inside an attribute, and keeps the first error.

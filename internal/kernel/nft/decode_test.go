@@ -3,6 +3,8 @@ package nft
 import (
 	"reflect"
 	"testing"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // FuzzDecode feeds the parsers what the kernel might send: nothing may
@@ -13,16 +15,16 @@ func FuzzDecode(f *testing.F) {
 		{Key: "abcd", Verdict: Verdict{Goto, "e"}}, {Key: "abce", End: true},
 	}}
 	for _, m := range encode(Diff(nil, []Table{{Ref: testTable, Flags: Owner, Chains: []Chain{chain}, Sets: []Set{set, numbers(2)}}})).msgs {
-		f.Add(m.data, 20)
+		f.Add(m.Data, 20)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, offset int) {
 		exprAt(data, offset)
 		if msgs, err := parse(data); err == nil {
 			for _, m := range msgs {
-				m.failed()
+				m.Answer()
 			}
 		}
-		_, b, err := message{data: data}.nftables()
+		_, b, err := nftables(wire.Message{Data: data})
 		if err != nil {
 			return
 		}
@@ -54,14 +56,14 @@ func TestDecodeEncoded(t *testing.T) {
 		mark  []byte
 	}
 	for _, m := range encode(Diff(nil, want)).msgs {
-		ref, b, err := m.nftables()
-		if m.typ < 0x100 {
+		ref, b, err := nftables(m)
+		if m.Type < 0x100 {
 			continue // the frame
 		}
 		if err != nil || ref != testTable {
 			t.Fatalf("%v %v", ref, err)
 		}
-		switch m.typ & 0xff {
+		switch m.Type & 0xff {
 		case 0:
 			got.flags, _, err = decodeTable(b)
 		case 3:

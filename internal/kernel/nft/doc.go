@@ -10,7 +10,7 @@
 //	batch.go   changes, and Diff: those that turn one ruleset into another
 //	encode.go  changes as netlink messages
 //	decode.go  netlink messages as rulesets
-//	attrs.go   their attributes
+//	attrs.go   their attributes (package wire)
 //	socket.go  the socket: messages there and back
 //	conn.go    commit, dump, probe
 //	errors.go  what the kernel refused, in words

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // maxList is how many bytes of elements go into one message: an attribute
@@ -13,7 +15,7 @@ const maxList = 60000
 // encoded is a transaction as messages; of[i] is the step that message i
 // belongs to, -1 for the frame around them.
 type encoded struct {
-	msgs []message
+	msgs []wire.Message
 	of   []int
 }
 
@@ -25,15 +27,15 @@ func encode(b Batch) encoded {
 	for i, op := range b {
 		e.op(i, op)
 	}
-	e.msgs[len(e.msgs)-1].flags |= flagAck
+	e.msgs[len(e.msgs)-1].Flags |= flagAck
 	e.frame(unix.NFNL_MSG_BATCH_END)
 	return e
 }
 
 func (e *encoded) frame(typ uint16) {
-	e.msgs = append(e.msgs, message{
-		typ: typ, flags: flagRequest,
-		data: header(unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
+	e.msgs = append(e.msgs, wire.Message{
+		Type: typ, Flags: flagRequest,
+		Data: header(unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES),
 	})
 	e.of = append(e.of, -1)
 }
@@ -45,9 +47,9 @@ func header(family Family, res uint16) []byte {
 }
 
 func (e *encoded) add(step int, typ uint16, flags uint16, f Family, b attrs) {
-	e.msgs = append(e.msgs, message{
-		typ: messageType(typ), flags: flagRequest | flags,
-		data: append(header(f, 0), b...),
+	e.msgs = append(e.msgs, wire.Message{
+		Type: messageType(typ), Flags: flagRequest | flags,
+		Data: append(header(f, 0), b...),
 	})
 	e.of = append(e.of, step)
 }
@@ -108,7 +110,7 @@ func encodeRule(b *attrs, r Rule) {
 		for _, x := range r {
 			b.nest(1, func() {
 				b.str(1, x.Name)
-				b.raw(2|nested, x.Attrs)
+				b.raw(2|unix.NLA_F_NESTED, x.Attrs)
 			})
 		}
 	})

@@ -22,36 +22,36 @@ func IsStale(err error) bool {
 func explain(b Batch, e encoded, f *failure) error {
 	i := -1
 	for k, m := range e.msgs {
-		if m.seq == f.seq {
+		if m.Seq == f.seq {
 			i = k
 		}
 	}
 	if i < 0 || e.of[i] < 0 {
-		if errors.Is(f.errno, unix.EPERM) {
-			return catenet.Errorf(catenet.KindForbidden, "change the firewall: %w", f.errno).
+		if errors.Is(f.Errno, unix.EPERM) {
+			return catenet.Errorf(catenet.KindForbidden, "change the firewall: %w", f.Errno).
 				WithHint("run as root, or with CAP_NET_ADMIN in the owner of this network namespace")
 		}
-		return fmt.Errorf("commit firewall transaction: %w", f.errno)
+		return fmt.Errorf("commit firewall transaction: %w", f.Errno)
 	}
 	op := b[e.of[i]]
-	expr := exprAt(e.msgs[i].data, int(f.offset))
-	missing := errors.Is(f.errno, unix.EOPNOTSUPP) || errors.Is(f.errno, unix.EAFNOSUPPORT)
+	expr := exprAt(e.msgs[i].Data, int(f.Offset))
+	missing := errors.Is(f.Errno, unix.EOPNOTSUPP) || errors.Is(f.Errno, unix.EAFNOSUPPORT)
 	switch {
-	case errors.Is(f.errno, unix.EPERM):
+	case errors.Is(f.Errno, unix.EPERM):
 		return catenet.Conflictf("%s: it belongs to another running process", op).
 			WithHint("stop the other catenetd of this network namespace")
-	case expr != "" && expr != "lookup" && (missing || errors.Is(f.errno, unix.ENOENT)):
+	case expr != "" && expr != "lookup" && (missing || errors.Is(f.Errno, unix.ENOENT)):
 		return catenet.Unsupportedf("%s: this kernel has no nf_tables expression %q", op, expr)
 	case missing:
-		return catenet.Errorf(catenet.KindUnsupported, "%s: this kernel does not support it: %w", op, f.errno)
+		return catenet.Errorf(catenet.KindUnsupported, "%s: this kernel does not support it: %w", op, f.Errno)
 	}
 	if expr != "" {
-		return fmt.Errorf("%s: expression %s: %w", op, expr, f.errno)
+		return fmt.Errorf("%s: expression %s: %w", op, expr, f.Errno)
 	}
-	if f.text != "" {
-		return fmt.Errorf("%s: %s: %w", op, f.text, f.errno)
+	if f.Text != "" {
+		return fmt.Errorf("%s: %s: %w", op, f.Text, f.Errno)
 	}
-	return fmt.Errorf("%s: %w", op, f.errno)
+	return fmt.Errorf("%s: %w", op, f.Errno)
 }
 
 // exprAt returns the name of the expression that the kernel pointed at with
@@ -66,11 +66,11 @@ func exprAt(data []byte, offset int) string {
 		if n < 4 || size > len(b) {
 			return ""
 		}
-		if typ == 4|nested && offset > at && offset < at+size { // NFTA_RULE_EXPRESSIONS
+		if typ == 4|unix.NLA_F_NESTED && offset > at && offset < at+size { // NFTA_RULE_EXPRESSIONS
 			b, at = b[4:size], at+4
 			continue
 		}
-		if typ == 1|nested && offset >= at && offset < at+size { // NFTA_LIST_ELEM
+		if typ == 1|unix.NLA_F_NESTED && offset >= at && offset < at+size { // NFTA_LIST_ELEM
 			_ = walk(b[4:n], func(a attr) {
 				if a.typ == 1 {
 					name = a.str()

@@ -1,25 +1,15 @@
 package nft
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
-
-// message is one netlink message (netlink(7)).
-type message struct {
-	typ, flags uint16
-	seq, pid   uint32
-	data       []byte
-}
-
-// headerLen is the size of struct nlmsghdr: length, type, flags, sequence
-// number and port.
-const headerLen = 16
 
 // Flags of requests; the same bits mean other things in other requests.
 const (
@@ -32,10 +22,8 @@ const (
 
 // failure is the kernel's answer that a message failed.
 type failure struct {
-	seq    uint32
-	errno  unix.Errno
-	offset uint32 // of the attribute that is to blame, from the message's begin; 0: none
-	text   string // what the kernel says about it, seldom anything
+	seq uint32
+	wire.Answer
 }
 
 // socket is a netlink socket of nf_tables, read and written by plain system
@@ -104,22 +92,17 @@ func (s *socket) grow(size int) error {
 }
 
 // send numbers the messages and sends them in one datagram.
-func (s *socket) send(msgs []message) error {
+func (s *socket) send(msgs []wire.Message) error {
 	size := 0
 	for _, m := range msgs {
-		size += headerLen + len(m.data) // a multiple of 4, as attributes are
+		size += wire.HeaderLen + len(m.Data) // a multiple of 4, as attributes are
 	}
 	b := make([]byte, 0, size)
 	for i := range msgs {
 		m := &msgs[i]
 		s.seq++
-		m.seq = s.seq
-		b = binary.NativeEndian.AppendUint32(b, uint32(headerLen+len(m.data)))
-		b = binary.NativeEndian.AppendUint16(b, m.typ)
-		b = binary.NativeEndian.AppendUint16(b, m.flags)
-		b = binary.NativeEndian.AppendUint32(b, m.seq)
-		b = binary.NativeEndian.AppendUint32(b, s.port)
-		b = append(b, m.data...)
+		m.Seq, m.Port = s.seq, s.port
+		b = append(wire.Header(b, *m, len(m.Data)), m.Data...)
 	}
 	_, err := s.f.Write(b)
 	return err
@@ -132,7 +115,7 @@ func (s *socket) patient(d time.Duration) error {
 }
 
 // receive returns the messages of one datagram, which stay valid.
-func (s *socket) receive() ([]message, error) {
+func (s *socket) receive() ([]wire.Message, error) {
 	n, err := s.f.Read(s.buf)
 	if err != nil {
 		return nil, err
@@ -145,66 +128,13 @@ func (s *socket) receive() ([]message, error) {
 var errMalformed = errors.New("malformed netlink message")
 
 // parse splits a datagram.
-func parse(b []byte) (msgs []message, err error) {
-	for len(b) > 0 {
-		if len(b) < headerLen {
-			return nil, errMalformed
-		}
-		n := int(binary.NativeEndian.Uint32(b))
-		if n < headerLen || n > len(b) {
-			return nil, errMalformed
-		}
-		msgs = append(msgs, message{
-			typ:   binary.NativeEndian.Uint16(b[4:]),
-			flags: binary.NativeEndian.Uint16(b[6:]),
-			seq:   binary.NativeEndian.Uint32(b[8:]),
-			pid:   binary.NativeEndian.Uint32(b[12:]),
-			data:  b[headerLen:n],
-		})
-		b = b[min((n+3)&^3, len(b)):]
+func parse(b []byte) (msgs []wire.Message, err error) {
+	for m := range wire.Messages(b) {
+		msgs = append(msgs, m)
+		b = b[min(wire.Align(wire.HeaderLen+len(m.Data)), len(b)):]
 	}
-	return msgs, nil
-}
-
-// failed reads an answer that is an error or the end of a dump. It returns
-// nil for an acknowledgement.
-func (m message) failed() (*failure, error) {
-	if len(m.data) < 4 {
-		if m.typ == unix.NLMSG_DONE {
-			return nil, nil
-		}
+	if len(b) > 0 {
 		return nil, errMalformed
 	}
-	errno := int32(binary.NativeEndian.Uint32(m.data))
-	if errno >= 0 {
-		return nil, nil
-	}
-	f := &failure{seq: m.seq, errno: unix.Errno(-errno)}
-	rest := m.data[4:]
-	if m.flags&unix.NLM_F_ACK_TLVS == 0 {
-		return f, nil
-	}
-	if m.typ == unix.NLMSG_ERROR { // the header of the message that failed, or all of it
-		if len(rest) < headerLen {
-			return nil, errMalformed
-		}
-		skip := headerLen
-		if m.flags&unix.NLM_F_CAPPED == 0 {
-			skip = int(binary.NativeEndian.Uint32(rest)+3) &^ 3
-		}
-		if skip < headerLen || skip > len(rest) {
-			return nil, errMalformed
-		}
-		rest = rest[skip:]
-	}
-	return f, walk(rest, func(a attr) {
-		switch a.typ {
-		case 1: // NLMSGERR_ATTR_MSG
-			f.text = a.str()
-		case 2: // NLMSGERR_ATTR_OFFS, in host order
-			if len(a.data) == 4 {
-				f.offset = binary.NativeEndian.Uint32(a.data)
-			}
-		}
-	})
+	return msgs, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
 // Watch calls changed when somebody else has changed one of the tables, or
@@ -36,7 +38,7 @@ func (c *Conn) Watch(ctx context.Context, refs []Ref, changed func()) error {
 		if err != nil {
 			return fmt.Errorf("read nf_tables monitor: %w", err)
 		}
-		if slices.ContainsFunc(msgs, func(m message) bool { return c.concerns(m, refs) }) {
+		if slices.ContainsFunc(msgs, func(m wire.Message) bool { return c.concerns(m, refs) }) {
 			s.settle(ctx)
 			changed()
 		}
@@ -45,11 +47,11 @@ func (c *Conn) Watch(ctx context.Context, refs []Ref, changed func()) error {
 
 // concerns reports whether a notification is about one of the tables, and
 // not of our own doing.
-func (c *Conn) concerns(m message, refs []Ref) bool {
-	if m.pid == c.s.port || m.typ == messageType(unix.NFT_MSG_NEWGEN) {
+func (c *Conn) concerns(m wire.Message, refs []Ref) bool {
+	if m.Port == c.s.port || m.Type == messageType(unix.NFT_MSG_NEWGEN) {
 		return false
 	}
-	ref, _, err := m.nftables()
+	ref, _, err := nftables(m)
 	return err != nil || slices.Contains(refs, ref)
 }
 
