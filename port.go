@@ -42,6 +42,9 @@ type PortSpec struct {
 	Port        uint16 `json:"port"` // in the container
 }
 
+// broadcast is nobody's address (RFC 919, section 7).
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // Validate checks a PortSpec that did not come from ParsePort.
 func (p PortSpec) Validate() error {
 	switch {
@@ -51,7 +54,7 @@ func (p PortSpec) Validate() error {
 		return Invalidf("port 0 cannot be published").WithHint("%s", portRight)
 	case p.HostPortEnd < p.HostPort || p.HostPort == 0 && p.HostPortEnd != 0:
 		return Invalidf("host ports %d to %d are no range", p.HostPort, p.HostPortEnd).WithHint("%s", portRight)
-	case p.HostIP.Zone() != "" || p.HostIP.Is4In6() || p.HostIP.IsMulticast():
+	case p.HostIP.Zone() != "" || p.HostIP.Is4In6() || p.HostIP.IsMulticast() || p.HostIP == broadcast:
 		return Invalidf("no port can be published on %s", p.HostIP).WithHint("a host address is a plain unicast one, like 192.0.2.1 or ::1")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -85,27 +86,29 @@ func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec c
 // not in it is no error.
 func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) error {
 	e.mu.Lock()
-	n, err := e.network(network)
+	n, missing := e.network(network)
 	e.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	sb, now, err := e.lockSandbox(ref)
 	if err != nil {
-		if force && catenet.IsNotFound(err) {
+		if force && missing == nil && catenet.IsNotFound(err) {
 			return nil
 		}
-		return err
+		return cmp.Or(missing, err)
 	}
 	defer sb.op.Unlock()
+	// A container that does not run may name a network that is gone.
+	name, id := network, ""
+	if missing == nil {
+		name, id = n.Name, n.ID
+	}
 	next := now.clone()
-	next.Networks = slices.DeleteFunc(next.Networks, func(s catenet.EndpointSpec) bool { return s.Network == n.Name })
-	next.Endpoints = slices.DeleteFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == n.ID })
+	next.Networks = slices.DeleteFunc(next.Networks, func(s catenet.EndpointSpec) bool { return s.Network == name })
+	next.Endpoints = slices.DeleteFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == id })
 	if len(next.Networks) == len(now.Networks) && len(next.Endpoints) == len(now.Endpoints) {
-		if force {
-			return nil
+		if missing != nil || force {
+			return missing
 		}
-		return catenet.NotFoundf("container %s is not in network %s", now.Name, n.Name)
+		return catenet.NotFoundf("container %s is not in network %s", now.Name, name)
 	}
 	if now.State != catenet.StateRunning {
 		if err := e.keepContainer(next); err != nil {
@@ -128,5 +131,6 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 		return err
 	}
 	e.tellLeft(now, next)
-	return nil
+	// What was begun on the old link must not go on behind the caller's back.
+	return e.reaper.settle(ctx, nil, sb.id)
 }

@@ -192,7 +192,7 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 		return nil, err
 	}
 	if err = e.plan(now, next, next.Networks, &u); err != nil {
-		return nil, err
+		return nil, e.missing(next, err)
 	}
 	// From here on dissolve knows how to take back all that start does.
 	if err = e.transition(ctx, sb, now, next); err != nil {
@@ -230,6 +230,16 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 	e.tellJoined(nil, next)
 	e.tell("sandbox", "start", next.ID, "name", next.Name, "owner", string(next.Owner))
 	return next, nil
+}
+
+// missing says what to do about a network that is gone since a container was
+// made.
+func (e *Engine) missing(r *record, err error) error {
+	if !catenet.IsNotFound(err) {
+		return err
+	}
+	return catenet.NotFoundf("%w", err).
+		WithHint("make it again, or take container %s out of it: catenet network disconnect NETWORK %s", r.Name, r.Name)
 }
 
 // house gives a container the namespace that its mode says.

@@ -96,8 +96,10 @@ type Engine struct {
 	mu        sync.Mutex // guards what follows, and all records and pools
 	networks  map[string]*network
 	sandboxes map[string]*sandbox
+	unheld    map[string][]catenet.PortBinding // by sandbox: published, and held by somebody else
 
 	madeEtcNetns atomic.Bool // Options.EtcNetns was not there before us
+	written      string      // the host's DNS settings in the files of sandboxes; keepTrue's alone
 }
 
 // network is one network in memory.
@@ -143,6 +145,7 @@ func New(o Options) *Engine {
 		drivers:   make(map[string]driver.Driver),
 		networks:  make(map[string]*network),
 		sandboxes: make(map[string]*sandbox),
+		unheld:    make(map[string][]catenet.PortBinding),
 	}
 	for _, d := range o.Drivers {
 		e.drivers[d.Name()] = d

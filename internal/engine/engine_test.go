@@ -126,6 +126,9 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"address outside", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("10.2.0.1")}}}), catenet.KindInvalid, "10.1.0.0/24"},
 		{"address taken", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("10.1.0.2")}}}), catenet.KindConflict, "10.1.0.2"},
 		{"gateway's address", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("10.1.0.1")}}}), catenet.KindConflict, "10.1.0.1"},
+		{"MAC taken", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", MAC: "02:42:0a:01:00:02"}}}), catenet.KindConflict, "taken"},
+		{"port on all addresses and on one", spec(catenet.SandboxSpec{Name: "x", Networks: front, Ports: specs(t, "127.0.0.1:80:80", "80:80")}), catenet.KindConflict, "twice"},
+		{"port on the broadcast address", spec(catenet.SandboxSpec{Name: "x", Networks: front, Ports: []catenet.PortSpec{{Proto: "tcp", Port: 80, HostIP: addr("255.255.255.255")}}}), catenet.KindInvalid, "255.255.255.255"},
 		{"IPv6 as IPv4", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", IPv4: addr("fd00::1")}}}), catenet.KindInvalid, "IPv4"},
 		{"multicast MAC", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", MAC: "01:00:5e:00:00:01"}}}), catenet.KindInvalid, "MAC"},
 		{"interface name", spec(catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "front", Interface: "a/b"}}}), catenet.KindInvalid, "a/b"},
@@ -155,6 +158,7 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"option", create(catenet.NetworkSpec{Name: "n", Options: map[string]string{"com.docker.network.magic": "1"}}), catenet.KindInvalid, "magic"},
 		{"overlap", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/16")}}}), catenet.KindConflict, "front"},
 		{"gateway outside", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.9.0.0/16"), Gateway: addr("10.1.0.1")}}}), catenet.KindInvalid, "10.1.0.1"},
+		{"range without an address", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.9.0.0/16"), Range: netip.MustParsePrefix("10.9.0.1/32")}}}), catenet.KindInvalid, "10.9.0.1/32"},
 		{"no family", create(catenet.NetworkSpec{Name: "n", DisableIPv4: true}), catenet.KindInvalid, "IPv"},
 		{"another host network", create(catenet.NetworkSpec{Name: "n", Driver: "host"}), catenet.KindForbidden, "host"},
 

@@ -38,6 +38,29 @@ func (e *Engine) writeFiles(r *record, u *undo) error {
 	return nil
 }
 
+// renewFiles writes every resolv.conf anew if the host's has changed.
+func (e *Engine) renewFiles() {
+	host := fmt.Sprint(e.o.Names.HostConf())
+	if host == e.written {
+		return
+	}
+	e.written = host
+	for _, r := range e.records() {
+		if !slices.Contains(r.EtcFiles, "resolv.conf") {
+			continue
+		}
+		sb, now, err := e.lockSandbox(r.ID)
+		if err != nil {
+			continue // it has just been removed
+		}
+		if now.State == catenet.StateRunning {
+			err = names.WriteInPlace(filepath.Join(now.Etc, "resolv.conf"), e.content(now, "resolv.conf"))
+		}
+		sb.op.Unlock()
+		e.report("write resolv.conf", r.Name, err)
+	}
+}
+
 // placeFiles says where the sandbox's files are, once for each run. An attached namespace has
 // them where ip-netns(8) would look, if it has a name there; files that
 // somebody else put there stay as they are.

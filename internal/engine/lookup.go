@@ -49,6 +49,9 @@ func (e *Engine) network(ref string) (*network, error) {
 		}
 	})
 	if err != nil {
+		if catenet.IsNotFound(err) && ref == "default" { // as Docker calls it
+			return e.network(catenet.NetworkBridge)
+		}
 		if catenet.IsNotFound(err) {
 			err = catenet.NotFoundf("there is no network %q", ref).
 				WithHint("catenet network ls shows those there are, catenet network create %s makes it", ref)

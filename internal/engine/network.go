@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -112,6 +113,10 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 		pool, err := ipam.NewPool(p)
 		if err != nil {
 			return nil, err
+		}
+		if p.Range.IsValid() && pool.Use().Free == 0 {
+			return nil, catenet.Invalidf("the range %s has no address for a container", p.Range).
+				WithHint("its addresses are the network's own, the gateway's or auxiliary ones; name a larger --ip-range, or none")
 		}
 		net.pools = append(net.pools, pool)
 	}
@@ -298,17 +303,23 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 	for _, p := range n.pools {
 		st.Use = append(st.Use, p.Use())
 	}
-	for epID, sbID := range n.members {
-		sb := e.sandboxes[sbID]
-		if sb == nil || sb.now == nil {
-			continue
-		}
-		for _, ep := range sb.now.Endpoints {
-			if ep.ID == epID {
-				st.Endpoints = append(st.Endpoints, ep)
+	st.Endpoints = slices.SortedFunc(e.membersOf(n), oldestFirst)
+	return st
+}
+
+// membersOf goes through the endpoints in a network. e.mu is held.
+func (e *Engine) membersOf(n *network) iter.Seq[catenet.Endpoint] {
+	return func(yield func(catenet.Endpoint) bool) {
+		for epID, sbID := range n.members {
+			sb := e.sandboxes[sbID]
+			if sb == nil || sb.now == nil {
+				continue
+			}
+			for _, ep := range sb.now.Endpoints {
+				if ep.ID == epID && !yield(ep) {
+					return
+				}
 			}
 		}
 	}
-	slices.SortFunc(st.Endpoints, oldestFirst)
-	return st
 }

@@ -29,6 +29,9 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	if err := n.driver.ValidateEndpoint(n.Network, spec); err != nil {
 		return err
 	}
+	if err := e.checkMAC(n, spec.MAC); err != nil {
+		return err
+	}
 	ep := catenet.Endpoint{
 		ID: catenet.NewID(), NetworkID: n.ID, SandboxID: next.ID,
 		Spec: spec, Created: time.Now(), MAC: spec.MAC,
@@ -50,6 +53,21 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	n.members[ep.ID] = next.ID
 	u.add(func() { e.locked(func() { delete(n.members, ep.ID) }) })
 	next.Endpoints = append(next.Endpoints, ep)
+	return nil
+}
+
+// checkMAC refuses a MAC address that somebody in the network has: neither
+// would get all of its packets. e.mu is held.
+func (e *Engine) checkMAC(n *network, mac string) error {
+	if mac == "" {
+		return nil
+	}
+	for ep := range e.membersOf(n) {
+		if strings.EqualFold(ep.MAC, mac) {
+			return catenet.Conflictf("network %s: the MAC address %s is that of container %s", n.Name, mac, e.sandboxes[ep.SandboxID].name).
+				WithHint("ask for another one, or for none, to have one made from the address")
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -174,16 +175,8 @@ type ask struct {
 // that are 0: one number for all bindings of the same asked port. sb.op is
 // held.
 func (e *Engine) hold(ctx context.Context, sb *sandbox, now, next *record, u *undo) error {
-	named := make(map[portKey]bool)
-	for _, b := range next.Bindings {
-		if b.HostPort == 0 {
-			continue
-		}
-		if named[keyOf(b)] {
-			return catenet.Conflictf("host port %d/%s on %s is asked for twice", b.HostPort, b.Proto, b.HostIP).
-				WithHint("publish each host port once; one container port may have several")
-		}
-		named[keyOf(b)] = true
+	if err := checkTwice(next.Bindings); err != nil {
+		return err
 	}
 	rest := next.Bindings
 	for _, a := range next.asks {
@@ -198,10 +191,42 @@ func (e *Engine) hold(ctx context.Context, sb *sandbox, now, next *record, u *un
 	return nil
 }
 
+// checkTwice refuses a request of which two bindings want the same host port.
+func checkTwice(bindings []catenet.PortBinding) error {
+	type port struct {
+		proto  catenet.Proto
+		number uint16
+		four   bool
+	}
+	seen := make(map[port][]catenet.PortBinding)
+	for _, b := range bindings {
+		if b.HostPort == 0 {
+			continue
+		}
+		at := port{b.Proto, b.HostPort, b.HostIP.Is4()}
+		for _, other := range seen[at] {
+			if overlap(b, other) {
+				return catenet.Conflictf("host port %d/%s on %s is asked for twice", b.HostPort, b.Proto, b.HostIP).
+					WithHint("publish each host port once, on all addresses or on some; one container port may have several")
+			}
+		}
+		seen[at] = append(seen[at], b)
+	}
+	return nil
+}
+
+// overlap reports whether two bindings want the same host port.
+func overlap(a, b catenet.PortBinding) bool {
+	return a.Proto == b.Proto && a.HostPort == b.HostPort && (a.HostIP == b.HostIP ||
+		a.HostIP.Is4() == b.HostIP.Is4() && (a.HostIP.IsUnspecified() || b.HostIP.IsUnspecified()))
+}
+
 // holdAgain takes the ports of a sandbox that lives on. One that somebody else
 // took while no daemon was there is an error, and the others are held.
 func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) error {
 	var errs []error
+	var unheld []catenet.PortBinding
+	defer func() { e.setUnheld(sb.id, unheld) }()
 	for _, b := range r.Bindings {
 		if _, ok := sb.held[keyOf(b)]; ok {
 			continue
@@ -211,10 +236,22 @@ func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) error {
 		case err == nil:
 			sb.held[keyOf(b)] = h
 		case !catenet.IsUnsupported(err): // that was said when the port was published
+			unheld = append(unheld, b)
 			errs = append(errs, fmt.Errorf("hold published port %s again (its traffic still goes to the container): %w", b, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// setUnheld says which of a sandbox's ports are its own and not held.
+func (e *Engine) setUnheld(id string, bindings []catenet.PortBinding) {
+	e.locked(func() {
+		if len(bindings) == 0 {
+			delete(e.unheld, id)
+		} else {
+			e.unheld[id] = bindings
+		}
+	})
 }
 
 // holdGroup holds the families of one asked port under one number.
@@ -258,21 +295,30 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, gro
 			return catenet.Conflictf("host port %d/%s is this container's already", chosen, b.Proto)
 		}
 		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: chosen})
-		if catenet.IsUnsupported(err) && chosen != 0 {
+		if catenet.IsUnsupported(err) {
 			// Nothing but our own records can tell who else has it.
-			if err := e.unpublished(*b); err != nil {
+			if chosen == 0 {
+				chosen = anyPort()
+			}
+			b.HostPort = chosen
+			if err := e.unpublished(*b, e.allBindings()); err != nil {
 				*b = old
 				return err
 			}
 			next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
 			continue
 		}
+		if err == nil {
+			b.HostPort = h.Port()
+			if err = e.unpublished(*b, e.unheldBindings()); err != nil {
+				err = errors.Join(err, h.Close())
+			}
+		}
 		if err != nil {
 			*b = old
 			return err
 		}
-		chosen = h.Port()
-		b.HostPort = chosen
+		chosen = b.HostPort
 		key := keyOf(*b)
 		sb.held[key] = h
 		back := func() {
@@ -292,22 +338,53 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, gro
 	return nil
 }
 
-// unpublished checks that no other sandbox has a binding's host port.
-func (e *Engine) unpublished(b catenet.PortBinding) error {
+// anyPort is one of those that nobody is given by number (RFC 6335, section 6).
+func anyPort() uint16 { return 49152 + rand.N[uint16](16384) }
+
+// allBindings are those of all sandboxes.
+func (e *Engine) allBindings() (all []catenet.PortBinding) {
 	for _, r := range e.records() {
-		for _, other := range r.Bindings {
-			sameIP := other.HostIP == b.HostIP || other.HostIP.Is4() == b.HostIP.Is4() && (other.HostIP.IsUnspecified() || b.HostIP.IsUnspecified())
-			if r.ID != b.SandboxID && other.Proto == b.Proto && other.HostPort == b.HostPort && sameIP {
-				return catenet.Conflictf("port %d/%s on %s is taken by container %s", b.HostPort, b.Proto, b.HostIP, r.Name).
-					WithHint("publish another host port, or stop that container")
-			}
+		all = append(all, r.Bindings...)
+	}
+	return all
+}
+
+// unheldBindings are those that no socket of ours keeps others from: most of
+// the time none.
+func (e *Engine) unheldBindings() (all []catenet.PortBinding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, bindings := range e.unheld {
+		all = append(all, bindings...)
+	}
+	return all
+}
+
+// unpublished checks that no other sandbox has a binding's host port among
+// those given.
+func (e *Engine) unpublished(b catenet.PortBinding, among []catenet.PortBinding) error {
+	for _, other := range among {
+		if other.SandboxID == b.SandboxID || !overlap(b, other) {
+			continue
 		}
+		by := catenet.ShortID(other.SandboxID)
+		if r, err := e.record(other.SandboxID); err == nil {
+			by = r.Name
+		}
+		return catenet.Conflictf("port %d/%s on %s is taken by container %s", b.HostPort, b.Proto, b.HostIP, by).
+			WithHint("publish another host port, or stop that container")
 	}
 	return nil
 }
 
 // unhold lets go of ports that next does not have.
 func (e *Engine) unhold(sb *sandbox, closed []catenet.PortBinding, next *record) {
+	e.locked(func() {
+		e.unheld[sb.id] = slices.DeleteFunc(e.unheld[sb.id], func(b catenet.PortBinding) bool { return !hasBinding(next, keyOf(b)) })
+		if len(e.unheld[sb.id]) == 0 {
+			delete(e.unheld, sb.id)
+		}
+	})
 	for _, b := range closed {
 		key := keyOf(b)
 		h := sb.held[key]

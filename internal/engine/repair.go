@@ -52,6 +52,7 @@ func (e *Engine) keepTrue(ctx context.Context) {
 		case <-again.C:
 			e.reaper.again()
 			e.repair(ctx, nil)
+			e.renewFiles()
 			continue
 		case <-ctx.Done():
 			return

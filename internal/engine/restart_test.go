@@ -90,6 +90,11 @@ func TestAPortThatSomebodyTookMeanwhile(t *testing.T) {
 		t.Errorf("warnings: %q", got)
 	}
 	must(t, stranger.Close())
+	for _, port := range []string{"8080:80", "127.0.0.1:8080:80"} {
+		if _, err := w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, port)}); !catenet.IsConflict(err) || !strings.Contains(err.Error(), "container a") {
+			t.Errorf("a port that is a's, if not held: %v", err)
+		}
+	}
 	w.locked(func() { w.sandboxes[st.ID].ailment.next = time.Now() })
 	w.repair(ctx, nil)
 	if got := w.warnings(); got != "" {
@@ -98,4 +103,7 @@ func TestAPortThatSomebodyTookMeanwhile(t *testing.T) {
 	if held := w.ports.String(); !strings.HasPrefix(held, "1 held") {
 		t.Error(held)
 	}
+	must(t, w.Remove(ctx, "a", false))
+	_, err = w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8080:80")})
+	must(t, err)
 }

@@ -39,6 +39,9 @@ func (e *Engine) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := e.sweepLinks(ctx); err != nil { // nothing may stand where a network is to be made
+		e.log.Error("remove links that nobody knows", "err", err)
+	}
 	if err := e.restoreHost(ctx, live); err != nil {
 		return err
 	}
@@ -47,7 +50,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 	}
 	e.restoreAll(ctx, live)
 	if err := e.sweep(ctx); err != nil {
-		e.log.Error("remove what is ours and unknown", "err", err)
+		e.log.Error("remove what nobody knows", "err", err)
 	}
 	for _, sb := range live {
 		sb.op.Lock()
@@ -372,19 +375,15 @@ func (e *Engine) repairSandbox(ctx context.Context, sb *sandbox) {
 	}
 }
 
-// sweep removes what is ours by its mark and unknown by record: links, pinned
-// namespaces, folders.
-func (e *Engine) sweep(ctx context.Context) error {
+// sweepLinks removes the links that are ours by their mark and unknown by
+// record.
+func (e *Engine) sweepLinks(ctx context.Context) error {
 	known := make(map[string]bool) // what links belong to: networks and endpoints, by ID
-	folders := make(map[string]bool)
 	e.locked(func() {
 		for id := range e.networks {
 			known[id] = true
 		}
-		for id, sb := range e.sandboxes {
-			if sb.now.State == catenet.StateRunning {
-				folders[id] = true
-			}
+		for _, sb := range e.sandboxes {
 			for _, ep := range sb.now.Endpoints {
 				known[ep.ID] = true
 			}
@@ -404,11 +403,34 @@ func (e *Engine) sweep(ctx context.Context) error {
 		slices.Sort(orphans)
 		e.log.Info("remove links that nobody knows", "links", orphans)
 	}
-	errs := []error{e.o.Host.DeleteLinks(ctx, orphans...)}
-	errs = append(errs, eachUnknown(e.netnsDir(), folders, func(path string) error { return e.o.Namespaces.Unpin(ctx, path) }))
-	errs = append(errs, eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), folders, os.RemoveAll))
-	errs = append(errs, eachUnknown(filepath.Join(e.o.RunDir, "containers"), folders, os.RemoveAll))
-	return errors.Join(errs...)
+	return e.o.Host.DeleteLinks(ctx, orphans...)
+}
+
+// sweep removes what else is in our folders and unknown by record: pinned
+// namespaces, files, programs with their folders, logs.
+func (e *Engine) sweep(ctx context.Context) error {
+	running, known := make(map[string]bool), make(map[string]bool)
+	e.locked(func() {
+		for id, sb := range e.sandboxes {
+			known[id], running[id] = true, sb.now.State == catenet.StateRunning
+		}
+	})
+	return errors.Join(
+		eachUnknown(e.netnsDir(), running, func(path string) error { return e.o.Namespaces.Unpin(ctx, path) }),
+		eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), running, os.RemoveAll),
+		eachUnknown(filepath.Join(e.o.RunDir, "containers"), running, func(dir string) error { return e.endUnknown(ctx, dir) }),
+		eachUnknown(filepath.Join(e.o.StateDir, "containers"), known, os.RemoveAll))
+}
+
+// endUnknown ends the program of a folder that nobody knows, and removes that.
+func (e *Engine) endUnknown(ctx context.Context, dir string) error {
+	err := e.o.Processes.Signal(ctx, dir, syscall.SIGKILL)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, werr := e.o.Processes.Wait(ctx, dir); werr != nil {
+		e.log.Debug("wait for a program that nobody knows", "folder", dir, "err", werr) // it may never have begun
+	}
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 // eachUnknown calls remove for every entry of a folder that is not known.

@@ -238,32 +238,33 @@ func (e *Engine) Remove(ctx context.Context, ref string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if r.Owner == catenet.OwnerRun && r.State == catenet.StateRunning {
-		if !force {
-			return catenet.Conflictf("container %s is running", r.Name).WithHint("catenet stop %s first, or catenet rm -f %s", r.Name, r.Name)
-		}
-		if err := e.Stop(ctx, r.ID, 0); err != nil {
-			return err
-		}
-	}
-	sb, now, err := e.lockSandbox(r.ID)
-	if err != nil {
+	for {
+		sb, now, err := e.lockSandbox(r.ID)
 		if catenet.IsNotFound(err) {
 			return nil // it removed itself on its end
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if now.Owner != catenet.OwnerRun || now.State != catenet.StateRunning {
+			defer sb.op.Unlock()
+			return e.remove(context.WithoutCancel(ctx), sb, now)
+		}
+		sb.op.Unlock()
+		if !force {
+			return catenet.Conflictf("container %s is running", r.Name).WithHint("catenet stop %s first, or catenet rm -f %s", r.Name, r.Name)
+		}
+		// Somebody may start it again before we have it: once more, then.
+		if err := e.Stop(ctx, r.ID, 0); err != nil && !catenet.IsNotFound(err) {
+			return err
+		}
 	}
-	defer sb.op.Unlock()
-	return e.remove(ctx, sb, now)
 }
 
-// remove removes what is left of a sandbox. sb.op is held.
+// remove removes what is left of a sandbox that does not run, or was attached.
+// sb.op is held.
 func (e *Engine) remove(ctx context.Context, sb *sandbox, now *record) error {
-	ctx = context.WithoutCancel(ctx)
 	if now.Owner == catenet.OwnerRun {
-		if now.State == catenet.StateRunning {
-			return catenet.Conflictf("container %s has been started again", now.Name)
-		}
 		return e.deleteContainer(sb, now)
 	}
 	if err := e.leave(ctx, now); err != nil {

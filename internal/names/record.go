@@ -89,12 +89,14 @@ func (t *table) swap(old, new *host) {
 // two dots in a row) come back in bad: nobody could ask for them.
 func newHost(r Record) (h *host, bad []string) {
 	h = &host{v4: r.IPv4.Unmap(), v6: r.IPv6}
+	have := make(map[string]bool)
 	for _, s := range slices.Concat([]string{r.Name}, r.Aliases, r.IDs) {
 		k := encodeName(s)
 		switch {
 		case k == "" && s != "":
 			bad = append(bad, s)
-		case k != "" && !slices.Contains(h.keys, k):
+		case k != "" && !have[k]:
+			have[k] = true
 			h.keys = append(h.keys, k)
 		}
 	}

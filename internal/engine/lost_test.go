@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/names"
+)
+
+// TestTheDurableRecordsAreLost: a start makes do with what there is.
+func TestTheDurableRecordsAreLost(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front"})
+	w.mustAttach("x", catenet.EndpointSpec{Network: "front"})
+	st, err := w.run(catenet.SandboxSpec{Name: "c"})
+	must(t, err)
+	w.closeNow()
+	must(t, os.Remove(filepath.Join(w.dir, "state", "catenet.db")))
+	w.boot(nil)
+	if n := strings.Count(w.kernel.String(), "type bridge"); n != 1 {
+		t.Errorf("%d bridges, want the predefined network's alone:\n%s", n, w.kernel)
+	}
+	if _, err := os.Stat(w.logPath(st.ID)); !os.IsNotExist(err) {
+		t.Errorf("the log of a container that nobody knows: %v", err)
+	}
+	w.mustAttach("y")
+}
+
+// TestTheLiveRecordsAreLost: no program goes on that nobody can stop.
+func TestTheLiveRecordsAreLost(t *testing.T) {
+	w := newWorld(t)
+	st, err := w.run(catenet.SandboxSpec{Name: "c"})
+	must(t, err)
+	w.closeNow()
+	must(t, os.Remove(filepath.Join(w.dir, "run", "live.db")))
+	must(t, os.MkdirAll(w.processDir(st.ID), 0o700)) // as the real process room does
+	w.boot(nil)
+	exit, err := w.processes.Wait(ctx, w.processDir(st.ID))
+	if err != nil || exit.Code != 137 {
+		t.Errorf("its program ended with %d, %v", exit.Code, err)
+	}
+	must(t, w.Start(ctx, "c"))
+	if _, err := os.Stat(w.logPath(st.ID)); err != nil {
+		t.Errorf("the log of a container on record: %v", err)
+	}
+}
+
+// TestANetworkThatIsGoneCanBeLeft by a container that does not run.
+func TestANetworkThatIsGoneCanBeLeft(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front"})
+	_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Process: &catenet.Process{Args: []string{"sleep"}},
+		Networks: []catenet.EndpointSpec{{Network: "front"}, {Network: "bridge"}}}, false)
+	must(t, err)
+	must(t, w.RemoveNetwork(ctx, "front"))
+	if err := w.Start(ctx, "c"); !catenet.IsNotFound(err) || !strings.Contains(catenet.HintOf(err), "catenet network disconnect") {
+		t.Errorf("%v, hint %q", err, catenet.HintOf(err))
+	}
+	must(t, w.Disconnect(ctx, "front", "c", false))
+	must(t, w.Start(ctx, "c"))
+	if err := w.Disconnect(ctx, "front", "c", true); !catenet.IsNotFound(err) {
+		t.Errorf("a network that is not there: %v", err)
+	}
+}
+
+// TestRemovalByForceDoesNotLoseToAStart has one start a container whenever it
+// is down.
+func TestRemovalByForceDoesNotLoseToAStart(t *testing.T) {
+	w := newWorld(t)
+	for range 20 {
+		st, err := w.run(catenet.SandboxSpec{Name: "c"})
+		must(t, err)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				if err := w.Start(ctx, st.ID); err != nil {
+					return
+				}
+			}
+		}()
+		must(t, w.Remove(ctx, "c", true))
+		<-done
+	}
+}
+
+// TestADisconnectedLinkIsGone when the caller hears of it.
+func TestADisconnectedLinkIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front"})
+	st := w.mustAttach("x", catenet.EndpointSpec{Network: "front"}, catenet.EndpointSpec{Network: "bridge"})
+	must(t, w.Disconnect(ctx, "front", "x", false))
+	for _, ep := range st.Endpoints {
+		if there := strings.Contains(w.kernel.String(), hostLink(ep)); there != (ep.Spec.Network != "front") {
+			t.Errorf("link to %s there: %t", ep.Spec.Network, there)
+		}
+	}
+}
+
+// TestTheHostsNewServersAreWritten in the files of those that run.
+func TestTheHostsNewServersAreWritten(t *testing.T) {
+	w := newWorld(t)
+	st, err := w.run(catenet.SandboxSpec{Name: "c"})
+	must(t, err)
+	w.closeNow()
+	conf := "nameserver 192.0.2.53\nsearch new.example\n"
+	w.boot(nil)
+	path := filepath.Join(w.filesDir(st.ID), "resolv.conf")
+	must(t, names.WriteInPlace(filepath.Join(w.dir, "resolv.conf"), []byte(conf)))
+	eventually(t, "the container searches new.example", func() bool {
+		w.renewFiles()
+		got, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(got), "search new.example")
+	})
+}
