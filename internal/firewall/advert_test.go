@@ -1,12 +1,15 @@
 package firewall
 
 import (
+	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 	"github.com/catenet/catenet/internal/kernel/nft"
@@ -51,8 +54,41 @@ func TestRouterAdvertisements(t *testing.T) {
 	advertise(w.a, ipv6.ICMPTypeRouterAdvertisement)
 	heard(t, "a container, of a container", b, ipv6.ICMPTypeRouterAdvertisement, false)
 	heard(t, "the host, of a container", host, ipv6.ICMPTypeRouterAdvertisement, false)
+	for _, tags := range [][]byte{{0x81, 0}, {0x88, 0xa8}, {0x81, 0, 0x81, 0}, {0x88, 0xa8, 0x81, 0}, {0x81, 0, 0x88, 0xa8}, {0x81, 0, 0x81, 0, 0x81, 0}} {
+		advertiseTagged(t, w.a, tags)
+		heard(t, fmt.Sprintf("a container, of a container behind tags % x", tags), b, ipv6.ICMPTypeRouterAdvertisement, false)
+		heard(t, fmt.Sprintf("the host, of a container behind tags % x", tags), host, ipv6.ICMPTypeRouterAdvertisement, false)
+	}
 	advertise(w.a, ipv6.ICMPTypeNeighborAdvertisement)
 	heard(t, "a container, of a container", b, ipv6.ICMPTypeNeighborAdvertisement, true)
+}
+
+// advertiseTagged sends a router advertisement behind tags of VLAN 0, of the
+// ethertypes given. A receiver takes them all off.
+func advertiseTagged(t *testing.T, ns *kerneltest.NS, tags []byte) {
+	t.Helper()
+	from, to := net.ParseIP("fe80::bad"), net.ParseIP("ff02::1")
+	body := &icmp.RawBody{Data: []byte{64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}}
+	msg, err := (&icmp.Message{Type: ipv6.ICMPTypeRouterAdvertisement, Body: body}).Marshal(icmp.IPv6PseudoHeader(from, to))
+	must(t, err)
+	frame := []byte{0x33, 0x33, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 0x0a}
+	for i := 0; i < len(tags); i += 2 {
+		frame = append(frame, tags[i], tags[i+1], 0, 0)
+	}
+	frame = append(frame, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(msg)), 58, 255)
+	frame = slices.Concat(frame, from, to, msg)
+	ns.MustDo(func() error {
+		i, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(s)
+		return unix.Sendto(s, frame, 0, &unix.SockaddrLinklayer{Ifindex: i.Index})
+	})
 }
 
 func listenICMP(t *testing.T, ns *kerneltest.NS) (c *icmp.PacketConn) {

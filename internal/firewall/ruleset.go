@@ -142,15 +142,23 @@ func publishRules() []nft.Rule {
 
 // bridgeChains stop router advertisements (RFC 4861, type 134) from
 // containers, to each other and to the host (CVE-2020-13401). The cheapest
-// question that says no comes first: these rules see every frame.
+// question that says no comes first: these rules see every frame. The kernel
+// takes off one tag of a VLAN before them, and where the frame arrives further ones
+// of VLAN 0, which is none: what hides behind a second tag goes too.
 func bridgeChains() []nft.Chain {
+	ofContainer := []nft.Expr{nft.Meta(nft.MetaIifname, nft.R0), nft.Equal(nft.R0, []byte(kernel.EndpointLinkPrefix))}
+	protocol := func(ethertype ...byte) []nft.Expr {
+		return []nft.Expr{nft.Meta(nft.MetaProtocol, nft.R0), nft.Equal(nft.R0, ethertype)}
+	}
 	guard := []nft.Rule{rule(
-		nft.Meta(nft.MetaProtocol, nft.R0), nft.Equal(nft.R0, []byte{0x86, 0xdd}),
+		protocol(0x86, 0xdd),
 		l4proto(nft.R0), nft.Equal(nft.R0, []byte{58}),
 		nft.Payload(nft.Transport, 0, 1, nft.R0), nft.Equal(nft.R0, []byte{134}),
-		nft.Meta(nft.MetaIifname, nft.R0), nft.Equal(nft.R0, []byte(kernel.EndpointLinkPrefix)),
-		drop(),
+		ofContainer, drop(),
 	)}
+	for _, tag := range [][]byte{{0x81, 0x00}, {0x88, 0xa8}} { // IEEE 802.1Q
+		guard = append(guard, rule(protocol(tag...), ofContainer, drop()))
+	}
 	return []nft.Chain{
 		{Name: "forward", Hook: hook("filter", nft.Forward, beforeIP), Rules: guard},
 		{Name: "input", Hook: hook("filter", nft.Input, beforeIP), Rules: guard},
