@@ -315,3 +315,18 @@ func TestAfterARestartOfTheMachine(t *testing.T) {
 	}
 	must(t, w.Start(ctx, "kept"))
 }
+
+// TestOverASubnetOfTheHost a network is made if somebody asks for it, and told
+// of.
+func TestOverASubnetOfTheHost(t *testing.T) {
+	w := newWorld(t)
+	w.kernel.AddRoute(netip.MustParsePrefix("198.51.100.0/24"))
+	_, warnings, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "lan", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("198.51.100.0/25")}}})
+	must(t, err)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "198.51.100.0/25 overlaps 198.51.100.0/24") {
+		t.Errorf("%q", warnings)
+	}
+	if _, warnings, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "own"}); len(warnings) > 0 || err != nil {
+		t.Errorf("%q, %v", warnings, err)
+	}
+}

@@ -84,6 +84,12 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 	if err = e.keepNetwork(net.Network, false); err != nil {
 		return nil, err
 	}
+	for _, p := range net.Pools {
+		if i := slices.IndexFunc(host, p.Subnet.Overlaps); i >= 0 {
+			net.state.Warnings = append(net.state.Warnings, fmt.Sprintf(
+				"subnet %s overlaps %s, which the host reaches otherwise: what both have goes to the network's containers from now on", p.Subnet, host[i].Masked()))
+		}
+	}
 	e.o.Names.SetNetwork(net.ID, net.Name, net.Internal)
 	e.locked(func() { net.ready = true })
 	return net, nil

@@ -12,7 +12,7 @@ type Surroundings struct {
 	// Networks are those that exist; no pool may overlap one of theirs.
 	Networks []catenet.Network
 	// Host lists the host's routes and addresses. A subnet that is chosen
-	// overlaps none; one that was asked for may.
+	// overlaps none; one that was asked for may, but for its gateway.
 	Host     []netip.Prefix
 	Defaults []catenet.AddressPool // nil means DefaultPools()
 	Seed     string                // of unique local addresses: the node's identity
@@ -43,6 +43,9 @@ func Complete(spec catenet.NetworkSpec, around Surroundings) ([]catenet.Pool, er
 				WithHint("name at most one subnet of each family")
 		}
 		if err := around.overlap(p.Subnet); err != nil {
+			return nil, err
+		}
+		if err := around.own(p.Gateway); err != nil {
 			return nil, err
 		}
 		*slot = &p
@@ -81,6 +84,9 @@ func (s Surroundings) fill(spec catenet.NetworkSpec, v4, v6 *catenet.Pool) ([]ca
 			if err != nil {
 				return nil, err
 			}
+			if err := s.own(gw); err != nil {
+				return nil, err
+			}
 			p.Gateway = gw
 		}
 		pools = append(pools, *p)
@@ -106,6 +112,18 @@ func (s Surroundings) overlap(subnet netip.Prefix) error {
 				return catenet.Conflictf("subnet %s overlaps %s of network %q", subnet, p.Subnet, n.Name).
 					WithHint("name a subnet that overlaps no other, or none, to have one chosen")
 			}
+		}
+	}
+	return nil
+}
+
+// own refuses a gateway that is an address of the host already: the bridge
+// would have it too.
+func (s Surroundings) own(gateway netip.Addr) error {
+	for _, h := range s.Host {
+		if gateway.IsValid() && h.Addr() == gateway {
+			return catenet.Conflictf("the gateway %s is an address of the host already, or a host that it has a route to", gateway).
+				WithHint("name another --gateway, or a subnet that is nobody's")
 		}
 	}
 	return nil

@@ -48,7 +48,7 @@ func pools(t *testing.T, ss ...string) (ps []catenet.Pool) {
 func around(t *testing.T) Surroundings {
 	front := catenet.Network{}
 	front.Name, front.Pools = "front", pools(t, "10.9.0.0/16 gateway=10.9.0.1", "fd09::/64 gateway=fd09::1")
-	return Surroundings{Networks: []catenet.Network{front}, Host: prefixes("172.17.0.0/16", "192.0.2.0/24"), Seed: "n"}
+	return Surroundings{Networks: []catenet.Network{front}, Host: prefixes("172.17.0.0/16", "192.0.2.0/24", "192.0.2.77/24", "198.51.100.1/24"), Seed: "n"}
 }
 
 func TestComplete(t *testing.T) {
@@ -100,6 +100,8 @@ func TestCompleteRefuses(t *testing.T) {
 		{"10.9.3.0/24", `overlaps 10.9.0.0/16 of network "front"`, catenet.KindConflict},
 		{"10.0.0.0/8", `of network "front"`, catenet.KindConflict},
 		{"fd09::/48", `overlaps fd09::/64 of network "front"`, catenet.KindConflict},
+		{"192.0.2.0/24 gateway=192.0.2.77", "192.0.2.77 is an address of the host", catenet.KindConflict},
+		{"198.51.100.0/24", "198.51.100.1 is an address of the host", catenet.KindConflict},
 		{"10.1.2.3/16", "bits set beyond its length|it should be 10.1.0.0/16", 0},
 		{"10.1.0.0/31", "too small|/30", 0},
 		{"10.1.0.0/32", "too small", 0},

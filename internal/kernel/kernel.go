@@ -63,8 +63,9 @@ type Host interface {
 	DeleteLinks(ctx context.Context, names ...string) error
 	// Links returns the links that carry our Mark.
 	Links(ctx context.Context) ([]Link, error)
-	// Routes returns the destinations of all routes of the main table, and
-	// the subnets of all addresses, except default routes.
+	// Routes returns the destinations of all routes, of every table (VPNs have
+	// their own), except default routes; and all addresses with their subnets'
+	// lengths.
 	Routes(ctx context.Context) ([]netip.Prefix, error)
 	// DefaultLink returns the link of the IPv4 default route (else the IPv6
 	// one) and its MTU in bytes; "" and 1500 if there is none.

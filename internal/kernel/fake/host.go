@@ -139,7 +139,7 @@ func (k *Kernel) Routes(ctx context.Context) ([]netip.Prefix, error) {
 	found := slices.Clone(k.routes)
 	for _, l := range k.links {
 		for _, a := range l.Addrs {
-			found = append(found, a.Masked())
+			found = append(found, a)
 		}
 	}
 	slices.SortFunc(found, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })

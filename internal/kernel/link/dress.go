@@ -115,7 +115,7 @@ type belongings struct {
 
 func (c *conn) belongings() (b belongings, err error) {
 	if b.addrs, err = c.addresses(0); err == nil {
-		b.routes, err = c.routes()
+		b.routes, err = c.routes(unix.RT_TABLE_MAIN)
 	}
 	return b, err
 }

@@ -261,6 +261,9 @@ func TestRoutesAndDefaultLink(t *testing.T) {
 	host.Run("ip", "addr", "add", "2001:db8::2/64", "dev", "wan", "nodad")
 	host.Run("ip", "route", "add", "10.50.0.0/16", "via", "192.0.2.1")
 	host.Run("ip", "route", "add", "blackhole", "10.60.0.0/16")
+	host.Run("ip", "route", "add", "10.70.0.0/16", "via", "192.0.2.1", "table", "52")
+	host.Run("ip", "route", "add", "default", "via", "192.0.2.1", "table", "52")
+	host.Run("ip", "-6", "route", "add", "fd70::/64", "via", "2001:db8::1", "table", "4242")
 	host.Run("ip", "-6", "route", "add", "default", "via", "2001:db8::1")
 	if name, mtu, err := h.DefaultLink(t.Context()); name != "wan" || mtu != 1420 || err != nil {
 		t.Errorf("by IPv6: %q, %d, %v", name, mtu, err)
@@ -278,7 +281,8 @@ func TestRoutesAndDefaultLink(t *testing.T) {
 	for _, p := range got {
 		text = append(text, p.String())
 	}
-	want := []string{"10.50.0.0/16", "10.60.0.0/16", "127.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24", "::1/128", "2001:db8::/64"}
+	want := []string{"10.50.0.0/16", "10.60.0.0/16", "10.70.0.0/16", "127.0.0.1/8", "192.0.2.0/24", "192.0.2.2/24",
+		"198.51.100.0/24", "198.51.100.2/24", "::1/128", "2001:db8::/64", "2001:db8::2/64", "fd70::/64"}
 	if diff := cmp.Diff(want, text); diff != "" {
 		t.Error(diff)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -48,7 +50,7 @@ func (h *Host) Links(ctx context.Context) (found []kernel.Link, err error) {
 // Routes returns where the host can reach without its default route.
 func (h *Host) Routes(ctx context.Context) (found []netip.Prefix, err error) {
 	err = h.with(ctx, func(c *conn) error {
-		routes, err := c.routes()
+		routes, err := c.routes(unix.RT_TABLE_UNSPEC)
 		if err != nil {
 			return err
 		}
@@ -60,7 +62,7 @@ func (h *Host) Routes(ctx context.Context) (found []netip.Prefix, err error) {
 			found = append(found, r.Dst)
 		}
 		for _, a := range addrs {
-			found = append(found, a.prefix.Masked())
+			found = append(found, a.prefix)
 		}
 		return nil
 	})
@@ -81,7 +83,7 @@ func (h *Host) Routes(ctx context.Context) (found []netip.Prefix, err error) {
 func (h *Host) DefaultLink(ctx context.Context) (name string, mtu int, err error) {
 	mtu = etherMTU
 	err = h.with(ctx, func(c *conn) error {
-		routes, err := c.routes()
+		routes, err := c.routes(unix.RT_TABLE_MAIN)
 		if err != nil {
 			return err
 		}

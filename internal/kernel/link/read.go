@@ -241,23 +241,24 @@ func readAddress(body []byte) (address, bool) {
 	return a, a.prefix.IsValid()
 }
 
-// route is one route of the main table that says where packets go.
+// route is one route that says where packets go.
 type route struct {
 	kernel.Route
 	index    int // of the link it leaves by; 0 where it leaves by none
 	protocol uint8
 }
 
-// routes returns those of the main table, of both families.
-func (c *conn) routes() (all []route, err error) {
+// routes returns those of a table, or of all (RT_TABLE_UNSPEC), of both
+// families.
+func (c *conn) routes(table uint8) (all []route, err error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		var b batch
 		before := len(all)
 		body := make([]byte, unix.SizeofRtMsg)
-		body[0], body[4] = family, unix.RT_TABLE_MAIN
+		body[0], body[4] = family, table
 		b.message("list routes", unix.RTM_GETROUTE, 0, body)
 		err = c.dump(&b, func() { all = all[:before] }, func(m wire.Message) {
-			if r, ok := readRoute(m.Data); ok {
+			if r, ok := readRoute(m.Data, table); ok {
 				all = append(all, r)
 			}
 		})
@@ -269,7 +270,7 @@ func (c *conn) routes() (all []route, err error) {
 	return all, nil
 }
 
-func readRoute(body []byte) (route, bool) {
+func readRoute(body []byte, from uint8) (route, bool) {
 	if len(body) < unix.SizeofRtMsg {
 		return route{}, false
 	}
@@ -306,5 +307,5 @@ func readRoute(body []byte) (route, bool) {
 		r.index = 0
 	}
 	r.Dst = netip.PrefixFrom(dst, int(body[1]))
-	return r, r.Dst.IsValid() && table == unix.RT_TABLE_MAIN
+	return r, r.Dst.IsValid() && (from == unix.RT_TABLE_UNSPEC || table == uint32(from)) // older kernels send all
 }

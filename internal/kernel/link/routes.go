@@ -40,7 +40,7 @@ func (p *plan) addRoutes(on *info, want kernel.Interface, have []route) error {
 			}
 			if r.protocol != kernel.RouteProtocol {
 				return catenet.Conflictf("the namespace has a route to %s already", w.Dst).
-					WithHint("remove it, or connect without a default route by a lower gw-priority")
+					WithHint("remove it (ip route del, inside), or join networks that are --internal: those bring no default route")
 			}
 			flags = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
 			undo = func(b *batch) {
