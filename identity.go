@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -42,23 +43,27 @@ func ValidateName(what, name string) error {
 	if len(name) > MaxName {
 		return Invalidf("the name of the %s is %d characters long, the most is %d", what, len(name), MaxName).WithHint("%s", right)
 	}
-	for i, c := range []byte(name) {
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && (i == 0 || !strings.ContainsRune("_.-", rune(c))) {
-			return Invalidf("the name %q of the %s has a %q in it", name, what, string(rune(c))).WithHint("%s", right)
+	for i, c := range name {
+		switch {
+		case alnum(c):
+		case !strings.ContainsRune("_.-", c):
+			return Invalidf("the name %q of the %s has a %q in it", name, what, string(c)).WithHint("%s", right)
+		case i == 0:
+			return Invalidf("the name %q of the %s begins with a %q", name, what, string(c)).WithHint("%s", right)
 		}
 	}
 	return nil
 }
 
+func alnum(c rune) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
 // ValidateHostname checks the name that a container has for itself: 1 to 64
 // bytes (sethostname(2)), letters, digits, '-', '_' and '.', with a letter or
 // digit at either end (RFC 1123, section 2.1; '_' as names of containers have it).
 func ValidateHostname(name string) error {
-	alnum := func(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
-	ok := name != "" && len(name) <= 64 && alnum(name[0]) && alnum(name[len(name)-1])
-	for _, c := range []byte(name) {
-		ok = ok && (alnum(c) || strings.IndexByte("-_.", c) >= 0)
+	ok := name != "" && len(name) <= 64 && alnum(rune(name[0])) && alnum(rune(name[len(name)-1]))
+	for _, c := range name {
+		ok = ok && (alnum(c) || strings.ContainsRune("-_.", c))
 	}
 	if !ok {
 		return Invalidf("%q cannot be the name of a host", name).
@@ -69,10 +74,11 @@ func ValidateHostname(name string) error {
 
 // ValidateInterfaceName checks the name of a network interface: 1 to 15
 // bytes, no '/', no white space, not "." or ".." (the kernel's
-// dev_valid_name), and no ':' or '%', which tools and formats give a meaning.
+// dev_valid_name), no ':' or '%', which tools and formats give a meaning, and not
+// "all" or "default", whose folders of sysctls mean others.
 func ValidateInterfaceName(name string) error {
 	const right = "an interface name is 1 to 15 characters without '/', ':', '%' and white space, like eth1"
-	if name == "" || len(name) > 15 || name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n\v\f\r\x00") {
+	if name == "" || len(name) > 15 || slices.Contains([]string{".", "..", "all", "default"}, name) || strings.ContainsAny(name, "/:% \t\n\v\f\r\x00") {
 		return Invalidf("%q cannot be the name of a network interface", name).WithHint("%s", right)
 	}
 	return nil

@@ -78,7 +78,8 @@ func (f *format) one(w io.Writer, v any) error {
 		v = named(v, f.id)
 	}
 	if err := f.tmpl.Execute(w, v); err != nil {
-		return catenet.Invalidf("format: %w", err).WithHint("--format json shows which fields there are")
+		said, _, _ := strings.Cut(err.Error(), " in type ") // which is spelled out, and long
+		return catenet.Invalidf("format: %s", said).WithHint("--format json shows which fields there are")
 	}
 	_, err := io.WriteString(w, "\n")
 	return err

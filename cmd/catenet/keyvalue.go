@@ -18,6 +18,9 @@ func keyValues(flag string, args []string) (map[string]string, error) {
 		if !ok || k == "" {
 			return nil, catenet.Invalidf("--%s %q: it is written KEY=VALUE", flag, a)
 		}
+		if was, twice := m[k]; twice && was != v {
+			return nil, catenet.Invalidf("--%s %s is given twice, as %q and as %q", flag, k, was, v)
+		}
 		if m == nil {
 			m = map[string]string{}
 		}

@@ -27,6 +27,7 @@ func parseNetwork(s string) (catenet.EndpointSpec, error) {
 			return ep, badNetwork(s, "the network is followed by ':', or preceded by name=")
 		}
 	}
+	seen := map[string]bool{"alias": false, "driver-opt": false} // which may be there more than once
 	for part := range strings.SplitSeq(rest, ",") {
 		if rest == "" {
 			break
@@ -34,6 +35,13 @@ func parseNetwork(s string) (catenet.EndpointSpec, error) {
 		key, value, ok := strings.Cut(part, "=")
 		if !ok || value == "" {
 			return ep, badNetwork(s, "%q has no value", part)
+		}
+		key = strings.ReplaceAll(key, "_", "-")
+		if seen[key] {
+			return ep, badNetwork(s, "%s is there twice", key)
+		}
+		if _, many := seen[key]; !many {
+			seen[key] = true
 		}
 		if key == "name" {
 			if name != "" {
@@ -55,7 +63,7 @@ func parseNetwork(s string) (catenet.EndpointSpec, error) {
 
 // setEndpoint sets what one key says; arg is the whole argument.
 func setEndpoint(ep *catenet.EndpointSpec, arg, key, value string) (err error) {
-	switch strings.ReplaceAll(key, "_", "-") {
+	switch key {
 	case "ip":
 		ep.IPv4, err = address("ip", value, 32)
 	case "ip6":

@@ -35,7 +35,7 @@ func TestParseNetwork(t *testing.T) {
 	for _, in := range []string{
 		"", ":", "front:", ":ip=10.0.0.1", "front,ip=10.0.0.1", "ip=10.0.0.1", "front:ip", "front:ip=", "front:ip=10.0.0.1,",
 		"front:name=back", "name=a,name=b", "front:ip=fd00::1", "front:ip6=10.0.0.1", "front:ip6=fe80::1%eth0", "front:mac=02:42", "front:mac=03:42:0a:00:00:05",
-		"front:alias=a b", "front:interface_name=a/b", "front:gw-priority=high", "front:driver-opt=k", "front:driver-opt==v", "a/b", "../x", "-x", "front:link-local-ip=169.254.0.1",
+		"front:alias=a b", "front:ip=10.0.0.5,ip=10.0.0.6", "front:interface_name=a,interface-name=b", "front:interface_name=a/b", "front:gw-priority=high", "front:driver-opt=k", "front:driver-opt==v", "a/b", "../x", "-x", "front:link-local-ip=169.254.0.1",
 	} {
 		if ep, err := parseNetwork(in); !catenet.IsInvalid(err) || catenet.HintOf(err) == "" && err.Error() == "" {
 			t.Errorf("%q was read as %+v, %v", in, ep, err)
