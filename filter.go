@@ -90,9 +90,7 @@ func (f Filter) MatchEvent(e Event) bool {
 		f.any("container", func(v string) bool {
 			return of("sandbox", v) || e.Type != "sandbox" && attr("container", "container_name")(v)
 		}) &&
-		f.any("network", func(v string) bool {
-			return of("network", v) || e.Type != "network" && attr("network", "network_name")(v)
-		})
+		f.any("network", func(v string) bool { return of("network", v) })
 }
 
 func (f Filter) any(key string, match func(string) bool) bool {

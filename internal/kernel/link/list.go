@@ -87,22 +87,14 @@ func (h *Host) DefaultLink(ctx context.Context) (name string, mtu int, err error
 		if err != nil {
 			return err
 		}
-		var best *route
-		for _, r := range routes {
-			if r.Dst.Bits() != 0 || r.index == 0 {
-				continue
-			}
-			six := r.Dst.Addr().Is6()
-			if best == nil || best.Dst.Addr().Is6() && !six || best.Dst.Addr().Is6() == six && r.Metric < best.Metric {
-				best = &r
-			}
-		}
-		if best == nil {
+		// IPv4 comes first, and of each family what the kernel prefers.
+		best := slices.IndexFunc(routes, func(r route) bool { return r.Dst.Bits() == 0 && r.index != 0 })
+		if best < 0 {
 			return nil
 		}
 		all, err := c.links()
 		for _, i := range all {
-			if i.index == best.index {
+			if i.index == routes[best].index {
 				name, mtu = i.name, i.mtu
 			}
 		}

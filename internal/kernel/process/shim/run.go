@@ -12,7 +12,8 @@ import (
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
 )
 
-// Descriptors that the daemon gives to run. All are closed on exec.
+// Descriptors that the daemon gives to run. What init inherits of them, and of
+// a careless parent of the daemon, it closes itself.
 const (
 	fdLock   = 3 // of rundir.Lock
 	fdSpec   = 4 // where the spec can be read
@@ -24,7 +25,6 @@ func run(dir, logPath string) {
 	// The container dies with the thread that made it (PR_SET_PDEATHSIG):
 	// this one, which lasts as long as the process.
 	runtime.LockOSThread()
-	closeOnExec(fdLock)
 
 	c, err := start(dir, logPath)
 	complain(failed("end the start", rundir.Started(fdLock)))
