@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel/peercred"
@@ -99,17 +100,24 @@ func TestStrangerIsRefused(t *testing.T) {
 		}
 	}
 	connect(&syscall.Credential{Uid: 4000, Gid: 4000})
-	connect(&syscall.Credential{Uid: 4001, Gid: 4001, Groups: []uint32{uint32(l.gid)}})
-	c, err := l.Accept()
-	if err != nil {
+	connect(&syscall.Credential{Uid: 4001, Gid: uint32(l.gid)})
+	connect(&syscall.Credential{Uid: 4002, Gid: 4002, Groups: []uint32{uint32(l.gid)}})
+	// All of them wait already: one that is refused must not be waited for.
+	if err := l.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	l.Close()
-	if cred, err := peercred.Of(c.(*net.UnixConn)); err != nil || cred.UID != 4001 {
-		t.Errorf("let in: %+v, %v", cred, err)
+	for _, uid := range []int{4001, 4002} {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatalf("user %d: %v", uid, err)
+		}
+		defer c.Close()
+		if cred, err := peercred.Of(c.(*net.UnixConn)); err != nil || cred.UID != uid {
+			t.Errorf("let in: %+v, %v, want user %d", cred, err, uid)
+		}
 	}
-	for _, want := range []string{"connection refused", "uid=4000", "msg=connection ", "uid=4001"} {
+	l.Close()
+	for _, want := range []string{"connection refused", "uid=4000", "msg=connection ", "uid=4001", "uid=4002"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, &out)
 		}

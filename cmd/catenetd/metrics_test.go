@@ -54,6 +54,7 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{
 		`catenet_things{thing="networks"} 4`, `catenet_things{thing="running"} 2`, `catenet_obstacles 1`,
 		`catenet_dns_queries_total{what="all"} 9`, `catenet_dns_queries_total{what="cached"} 4`,
+		`catenet_dns_queries_total{what="forwarded"} 3`, `catenet_dns_queries_total{what="failed"} 1`,
 		`catenet_pool_addresses{network="front",state="free",subnet="10.1.0.0/24"} 251`, `go_goroutines `,
 	} {
 		if !strings.Contains(string(body), line) {

@@ -68,6 +68,36 @@ func TestThousandPortsAreOneTransaction(t *testing.T) {
 	}
 }
 
+// deaf is a kernel that tells of no change.
+type deaf struct{ *nft.Memory }
+
+func (deaf) Watch(ctx context.Context, _ []nft.Ref, _ func()) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestWatchLooksUnasked: a change that the kernel did not tell of does not
+// stay for good.
+func TestWatchLooksUnasked(t *testing.T) {
+	f, m := inMemory(t)
+	must(t, f.Restore(t.Context(), []Network{front}, nil))
+	want := dump(t, m)
+	f.b, f.every = deaf{m}, time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Watch(ctx) }()
+	m.Flush()
+	for end := time.Now().Add(10 * time.Second); !cmp.Equal(want, dump(t, m)); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("what was flushed does not come back")
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch returned %v", err)
+	}
+}
+
 func TestFailedChangeChangesNothing(t *testing.T) {
 	f, m := inMemory(t)
 	ports := manyPorts(3)
