@@ -50,8 +50,9 @@ type WaitReply struct {
 	Error    *Error `json:"error,omitempty"`
 }
 
-// LogLine is one line of a log stream. Line is without its newline, in base64
-// on the wire, because a log need not be UTF-8. A line with Error is the last
+// LogLine is one line of a log stream, with its newline; a line of more than
+// 16 KiB comes in pieces. It is in base64 on the wire, because a log need not be
+// UTF-8. A line with Error is the last
 // one and tells why the stream broke off.
 type LogLine struct {
 	Stream string    `json:"stream,omitempty"` // stdout, stderr

@@ -53,7 +53,7 @@ func (l *logbook) writer(stream string) io.Writer {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for text := range bytes.Lines(p) { // tests write whole lines
-			l.lines = append(l.lines, line{stream, bytes.Clone(bytes.TrimSuffix(text, []byte("\n")))})
+			l.lines = append(l.lines, line{stream, bytes.Clone(text)})
 		}
 		l.tell()
 		return len(p), nil

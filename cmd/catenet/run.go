@@ -191,7 +191,7 @@ func (c *cli) copyLines(stamps bool) func(string, time.Time, []byte) error {
 		if stamps {
 			b = append(t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z"), ' ')
 		}
-		_, err := w.Write(append(append(b, line...), '\n'))
+		_, err := w.Write(append(b, line...))
 		return err
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +103,7 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 	d.engine = engine.New(engine.Options{
 		RunDir: c.RunDir, StateDir: c.StateDir, Log: log,
 		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
-		Flows: flows.New(), Processes: runner, Logs: readLog,
+		Flows: flows.New(), Processes: runner, Logs: process.Logs,
 		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: c.AddressPools,
 		Reunion: reunion,
 		Info:    about(c, rules.Caps().Owner),
@@ -135,22 +134,6 @@ func (d *daemon) openLoopback(c config.Config, held *sockets.Sockets, log *slog.
 		return nil, fmt.Errorf("remove earlier loopback programs: %w", err)
 	}
 	return held.Proxy(), nil
-}
-
-// readLog reads a container's log as the engine wants it: lines without their
-// line feed.
-func readLog(ctx context.Context, path string, o catenet.LogOptions, ended <-chan struct{},
-	emit func(stream string, t time.Time, line []byte) error) error {
-	opts := process.LogOptions{Tail: o.Tail, Since: o.Since, Follow: o.Follow, Ended: ended}
-	switch {
-	case o.Tail < 0:
-		opts.Tail = 0
-	case o.Tail == 0:
-		opts.Tail = -1
-	}
-	return process.Logs(ctx, path, opts, func(stream string, t time.Time, line []byte) error {
-		return emit(stream, t, bytes.TrimSuffix(line, []byte("\n")))
-	})
 }
 
 // about is what does not change of the daemon's description.

@@ -15,22 +15,14 @@ import (
 	"github.com/catenet/catenet/internal/kernel/process/shim"
 )
 
-// LogOptions says what of a log is wanted.
-type LogOptions struct {
-	Tail  int       // the last so many entries of what is there; 0 is all, a negative one none
-	Since time.Time // only entries of then or later; zero is all
-	// Follow goes on with what is written from now on, until Ended is closed
-	// or ctx ends. Ended is to be closed once the container has ended and its
-	// log is complete: what is there then is still read.
-	Follow bool
-	Ended  <-chan struct{}
-}
-
 // Logs reads the log at path, that Container.Log named, with the file that it
 // was rotated to, and calls fn for each entry: a line with its line feed, or a
-// piece of 16 KiB of a longer one. It returns fn's first error, or ctx's; nil
-// at the end. A log that does not exist is a not-found error.
-func Logs(ctx context.Context, path string, o LogOptions, fn func(stream string, t time.Time, line []byte) error) error {
+// piece of 16 KiB of a longer one. To follow is to go on until ended is closed,
+// which is to be done once the container has ended and its log is complete, or
+// ctx ends. It returns fn's first error, or ctx's; nil at the end. A log that
+// does not exist is a not-found error.
+func Logs(ctx context.Context, path string, o catenet.LogOptions, ended <-chan struct{},
+	fn func(stream string, t time.Time, line []byte) error) error {
 	var changes *folderWatch
 	if o.Follow {
 		w, err := watchFolder(path) // before the first look: no change is missed
@@ -49,14 +41,14 @@ func Logs(ctx context.Context, path string, o LogOptions, fn func(stream string,
 		return err
 	}
 	for {
-		ended := isClosed(o.Ended) // before reading: then that reads the rest
+		complete := isClosed(ended) // before reading: then that reads the rest
 		if err := l.read(ctx); err != nil {
 			return err
 		}
-		if !o.Follow || ended {
+		if !o.Follow || complete {
 			return nil
 		}
-		if err := changes.wait(ctx, o.Ended); err != nil {
+		if err := changes.wait(ctx, ended); err != nil {
 			return err
 		}
 	}
@@ -119,9 +111,10 @@ func (l *logReader) close() {
 	}
 }
 
-// skipTo leaves out all but the last n entries of what is there.
+// skipTo leaves out all but the last n entries of what is there; none if n is
+// negative.
 func (l *logReader) skipTo(n int) error {
-	if n == 0 {
+	if n < 0 {
 		return nil
 	}
 	for _, f := range l.files {
@@ -131,7 +124,7 @@ func (l *logReader) skipTo(n int) error {
 		}
 		l.skip += lines
 	}
-	l.skip = max(0, l.skip-max(0, n))
+	l.skip = max(0, l.skip-n)
 	return nil
 }
 
@@ -183,17 +176,13 @@ func (l *logReader) tell() error {
 		l.skip--
 		return nil
 	}
-	var entry struct {
-		Log    string    `json:"log"`
-		Stream string    `json:"stream"`
-		Time   time.Time `json:"time"`
-	}
+	var entry shim.Entry
 	// What is no entry was torn by a full disk or a power cut.
 	whole := json.Unmarshal(line, &entry) == nil
 	if !whole || entry.Time.Before(l.since) {
 		return nil
 	}
-	return l.fn(entry.Stream, entry.Time, []byte(entry.Log))
+	return l.fn(entry.Stream, entry.Time, entry.Bytes())
 }
 
 // next goes on to the file after the one that is at its end, and reports

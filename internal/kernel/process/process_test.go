@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/process"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
@@ -147,7 +148,7 @@ func (l *lab) wait(c kernel.Container) int {
 func (l *lab) log(c kernel.Container, stream string) string {
 	l.t.Helper()
 	var b strings.Builder
-	err := process.Logs(l.t.Context(), c.Log, process.LogOptions{}, func(s string, _ time.Time, line []byte) error {
+	err := process.Logs(l.t.Context(), c.Log, catenet.LogOptions{Tail: -1}, nil, func(s string, _ time.Time, line []byte) error {
 		if stream == "" || s == stream {
 			b.Write(line)
 		}
@@ -174,7 +175,7 @@ func (l *lab) ready(c kernel.Container) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Second)
 	defer cancel()
-	err := process.Logs(ctx, c.Log, process.LogOptions{Follow: true}, func(_ string, _ time.Time, line []byte) error {
+	err := process.Logs(ctx, c.Log, catenet.LogOptions{Follow: true, Tail: -1}, nil, func(_ string, _ time.Time, line []byte) error {
 		if string(line) == "ready\n" {
 			return errReady
 		}

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -59,10 +60,33 @@ func (l *logFile) open() (err error) {
 	return nil
 }
 
+// Entry is one of a log: a line with its line feed, or a piece of a longer one.
+// What is UTF-8 is in Log, as with Docker's json-file; what is not is in Raw.
+type Entry struct {
+	Log    string    `json:"log"`
+	Raw    []byte    `json:"raw"`
+	Stream string    `json:"stream"`
+	Time   time.Time `json:"time"`
+}
+
+// Bytes is what the program wrote.
+func (e *Entry) Bytes() []byte {
+	if e.Raw != nil {
+		return e.Raw
+	}
+	return []byte(e.Log)
+}
+
 // add puts one entry into the buffer.
 func (l *logFile) add(stream string, piece []byte, now time.Time) {
-	l.buf = append(l.buf, `{"log":`...)
-	l.buf = appendString(l.buf, piece)
+	if utf8.Valid(piece) {
+		l.buf = append(l.buf, `{"log":`...)
+		l.buf = appendString(l.buf, piece)
+	} else {
+		l.buf = append(l.buf, `{"raw":"`...)
+		l.buf = base64.StdEncoding.AppendEncode(l.buf, piece)
+		l.buf = append(l.buf, '"')
+	}
 	l.buf = append(l.buf, `,"stream":"`...)
 	l.buf = append(l.buf, stream...)
 	l.buf = append(l.buf, `","time":"`...)
@@ -95,18 +119,11 @@ func (l *logFile) flush() {
 	unix.Close(full)
 }
 
-// appendString appends b as a JSON string (RFC 8259, section 7). What is not
-// UTF-8 becomes U+FFFD.
+// appendString appends b, which is UTF-8, as a JSON string (RFC 8259, section
+// 7).
 func appendString(dst, b []byte) []byte {
 	dst = append(dst, '"')
-	for len(b) > 0 {
-		c := b[0]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRune(b)
-			dst, b = utf8.AppendRune(dst, r), b[n:]
-			continue
-		}
-		b = b[1:]
+	for _, c := range b {
 		switch {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)

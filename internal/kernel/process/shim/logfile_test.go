@@ -12,21 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func FuzzAppendString(f *testing.F) {
-	for _, s := range []string{"", "plain\n", "\x00\x1f\x7f\"\\/<&>", "ä€😀\xff\xc3", "\u2028\ufffd"} {
+func FuzzEntry(f *testing.F) {
+	for _, s := range []string{"", "plain\n", "\x00\x1f\x7f\"\\/<&>", "ä€😀", "ä€😀\xff\xc3", "\u2028\ufffd"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var got string
-		if err := json.Unmarshal(appendString(nil, b), &got); err != nil {
-			t.Fatalf("%q: %v", b, err)
+		var l logFile
+		now := time.Unix(1767225600, 5).UTC()
+		l.add("stderr", b, now)
+		var got Entry
+		if err := json.Unmarshal(l.buf, &got); err != nil {
+			t.Fatalf("%q: %v", l.buf, err)
 		}
-		want := new(bytes.Buffer)
-		for _, r := range string(b) { // what is not UTF-8 is U+FFFD, each byte of it
-			want.WriteRune(r)
-		}
-		if got != want.String() {
-			t.Errorf("%q: %q, want %q", b, got, want)
+		if !bytes.Equal(got.Bytes(), b) || got.Stream != "stderr" || !got.Time.Equal(now) {
+			t.Errorf("%q came back as %+v", b, got)
 		}
 	})
 }
