@@ -148,6 +148,9 @@ func prefix(flag, s string) (netip.Prefix, error) {
 	if err != nil {
 		return p, catenet.Invalidf("%s %q is no subnet", flag, s).WithHint("it is written like 10.1.0.0/16 or fd00:1::/64")
 	}
+	if p.Addr().Is4In6() {
+		return p, catenet.Invalidf("%s %s is IPv4 written as IPv6", flag, s).WithHint("write it as IPv4, like 10.1.0.0/16")
+	}
 	if p != p.Masked() {
 		return p, catenet.Invalidf("%s %s is an address within a subnet", flag, s).WithHint("its subnet is %s", p.Masked())
 	}

@@ -74,16 +74,23 @@ func (n *Namespaces) Open(path string) (*kernel.Namespace, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return nil, catenet.NotFoundf("there is no namespace at %s", path)
+	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV): // a socket, or a device without a driver
+		return nil, none(path)
 	case err != nil:
 		return nil, fmt.Errorf("open namespace: %w", limit.Files(err))
 	}
 	inode, err := identify(f)
 	if err != nil {
 		f.Close()
-		return nil, catenet.Invalidf("%s is no network namespace", path).
-			WithHint("a network namespace is a path like /proc/PID/ns/net or /run/netns/NAME")
+		return nil, none(path)
 	}
 	return &kernel.Namespace{Path: path, Inode: inode, File: f}, nil
+}
+
+// none is the error for what is no network namespace.
+func none(path string) error {
+	return catenet.Invalidf("%s is no network namespace", path).
+		WithHint("a network namespace is a path like /proc/PID/ns/net or /run/netns/NAME")
 }
 
 // identify returns the inode of an open network namespace.
