@@ -133,6 +133,7 @@ clear_stage() {
 finish() {
 	local code=$?
 	trap - EXIT
+	trap '' INT TERM # whoever is impatient waits for the clearing up
 	for pid in "${background[@]}"; do
 		kill "$pid" 2>/dev/null
 	done

@@ -28,17 +28,18 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return err
 	}
 	err = server.ClearStale(ctx, strings.TrimPrefix(c.Listen, "unix://"))
-	err = errors.Join(err, emptied(c.RunDir, "live.db*", "netns", "sandboxes", "containers"))
+	err = errors.Join(err, emptied(log, c.RunDir, "live.db*", "netns", "sandboxes", "containers"))
 	if c.Purge {
-		err = errors.Join(err, emptied(c.StateDir, "catenet.db*", "containers"))
+		err = errors.Join(err, emptied(log, c.StateDir, "catenet.db*", "containers"))
 	}
 	log.Info("removed", "run_dir", c.RunDir, "state_dir", c.StateDir, "purged", c.Purge)
 	return err
 }
 
 // emptied removes what is named of a folder, and the folder if nothing else is
-// in it: somebody may have given a daemon one that others use too.
-func emptied(dir string, names ...string) error {
+// in it: somebody may have given a daemon one that others use too, or that
+// something is mounted on.
+func emptied(log *slog.Logger, dir string, names ...string) error {
 	var errs []error
 	for _, name := range names {
 		found, err := filepath.Glob(filepath.Join(dir, name))
@@ -48,7 +49,9 @@ func emptied(dir string, names ...string) error {
 		}
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
-		errs = append(errs, os.Remove(dir))
+		if err := os.Remove(dir); err != nil {
+			log.Info("an empty folder stays", "err", err)
+		}
 	}
 	return errors.Join(errs...)
 }
