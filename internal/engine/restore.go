@@ -49,7 +49,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 		return err
 	}
 	e.restoreAll(ctx, live)
-	if err := e.sweep(ctx); err != nil {
+	if err := errors.Join(e.sweep(ctx), e.sweepLogs()); err != nil {
 		e.log.Error("remove what nobody knows", "err", err)
 	}
 	for _, sb := range live {
@@ -406,20 +406,30 @@ func (e *Engine) sweepLinks(ctx context.Context) error {
 	return e.o.Host.DeleteLinks(ctx, orphans...)
 }
 
-// sweep removes what else is in our folders and unknown by record: pinned
-// namespaces, files, programs with their folders, logs.
+// sweep removes what else is in the run folder and unknown by record: pinned
+// namespaces, files, programs with their folders.
 func (e *Engine) sweep(ctx context.Context) error {
-	running, known := make(map[string]bool), make(map[string]bool)
+	running := make(map[string]bool)
 	e.locked(func() {
 		for id, sb := range e.sandboxes {
-			known[id], running[id] = true, sb.now.State == catenet.StateRunning
+			running[id] = sb.now.State == catenet.StateRunning
 		}
 	})
 	return errors.Join(
 		eachUnknown(e.netnsDir(), running, func(path string) error { return e.o.Namespaces.Unpin(ctx, path) }),
 		eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), running, os.RemoveAll),
-		eachUnknown(filepath.Join(e.o.RunDir, "containers"), running, func(dir string) error { return e.endUnknown(ctx, dir) }),
-		eachUnknown(filepath.Join(e.o.StateDir, "containers"), known, os.RemoveAll))
+		eachUnknown(filepath.Join(e.o.RunDir, "containers"), running, func(dir string) error { return e.endUnknown(ctx, dir) }))
+}
+
+// sweepLogs removes the logs of containers that are not on record.
+func (e *Engine) sweepLogs() error {
+	known := make(map[string]bool)
+	e.locked(func() {
+		for id := range e.sandboxes {
+			known[id] = true
+		}
+	})
+	return eachUnknown(filepath.Join(e.o.StateDir, "containers"), known, os.RemoveAll)
 }
 
 // endUnknown ends the program of a folder that nobody knows, and removes that.

@@ -48,7 +48,7 @@ func (e *Engine) Withdraw(ctx context.Context) error {
 	for id, entry := range entries {
 		e.abandon(ctx, id, entry)
 	}
-	return e.sweep(ctx)
+	return errors.Join(e.sweepLinks(ctx), e.sweep(ctx))
 }
 
 // endLast ends a container that nobody watches any more.

@@ -48,6 +48,10 @@ func TestRemoveLeavesNothing(t *testing.T) {
 		t.Errorf("the run folder is still there: %v", err)
 	}
 
+	if _, err := os.Stat(filepath.Join(g.a.StateDir(), "containers", web.ID, "log")); err != nil {
+		t.Errorf("the container's log: %v", err)
+	}
+
 	g.a.Daemon()
 	if got := g.a.Catenet("ps", "-a") + g.a.Catenet("network", "ls"); !strings.Contains(got, "web") || !strings.Contains(got, "front") {
 		t.Errorf("its records are gone:\n%s", got)
