@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -31,9 +32,14 @@ func TestHostsReachEachOther(t *testing.T) {
 	if got := a.Ask("", "tcp", "192.0.2.2:9"); got != "" {
 		t.Errorf("a port that nobody serves answers %q", got)
 	}
-	ping := c.Ping("", "198.51.100.1", 5)
-	c.MustRun("sleep", "0.3")
-	if sent, lost := ping.Stop(); sent < 50 || lost != 0 {
+	ping := c.Ping("", "198.51.100.1", 60)
+	l.Eventually(patience, func() string {
+		if n := ping.Answered(); n < 100 {
+			return fmt.Sprint("answers to pings: ", n)
+		}
+		return ""
+	})
+	if sent, lost := ping.Stop(); sent < 100 || lost != 0 {
 		t.Errorf("%d of %d pings were lost", lost, sent)
 	}
 }
@@ -54,6 +60,9 @@ func TestLedgerSeesWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.MustRun("ip", "netns", "add", l.Name("n"))
+	if err := os.MkdirAll("/etc/netns/"+l.Name("n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 
 	// What is started is nsenter(1) first, and the program a moment later.
 	left := strings.Join(l.leaks(), "\n")
@@ -61,13 +70,12 @@ func TestLedgerSeesWhatIsLeft(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		left = strings.Join(l.leaks(), "\n")
 	}
-	for _, want := range []string{"mount " + h.Dir + "/pin", "sleep 60", "/run/netns/" + l.Name("n")} {
+	for _, want := range []string{"mount " + h.Dir + "/pin", "sleep 60", "/run/netns/" + l.Name("n"), "/etc/netns/" + l.Name("n")} {
 		if !strings.Contains(left, want) {
 			t.Errorf("the ledger does not see %s in:\n%s", want, left)
 		}
 	}
 
-	h.MustRun("ip", "netns", "del", l.Name("n"))
 	l.sweep()
 	p.Wait()
 	if left := l.leaks(); len(left) != 0 {

@@ -85,14 +85,19 @@ func (l *Lab) leaks() []string {
 	for pid, why := range l.processes() {
 		left = append(left, fmt.Sprintf("process %d (%s)", pid, why))
 	}
-	for _, pattern := range []string{"/run/netns/", "/etc/netns/"} {
-		names, err := filepath.Glob(pattern + l.ID + "-*")
+	return append(left, l.named()...)
+}
+
+// named lists what is called by Name in the folders of ip-netns(8).
+func (l *Lab) named() (paths []string) {
+	for _, dir := range []string{"/run/netns/", "/etc/netns/"} {
+		names, err := filepath.Glob(dir + l.ID + "-*")
 		if err != nil {
-			left = append(left, err.Error())
+			paths = append(paths, err.Error())
 		}
-		left = append(left, names...)
+		paths = append(paths, names...)
 	}
-	return left
+	return paths
 }
 
 // processes finds those that stand on this lab: by their command line, the
@@ -147,7 +152,7 @@ func bindsFrom(mountinfo, dir string) bool {
 	return false
 }
 
-// sweep ends and unmounts what leaked, so that one failed test leaves the
+// sweep ends, unmounts and removes what leaked, so that one failed test leaves the
 // machine fit for the next.
 func (l *Lab) sweep() {
 	for pid := range l.processes() {
@@ -160,6 +165,15 @@ func (l *Lab) sweep() {
 	for _, m := range mounts {
 		if err := syscall.Unmount(m, syscall.MNT_DETACH); err != nil {
 			l.T.Errorf("unmount %s: %v", m, err)
+		}
+	}
+	for _, path := range l.named() {
+		err := syscall.Unmount(path, syscall.MNT_DETACH)
+		if err == nil || err == syscall.EINVAL { // EINVAL: nothing is mounted there
+			err = os.RemoveAll(path)
+		}
+		if err != nil {
+			l.T.Errorf("remove %s: %v", path, err)
 		}
 	}
 }

@@ -24,12 +24,16 @@ type Ping struct {
 // where netns is not "", at 1,000 a second, seconds long at the most.
 func (h *Host) Ping(netns, to string, seconds int) *Ping {
 	h.lab.T.Helper()
-	args := []string{"-n", "-q", "-i", "0.001", "-W", "1", "-w", strconv.Itoa(seconds), to}
+	args := []string{"-n", "-i", "0.001", "-W", "1", "-w", strconv.Itoa(seconds), to}
 	if netns != "" {
 		return &Ping{h.Start("nsenter", append([]string{"--net=" + netns, "--", "ping"}, args...)...), h}
 	}
 	return &Ping{h.Start("ping", args...), h}
 }
+
+// Answered returns how many have been answered so far, at the least: ping
+// prints many at a time.
+func (p *Ping) Answered() int { return strings.Count(p.p.Output(), " bytes from ") }
 
 var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
 
