@@ -93,3 +93,32 @@ func TestAFailedAttachTakesItsFilesBack(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsSaidOfFilesThatAreNotWritten attaches a namespace without a name,
+// and one that has a file of somebody else's.
+func TestWhatIsSaidOfFilesThatAreNotWritten(t *testing.T) {
+	w := newWorld(t)
+	st := w.mustAttach("nameless")
+	if got := strings.Join(st.Warnings, "\n"); !strings.Contains(got, "no name in /run/netns") || !strings.Contains(got, "127.0.0.11") {
+		t.Errorf("without a name: %q", got)
+	}
+	dir := filepath.Join(w.dir, "etc", "netns", "x")
+	theirs := filepath.Join(dir, "hosts")
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.WriteFile(theirs, []byte("theirs"), 0o600))
+	must(t, w.attachNamed("x"))
+	must(t, w.attachNamed("y"))
+	for name, want := range map[string]string{"x": theirs + " is somebody else's and stays as it is", "y": ""} {
+		st, err := w.Sandbox(ctx, name)
+		must(t, err)
+		if got := strings.Join(st.Warnings, "\n"); got != want {
+			t.Errorf("%s: warned of %q, want %q", name, got, want)
+		}
+	}
+	if b, err := os.ReadFile(theirs); err != nil || string(b) != "theirs" {
+		t.Errorf("their file says %q, %v", b, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "resolv.conf")); err != nil || !strings.Contains(string(b), "127.0.0.11") {
+		t.Errorf("ours says %q, %v", b, err)
+	}
+}

@@ -126,3 +126,47 @@ func TestEachRangeIsItsOwn(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestAThousandPortsAreOneChangeOfTheFirewall, when they come and when they go.
+func TestAThousandPortsAreOneChangeOfTheFirewall(t *testing.T) {
+	w := newWorld(t)
+	before := w.rules.Commits()
+	_, err := w.attachSpec(catenet.SandboxSpec{Name: "a", Ports: specs(t, "8000-8999:8000-8999")})
+	must(t, err)
+	if n := w.rules.Commits() - before; n != 1 {
+		t.Errorf("published in %d transactions", n)
+	}
+	must(t, w.Remove(ctx, "a", false))
+	if n := w.rules.Commits() - before; n != 2 {
+		t.Errorf("published and closed in %d transactions", n)
+	}
+}
+
+// TestPortsThatNobodyCanHold are those of a protocol that the kernel lacks.
+func TestPortsThatNobodyCanHold(t *testing.T) {
+	w := newWorld(t)
+	w.ports.lacks = "sctp"
+	for name, port := range map[string]string{"a": "9000:80/sctp", "b": "127.0.0.1:9001:80/sctp"} {
+		st, err := w.attachSpec(catenet.SandboxSpec{Name: name, Ports: specs(t, port)})
+		must(t, err)
+		said := strings.Join(st.Warnings, "\n")
+		if !strings.Contains(said, fmt.Sprintf("port %d/sctp is not held on the host: this kernel has no sctp", st.Bindings[0].HostPort)) {
+			t.Errorf("%s is told %q", name, said)
+		}
+	}
+	_, err := w.attachSpec(catenet.SandboxSpec{Name: "t", Ports: specs(t, "9003:80/tcp")})
+	must(t, err)
+	for port, taken := range map[string]string{
+		"9000:81/sctp": "a", "127.0.0.1:9000:80/sctp": "a", "9001:80/sctp": "b",
+		"9002:80/sctp": "", "127.0.0.2:9001:80/sctp": "", "9000:80/tcp": "", "9003:80/sctp": "",
+	} {
+		_, err := w.attachSpec(catenet.SandboxSpec{Name: "c", Ports: specs(t, port)})
+		switch {
+		case taken == "":
+			must(t, err)
+			must(t, w.Remove(ctx, "c", false))
+		case !catenet.IsConflict(err) || !strings.Contains(err.Error(), "is taken by container "+taken):
+			t.Errorf("%s: %v", port, err)
+		}
+	}
+}

@@ -262,3 +262,41 @@ func TestAWatchThatFailsIsTakenUpAgain(t *testing.T) {
 	w.kernel.Vanish("/test/x")
 	eventually(t, "x is gone", func() bool { _, err := w.Sandbox(ctx, "x"); return catenet.IsNotFound(err) })
 }
+
+// blinking is a kernel whose first watch on links fails, and which gives out
+// where losses are told from then on.
+type blinking struct {
+	filed
+	once  *sync.Once
+	again chan func(kernel.Loss)
+}
+
+func (b blinking) Watch(ctx context.Context, lost func(kernel.Loss)) error {
+	var err error
+	b.once.Do(func() { err = errors.New("the kernel says no") })
+	if err != nil {
+		return err
+	}
+	b.again <- lost
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestAWatchOnLinksThatFailsIsTakenUpAgain and what is lost then is put back.
+func TestAWatchOnLinksThatFailsIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.closeNow()
+	b := blinking{once: new(sync.Once), again: make(chan func(kernel.Loss), 1)}
+	w.boot(func(k *fake.Kernel) hostAndNamespaces { b.filed = filed{k}; return b })
+	st := w.mustAttach("x")
+	before := w.state()
+	select {
+	case lost := <-b.again:
+		w.kernel.Break(hostLink(st.Endpoints[0]))
+		lost(kernel.Loss{Link: hostLink(st.Endpoints[0])})
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody watches")
+	}
+	eventually(t, "the link is put back", func() bool { return w.state() == before })
+}

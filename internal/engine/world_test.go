@@ -246,7 +246,8 @@ type fakePorts struct {
 	held     map[kernel.HeldPort]bool
 	loopback map[kernel.LoopbackPort]bool
 	next     uint16
-	most     int // how many can be held; 0: any number
+	most     int    // how many can be held; 0: any number
+	lacks    string // the protocol that this kernel has no sockets of
 }
 
 func newPorts() *fakePorts {
@@ -284,6 +285,9 @@ func (h heldFake) Close() error {
 func (p *fakePorts) Hold(_ context.Context, key kernel.HeldPort) (kernel.Held, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if key.Proto == p.lacks {
+		return nil, catenet.Unsupportedf("this kernel has no %s", key.Proto)
+	}
 	for key.Port == 0 {
 		p.next++
 		if probe := (kernel.HeldPort{Proto: key.Proto, IP: key.IP, Port: p.next}); !p.held[probe] {
