@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -169,7 +170,11 @@ func (l *Lab) sweep() {
 	}
 	for _, path := range l.named() {
 		err := syscall.Unmount(path, syscall.MNT_DETACH)
+<<<<<<< HEAD
 		if err == nil || err == syscall.EINVAL { // EINVAL: nothing is mounted there
+=======
+		if err == nil || errors.Is(err, syscall.EINVAL) { // EINVAL: nothing is mounted there
+>>>>>>> 2931fd2 (wip)
 			err = os.RemoveAll(path)
 		}
 		if err != nil {
