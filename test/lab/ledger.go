@@ -170,11 +170,7 @@ func (l *Lab) sweep() {
 	}
 	for _, path := range l.named() {
 		err := syscall.Unmount(path, syscall.MNT_DETACH)
-<<<<<<< HEAD
-		if err == nil || err == syscall.EINVAL { // EINVAL: nothing is mounted there
-=======
 		if err == nil || errors.Is(err, syscall.EINVAL) { // EINVAL: nothing is mounted there
->>>>>>> 2931fd2 (wip)
 			err = os.RemoveAll(path)
 		}
 		if err != nil {
