@@ -261,6 +261,9 @@ func (e *Engine) house(ctx context.Context, r *record, u *undo) error {
 			return catenet.Conflictf("container %s is not running: its network cannot be shared", host.Name).WithHint("catenet start %s first", host.Name)
 		}
 		r.NetnsPath, r.Etc, r.EtcFiles = host.NetnsPath, host.Etc, nil
+		if host.Owner == catenet.OwnerRun {
+			r.Hostname = host.Hostname // whose files say so
+		}
 		return nil
 	}
 	r.Pin = e.netnsPath(r.ID)

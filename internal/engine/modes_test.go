@@ -66,6 +66,7 @@ func TestModesRefuseWhatTheyCannotDo(t *testing.T) {
 		"--dns":      {Mode: "container:web", DNS: catenet.DNSConfig{Servers: []netip.Addr{addr("192.0.2.1")}}},
 		"--add-host": {Mode: "container:web", ExtraHosts: gateway},
 		"--hostname": {Mode: catenet.ModeHost, Hostname: "x"},
+		"hostname":   {Mode: "container:web", Hostname: "x"},
 		"gateway":    {Mode: catenet.ModeNone, ExtraHosts: gateway},
 	} {
 		if _, err := w.run(s); !catenet.IsInvalid(err) || !strings.Contains(err.Error()+catenet.HintOf(err), name) {

@@ -105,10 +105,16 @@ func TestWhoSharesANetworkIsKnownByBothNames(t *testing.T) {
 	w := newWorld(t)
 	pod, err := w.attachSpec(catenet.SandboxSpec{Name: "pod", Hostname: "www"})
 	must(t, err)
-	side, err := w.run(catenet.SandboxSpec{Name: "side", Hostname: "log", Mode: "container:pod"})
+	side, err := w.run(catenet.SandboxSpec{Name: "side", Mode: "container:pod"})
 	must(t, err)
-	line := pod.Endpoints[0].IPv4.Addr().String() + "\tlog side www pod\n"
+	line := pod.Endpoints[0].IPv4.Addr().String() + "\t" + side.Hostname + " side www pod\n"
 	if hosts := w.hosts(side); !strings.Contains(hosts, line) {
 		t.Errorf("hosts lacks %q:\n%s", line, hosts)
+	}
+	if _, err := w.run(catenet.SandboxSpec{Name: "web", Hostname: "home"}); err != nil {
+		t.Fatal(err)
+	}
+	if side, err = w.run(catenet.SandboxSpec{Name: "log", Mode: "container:web"}); err != nil || side.Hostname != "home" {
+		t.Errorf("it has the files of home, and is called %s: %v", side.Hostname, err)
 	}
 }

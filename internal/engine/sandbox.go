@@ -130,6 +130,8 @@ func validateMode(spec *catenet.SandboxSpec) error {
 	case container && len(spec.ExtraHosts)+len(spec.DNS.Servers)+len(spec.DNS.Search)+len(spec.DNS.Options) > 0:
 		return catenet.Invalidf("a container in mode %q has that one's /etc/hosts and /etc/resolv.conf", spec.Mode).
 			WithHint("leave --add-host, --dns, --dns-search and --dns-option out, or give them to that container")
+	case container && spec.Hostname != "":
+		return catenet.Invalidf("a container in mode %q has that one's hostname", spec.Mode).WithHint("leave --hostname out, or give it to that container")
 	case spec.Mode == catenet.ModeHost && spec.Hostname != "":
 		return catenet.Invalidf("a container in mode host has the host's name").WithHint("leave --hostname out")
 	case spec.Mode == catenet.ModeNone && slices.ContainsFunc(spec.ExtraHosts, func(h catenet.HostEntry) bool { return h.Addr == catenet.HostGateway }):
