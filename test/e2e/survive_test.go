@@ -105,10 +105,10 @@ func TestKilledAtAnyPoint(t *testing.T) {
 			wg.Go(func() {
 				if r := g.a.Try(args...); r.Code == 0 {
 					tell(container, there)
-				} else if !there {
+				} else {
 					mu.Lock()
 					defer mu.Unlock()
-					delete(promised, container) // removed or not: nobody promised
+					delete(promised, container) // done or not: nobody promised
 				}
 			})
 		}
