@@ -138,9 +138,7 @@ func (k *Kernel) Routes(ctx context.Context) ([]netip.Prefix, error) {
 	}
 	found := slices.Clone(k.routes)
 	for _, l := range k.links {
-		for _, a := range l.Addrs {
-			found = append(found, a)
-		}
+		found = append(found, l.Addrs...)
 	}
 	slices.SortFunc(found, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(found), nil
