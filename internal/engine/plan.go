@@ -11,6 +11,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/store"
 )
 
 // join adds an endpoint to next: finds the network, takes addresses, a name
@@ -202,8 +203,8 @@ func fixedIn(sb catenet.Sandbox, n *network, a netip.Addr) bool {
 	})
 }
 
-// cursors are where the pools of endpoints' networks go on handing out, so that
-// no start reuses an address soon.
+// cursors are where the pools go on handing out that endpoints' addresses go back
+// to. They are recorded with that, so that no start reuses one of them soon.
 func (e *Engine) cursors(eps []catenet.Endpoint) map[string][]netip.Addr {
 	if len(eps) == 0 {
 		return nil
@@ -221,6 +222,15 @@ func (e *Engine) cursors(eps []catenet.Endpoint) map[string][]netip.Addr {
 		}
 	}
 	return at
+}
+
+func putCursors(tx *store.Tx, cursors map[string][]netip.Addr) error {
+	for network, at := range cursors {
+		if err := tx.Put(kindCursor, network, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // release gives an endpoint's addresses back, but for the fixed ones of keep,

@@ -308,7 +308,10 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 	}
 	// Files first: those in /etc/netns are known by the record alone.
 	errs := []error{e.removeFiles(now)}
-	errs = append(errs, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindSandbox, sb.id) }))
+	cursors := e.cursors(now.Endpoints)
+	errs = append(errs, e.o.Store.Update(store.Live, func(tx *store.Tx) error {
+		return errors.Join(tx.Delete(kindSandbox, sb.id), putCursors(tx, cursors))
+	}))
 	e.unname(sb, now)
 	if len(now.Bindings) > 0 {
 		errs = append(errs, e.switchPorts(ctx, nil, nil, now, now.Bindings))

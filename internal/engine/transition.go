@@ -90,15 +90,17 @@ func (e *Engine) commit(sb *sandbox, next *record) error {
 // do not run have no live side.
 func (e *Engine) keep(id string, entry sandboxEntry) error {
 	live := func(r *record) bool { return r != nil && r.State == catenet.StateRunning }
-	cursors := e.cursors(endpointsBut(entry.Next, entry.Now))
+	var leaving []catenet.Endpoint
+	if entry.Next != nil {
+		leaving = endpointsBut(entry.Now, entry.Next)
+	}
+	cursors := e.cursors(leaving)
 	err := e.o.Store.Update(store.Live, func(tx *store.Tx) error {
 		if !live(entry.Now) && !live(entry.Next) {
 			return tx.Delete(kindSandbox, id)
 		}
-		for network, at := range cursors {
-			if err := tx.Put(kindCursor, network, at); err != nil {
-				return err
-			}
+		if err := putCursors(tx, cursors); err != nil {
+			return err
 		}
 		return tx.Put(kindSandbox, id, entry)
 	})
