@@ -169,15 +169,21 @@ func TestPinsDoNotLeakIntoMountNamespaces(t *testing.T) {
 
 func TestOpenTellsWhatIsNoNamespace(t *testing.T) {
 	n, dir := New(), t.TempDir()
-	plain, fifo := filepath.Join(dir, "plain"), filepath.Join(dir, "fifo")
+	plain, fifo, socket := filepath.Join(dir, "plain"), filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
 	if err := os.WriteFile(plain, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	for path, want := range map[string]catenet.Kind{
 		plain:                    catenet.KindInvalid,
+		socket:                   catenet.KindInvalid,
 		fifo:                     catenet.KindInvalid,
 		dir:                      catenet.KindInvalid,
 		"/proc/self/ns/uts":      catenet.KindInvalid,
