@@ -42,7 +42,7 @@ func stream(ctx context.Context, b *Bench) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := interleave(ctx, b.Rounds(7), mine, theirs)
+	s, err := interleave(ctx, b.Rounds(11), mine, theirs)
 	if err != nil {
 		return nil, err
 	}
