@@ -124,8 +124,8 @@ type Link struct {
 	// added are neither listed nor touched. IPv6 ones are set without
 	// duplicate address detection, so that they serve at once.
 	Addrs []netip.Prefix
-	// NoIPv6 sets disable_ipv6; any link of ours has accept_ra=0 and, unless
-	// it has an IPv6 address in Addrs, no link-local one.
+	// NoIPv6 sets disable_ipv6; any other link of ours has accept_ra=0 and,
+	// unless it has an IPv6 address in Addrs, no link-local one.
 	NoIPv6 bool
 	// Peer is the other end of a veth.
 	Peer *Peer

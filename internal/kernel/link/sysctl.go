@@ -70,10 +70,13 @@ func readSysctl(path string) (string, error) {
 // wantSysctls returns the keys that a link is to have, IFNAME and all: what
 // was asked for goes before what we would choose.
 func wantSysctls(noIPv6, hasIPv6 bool, asked map[string]string) map[string]string {
-	want := map[string]string{"net.ipv6.conf.IFNAME.accept_ra": "0"}
-	if noIPv6 {
+	want := make(map[string]string)
+	if noIPv6 { // which hears no advertisements either, and finding a file is what costs
 		want["net.ipv6.conf.IFNAME.disable_ipv6"] = "1"
-	} else if hasIPv6 {
+	} else {
+		want["net.ipv6.conf.IFNAME.accept_ra"] = "0"
+	}
+	if hasIPv6 && !noIPv6 {
 		want["net.ipv6.conf.IFNAME.disable_ipv6"] = "0"
 		// The link-local address, too, must serve at once: while it is
 		// tentative the host asks for no neighbour from it (RFC 4862, 5.4).
