@@ -27,6 +27,9 @@ func TestRunOutlivesTheDaemon(t *testing.T) {
 			}
 			return ""
 		})
+		// Its first line may be there before its start is over, and answered:
+		// what waits for the container waits for that.
+		g.a.Refused([]string{"nosuch"}, "network", "disconnect", "nosuch", name)
 		g.a.Kill()
 		if err := os.WriteFile(on, nil, 0o600); err != nil {
 			t.Fatal(err)
