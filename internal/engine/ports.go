@@ -301,9 +301,13 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, gro
 				chosen = anyPort()
 			}
 			b.HostPort = chosen
-			if err := e.unpublished(*b, e.allBindings()); err != nil {
+			taken := e.unpublished(*b, e.allBindings())
+			if taken == nil {
+				taken = checkTwice(next.Bindings)
+			}
+			if taken != nil {
 				*b = old
-				return err
+				return taken
 			}
 			next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
 			continue

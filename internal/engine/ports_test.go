@@ -170,3 +170,23 @@ func TestPortsThatNobodyCanHold(t *testing.T) {
 		}
 	}
 }
+
+// TestChosenPortsThatNobodyCanHoldDiffer asks for so many that chance alone
+// would choose some of them twice.
+func TestChosenPortsThatNobodyCanHoldDiffer(t *testing.T) {
+	w := newWorld(t)
+	w.ports.lacks = "sctp"
+	var ports []catenet.PortSpec
+	for i := range 1000 {
+		ports = append(ports, catenet.PortSpec{Proto: "sctp", Port: uint16(i + 1)})
+	}
+	st, err := w.attachSpec(catenet.SandboxSpec{Name: "a", Ports: ports})
+	must(t, err)
+	seen := make(map[uint16]bool)
+	for _, b := range st.Bindings {
+		if seen[b.HostPort] || b.HostPort == 0 {
+			t.Errorf("%s: twice, or none", b)
+		}
+		seen[b.HostPort] = true
+	}
+}
