@@ -52,8 +52,7 @@ type WaitReply struct {
 
 // LogLine is one line of a log stream, with its newline; a line of more than
 // 16 KiB comes in pieces. It is in base64 on the wire, because a log need not be
-// UTF-8. A line with Error is the last
-// one and tells why the stream broke off.
+// UTF-8. A line with Error is the last one and tells why the stream broke off.
 type LogLine struct {
 	Stream string    `json:"stream,omitempty"` // stdout, stderr
 	Time   time.Time `json:"time,omitzero"`

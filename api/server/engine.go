@@ -56,7 +56,8 @@ type Engine interface {
 	// Exec runs one more program in a running sandbox and returns its exit
 	// code; the program is killed when ctx ends. stdin may be nil.
 	Exec(ctx context.Context, ref string, spec catenet.ExecSpec, stdin io.Reader, stdout, stderr io.Writer) (int, error)
-	// Logs calls emit for each line (with its newline; a longer one than 16 KiB in pieces), oldest first. With
+	// Logs calls emit for each line (with its newline; one longer than 16 KiB
+	// in pieces), oldest first. With
 	// Follow it goes on until the container has ended and its last line is
 	// told, also where the end removes the container; one in StateCreated is
 	// waited for. found is called before all lines, as by Wait. An error of

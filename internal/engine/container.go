@@ -192,7 +192,7 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 		return nil, err
 	}
 	if err = e.plan(now, next, next.Networks, &u); err != nil {
-		return nil, e.missing(next, err)
+		return nil, missing(next, err)
 	}
 	// From here on dissolve knows how to take back all that start does.
 	if err = e.transition(ctx, sb, now, next); err != nil {
@@ -234,7 +234,7 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 
 // missing says what to do about a network that is gone since a container was
 // made.
-func (e *Engine) missing(r *record, err error) error {
+func missing(r *record, err error) error {
 	if !catenet.IsNotFound(err) {
 		return err
 	}

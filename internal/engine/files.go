@@ -61,9 +61,9 @@ func (e *Engine) renewFiles() {
 	}
 }
 
-// placeFiles says where the sandbox's files are, once for each run. An attached namespace has
-// them where ip-netns(8) would look, if it has a name there; files that
-// somebody else put there stay as they are.
+// placeFiles says where the sandbox's files are, once for each run. An attached
+// namespace has them where ip-netns(8) would look, if it has a name there; files
+// that somebody else put there stay as they are.
 func (e *Engine) placeFiles(r *record) {
 	switch {
 	case r.Etc != "": // that of the container in container:NAME
