@@ -6,7 +6,7 @@ set -euo pipefail
 
 base=(nftables iptables iproute2 iputils-ping busybox-static conntrack curl socat procps
 	bind9-dnsutils dnsmasq-base tcpdump iperf3 util-linux
-	bash-completion zsh fish man-db docker.io podman)
+	bash-completion zsh fish man-db containerd docker.io podman)
 bench=(containernetworking-plugins netavark aardvark-dns dnsperf)
 
 want=()
@@ -25,6 +25,9 @@ fi
 
 missing=()
 for pkg in "${want[@]}"; do
+	case $pkg in containerd | docker.io) # Docker's own packages are as good, and clash with these
+		! command -v dockerd >/dev/null || continue ;;
+	esac
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$pkg" 2>/dev/null || true)
 	[ "$status" = installed ] || missing+=("$pkg")
 done
@@ -43,9 +46,8 @@ policy=/usr/sbin/policy-rc.d
 [ ! -e $policy ] || policy=
 [ -z "$policy" ] || install -m 0755 /dev/stdin $policy <<<$'#!/bin/sh\nexit 101'
 trap 'rm -f "$log" $policy' EXIT
-services=(docker.service docker.socket containerd.service podman.service podman.socket podman-restart.service podman-auto-update.timer)
 fetch() {
-	apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 \
+	apt-get install -qq -y --no-install-recommends --no-remove -o Dpkg::Use-Pty=0 \
 		-o DPkg::Lock::Timeout=300 "${missing[@]}" </dev/null >"$log" 2>&1
 }
 echo "deps: installing with apt, up to a minute: ${missing[*]}"
@@ -57,7 +59,6 @@ if ! fetch; then
 		exit 1
 	}
 fi
-case " ${missing[*]} " in *" docker.io "* | *" podman "*)
-	systemctl disable --quiet "${services[@]}" 2>/dev/null || true # nor after the next boot
-	;;
-esac
+# Nor do they start with the next boot.
+dpkg -L "${missing[@]}" | grep -oE '^(/usr)?/lib/systemd/system/[^/]+\.(service|socket|timer)$' |
+	xargs -r -n1 basename | xargs -r systemctl disable --quiet 2>/dev/null || true
