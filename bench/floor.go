@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	nl "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -24,8 +25,8 @@ type floor struct {
 	host   string
 	rt     *netlinkSocket // of the host, opened once
 	bridge uint32         // index
-	index  int            // of the next link on the host: the kernel takes the
-	// peer's index only together with this one
+	index  *atomic.Int64  // of the last link on the host: the kernel takes the
+	// peer's index only together with one for this side
 }
 
 func startFloor(ctx context.Context, b *Bench) (*floor, error) {
@@ -42,20 +43,34 @@ func startFloor(ctx context.Context, b *Bench) (*floor, error) {
 			return nil, err
 		}
 	}
-	f := &floor{b: b, host: host, index: innerIndex}
-	err = b.in(host, func() (err error) {
+	f := &floor{b: b, host: host, index: new(atomic.Int64)}
+	f.index.Store(innerIndex)
+	err = b.in(host, func() error {
 		bridge, err := net.InterfaceByName("floor0")
-		if err != nil {
-			return err
+		if err == nil {
+			f.bridge = uint32(bridge.Index)
 		}
-		f.bridge = uint32(bridge.Index)
-		f.rt, err = dial(unix.NETLINK_ROUTE)
 		return err
 	})
-	if err == nil {
-		b.close = append(b.close, f.rt.Close)
+	if err != nil {
+		return nil, err
 	}
-	return f, err
+	return f.again()
+}
+
+// again is the same floor with a socket of its own, for one more that attaches
+// at the same time.
+func (f *floor) again() (*floor, error) {
+	g := *f
+	err := f.b.in(f.host, func() (err error) {
+		g.rt, err = dial(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.b.close = append(f.b.close, g.rt.Close)
+	return &g, nil
 }
 
 // attach does it for the namespace at path.
@@ -65,8 +80,7 @@ func (f *floor) attach(name string, path string, addr netip.Addr) error {
 		return err
 	}
 	defer ns.Close()
-	f.index++
-	if err := f.rt.Do(f.veth(name, ns)); err != nil {
+	if err := f.rt.Do(f.veth(name, int(f.index.Add(1)), ns)); err != nil {
 		return err
 	}
 	return netns.Do(ns, func() error {
@@ -85,7 +99,7 @@ const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL
 
 // veth is the pair, at once complete on the host's side, with the one queue a
 // direction that it needs.
-func (f *floor) veth(name string, ns *kernel.Namespace) request {
+func (f *floor) veth(name string, index int, ns *kernel.Namespace) request {
 	e := nl.NewAttributeEncoder()
 	e.String(unix.IFLA_IFNAME, name)
 	e.Uint32(unix.IFLA_MASTER, f.bridge)
@@ -103,7 +117,7 @@ func (f *floor) veth(name string, ns *kernel.Namespace) request {
 		})
 		return nil
 	})
-	return request{kind: unix.RTM_NEWLINK, flags: create, body: append(ifinfo(f.index, unix.IFF_UP), encoded(e)...)}
+	return request{kind: unix.RTM_NEWLINK, flags: create, body: append(ifinfo(index, unix.IFF_UP), encoded(e)...)}
 }
 
 func oneQueue(e *nl.AttributeEncoder) {

@@ -38,7 +38,9 @@ var rows = []Row{
 	{"publish with 2000 present", publishAmongMany},
 	{"detach", detachOne},
 	{"detach 100", detachHundred},
+	{"crowd", crowd},
 	{"stream", stream},
+	{"connections", connections},
 	{"dns", lookups},
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/catenet/catenet"
@@ -24,8 +25,8 @@ type ours struct {
 // network is the name of the network that all of ours join.
 const network = "bench"
 
-// startOurs starts a daemon and makes the network.
-func startOurs(ctx context.Context, b *Bench) (*ours, error) {
+// startOurs starts a daemon, with more flags if given, and makes the network.
+func startOurs(ctx context.Context, b *Bench, flags ...string) (*ours, error) {
 	host, err := b.Place(ctx)
 	if err != nil {
 		return nil, err
@@ -45,10 +46,10 @@ func startOurs(ctx context.Context, b *Bench) (*ours, error) {
 	daemon := []string{filepath.Join(bin, "catenetd"), "--run-dir", run, "--state-dir", state}
 	// After the daemon's end.
 	b.close = append(b.close, func() error {
-		_, err := b.tool(context.Background(), host, append(daemon, "--purge")...)
+		_, err := b.tool(context.Background(), host, append(slices.Clone(daemon), "--purge")...)
 		return err
 	})
-	if err := b.daemon(host, daemon...); err != nil {
+	if err := b.daemon(host, append(slices.Clone(daemon), flags...)...); err != nil {
 		return nil, err
 	}
 	c, err := client.New("unix://" + filepath.Join(run, "catenet.sock"))

@@ -118,6 +118,31 @@ func (b *Bench) Forget(ctx context.Context, paths ...string) error {
 	return errors.Join(errs...)
 }
 
+// Swept waits until the kernel has taken down all namespaces that were
+// forgotten, so that its work falls into nobody's figure: it takes them in
+// turn, and one more comes last.
+func (b *Bench) Swept(ctx context.Context) error {
+	host, err := b.Place(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := b.Place(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := b.tool(ctx, host, "ip", "link", "add", "last", "type", "veth", "peer", "name", "last", "netns", last); err != nil {
+		return err
+	}
+	if err := b.Forget(ctx, last); err != nil {
+		return err
+	}
+	err = until(ctx, "namespaces to go", func() bool {
+		_, err := b.tool(ctx, host, "ip", "link", "show", "last")
+		return err != nil
+	})
+	return errors.Join(err, b.Forget(ctx, host))
+}
+
 // in runs fn on a thread in the namespace at path. Programs started by fn
 // begin their life there without an nsenter, whose cost is not theirs.
 func (b *Bench) in(path string, fn func() error) error {
