@@ -42,6 +42,8 @@ type Info struct {
 	RunDir   string   `json:"run_dir"`
 	StateDir string   `json:"state_dir"`
 	Drivers  []string `json:"drivers"`
+	// Options are those that each driver knows, by its name.
+	Options map[string]DriverOptions `json:"options,omitempty"`
 
 	Networks  int `json:"networks"`  // predefined ones among them
 	Sandboxes int `json:"sandboxes"` // all of them
@@ -58,6 +60,12 @@ type Info struct {
 	// Obstacles are rules of others that swallow packets of ours.
 	Obstacles []Obstacle `json:"obstacles,omitempty"`
 	Warnings  []string   `json:"warnings,omitempty"`
+}
+
+// DriverOptions are the options that a driver knows, by full name.
+type DriverOptions struct {
+	Network  []string `json:"network,omitempty"`  // of a network: -o
+	Endpoint []string `json:"endpoint,omitempty"` // of an endpoint: --driver-opt
 }
 
 // FirewallInfo says how the ruleset is kept.

@@ -23,7 +23,7 @@ import (
 // described are the types whose schemas the document has.
 var described = []any{
 	api.Error{}, api.NetworkCreated{}, api.Pruned{}, api.ConnectRequest{}, api.DisconnectRequest{}, api.WaitReply{}, api.LogLine{},
-	catenet.Version{}, catenet.Info{}, catenet.FirewallInfo{}, catenet.Obstacle{},
+	catenet.Version{}, catenet.Info{}, catenet.DriverOptions{}, catenet.FirewallInfo{}, catenet.Obstacle{},
 	catenet.NetworkSpec{}, catenet.Pool{}, catenet.Network{}, catenet.PoolUse{}, catenet.NetworkStatus{}, catenet.AddressOwner{},
 	catenet.EndpointSpec{}, catenet.Endpoint{},
 	catenet.SandboxSpec{}, catenet.PortSpec{}, catenet.PortBinding{}, catenet.DNSConfig{}, catenet.HostEntry{}, catenet.Process{},

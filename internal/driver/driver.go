@@ -21,6 +21,8 @@ import (
 type Driver interface {
 	// Name is what -d says.
 	Name() string
+	// Options lists the options there are, as the hint to an unknown one does.
+	Options() catenet.DriverOptions
 	// Validate checks what was asked for before anything is touched. It is
 	// pure. An unknown option is an invalid error that names it and lists
 	// those there are. Pools may be absent still.

@@ -19,6 +19,9 @@ type absent struct {
 // Name implements driver.Driver.
 func (a absent) Name() string { return a.name }
 
+// Options are not known.
+func (absent) Options() catenet.DriverOptions { return catenet.DriverOptions{} }
+
 // Validate refuses.
 func (a absent) Validate(catenet.NetworkSpec) error { return a.why }
 

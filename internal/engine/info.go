@@ -14,6 +14,10 @@ import (
 func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 	info := e.o.Info
 	info.Drivers = e.driverNames()
+	info.Options = map[string]catenet.DriverOptions{}
+	for _, d := range e.o.Drivers {
+		info.Options[d.Name()] = d.Options()
+	}
 	info.Loopback = e.o.Loopback.Name()
 	for _, a := range e.o.Names.HostConf().Servers {
 		info.DNSUpstreams = append(info.DNSUpstreams, netip.AddrPortFrom(a, 53))

@@ -54,6 +54,14 @@ type options struct {
 	masquerade bool
 }
 
+// Options implements driver.Driver.
+func (Driver) Options() catenet.DriverOptions {
+	return catenet.DriverOptions{
+		Network:  []string{catenet.OptionBridge, optMasquerade, optICC, catenet.OptionHostBinding, optMTU, catenet.OptionPrefix},
+		Endpoint: []string{optSysctls, catenet.OptionInterface},
+	}
+}
+
 // Validate implements driver.Driver.
 func (Driver) Validate(spec catenet.NetworkSpec) error {
 	_, err := parse(spec)
@@ -104,8 +112,7 @@ func unknown(key string) error {
 	if slices.Contains(lacking, key) {
 		return catenet.Unsupportedf("option %s is not supported by the bridge driver", key)
 	}
-	return catenet.Invalidf("the bridge driver has no option %q", key).WithHint("its options: %s",
-		strings.Join([]string{catenet.OptionBridge, optMasquerade, optICC, catenet.OptionHostBinding, optMTU, catenet.OptionPrefix}, ", "))
+	return catenet.Invalidf("the bridge driver has no option %q", key).WithHint("its options: %s", strings.Join(Driver{}.Options().Network, ", "))
 }
 
 func boolean(key, value string) (bool, error) {
@@ -149,7 +156,7 @@ func (Driver) ValidateEndpoint(_ catenet.Network, spec catenet.EndpointSpec) err
 			err = catenet.ValidateInterfaceName(spec.Options[key])
 		default:
 			err = catenet.Invalidf("an endpoint of a bridge network has no option %q", key).
-				WithHint("its options: %s, %s", optSysctls, catenet.OptionInterface)
+				WithHint("its options: %s", strings.Join(Driver{}.Options().Endpoint, ", "))
 		}
 		if err != nil {
 			return err

@@ -55,16 +55,21 @@ func words(t *testing.T, d driver.Driver, networks []catenet.Network) {
 		}
 		odd := n.NetworkSpec
 		odd.Options = map[string]string{unknown: "1"}
-		names(t, d.Validate(odd), unknown)
-		names(t, d.ValidateEndpoint(n, catenet.EndpointSpec{Options: odd.Options}), unknown)
+		names(t, d.Validate(odd), unknown, d.Options().Network)
+		names(t, d.ValidateEndpoint(n, catenet.EndpointSpec{Options: odd.Options}), unknown, d.Options().Endpoint)
 	}
 }
 
-// names checks that an unknown option is refused by name, with what is right.
-func names(t *testing.T, err error, option string) {
+// names checks that an unknown option is refused by name, with those there are.
+func names(t *testing.T, err error, option string, right []string) {
 	t.Helper()
 	if !catenet.IsInvalid(err) || !strings.Contains(err.Error(), option) || catenet.HintOf(err) == "" {
 		t.Errorf("an unknown option: %v (hint %q), want an invalid error that names it, and a hint", err, catenet.HintOf(err))
+	}
+	for _, key := range right {
+		if !strings.Contains(catenet.HintOf(err), key) {
+			t.Errorf("the hint to an unknown option is %q, without %s", catenet.HintOf(err), key)
+		}
 	}
 }
 

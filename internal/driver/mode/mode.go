@@ -25,6 +25,9 @@ func (d Driver) Name() string { return d.name }
 // Mode implements driver.Mode.
 func (d Driver) Mode() string { return d.mode }
 
+// Options are none.
+func (Driver) Options() catenet.DriverOptions { return catenet.DriverOptions{} }
+
 // refused is why no further network of this kind is made, and none joined.
 func (d Driver) refused() error {
 	return catenet.Forbiddenf("there is one network of driver %s, the predefined %s", d.name, d.network).
