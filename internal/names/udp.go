@@ -17,7 +17,7 @@ const maxBatch = 32
 // serveUDP answers datagrams until the socket is closed.
 func (s *sandbox) serveUDP() {
 	conn := ipv4.NewPacketConn(s.udp)
-	in, out := grow(nil), grow(nil)
+	in, out := grow(nil, maxQuery), grow(nil, 0) // replies have buffers already
 	var q query
 	for {
 		n, err := conn.ReadBatch(in, 0)
@@ -41,16 +41,15 @@ func (s *sandbox) serveUDP() {
 		}
 		s.sendBatch(conn, out[:replies])
 		if n == len(in) && n < maxBatch {
-			in, out = grow(in), grow(out)
+			in, out = grow(in, maxQuery), grow(out, 0)
 		}
 	}
 }
 
-// grow doubles a batch. The buffers of one that only sends are replaced
-// before they are used.
-func grow(ms []ipv4.Message) []ipv4.Message {
+// grow doubles a batch; size is that of each new buffer, in bytes.
+func grow(ms []ipv4.Message, size int) []ipv4.Message {
 	for range max(1, len(ms)) {
-		ms = append(ms, ipv4.Message{Buffers: [][]byte{make([]byte, maxQuery)}})
+		ms = append(ms, ipv4.Message{Buffers: [][]byte{make([]byte, size)}})
 	}
 	return ms
 }
