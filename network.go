@@ -9,8 +9,11 @@ import (
 const (
 	OptionBridge      = "com.docker.network.bridge.name"              // a network's: what its bridge is called
 	OptionHostBinding = "com.docker.network.bridge.host_binding_ipv4" // a network's: the host address of ports that name none
-	OptionPrefix      = "com.docker.network.container_iface_prefix"   // a network's: how names of interfaces inside begin
-	OptionInterface   = "com.docker.network.endpoint.ifname"          // an endpoint's: what its interface inside is called
+	// A network's: the GatewayMode of each family.
+	OptionGatewayMode4 = "com.docker.network.bridge.gateway_mode_ipv4"
+	OptionGatewayMode6 = "com.docker.network.bridge.gateway_mode_ipv6"
+	OptionPrefix       = "com.docker.network.container_iface_prefix" // a network's: how names of interfaces inside begin
+	OptionInterface    = "com.docker.network.endpoint.ifname"        // an endpoint's: what its interface inside is called
 )
 
 // Names of the predefined networks, which exist always and cannot be created

@@ -3,6 +3,7 @@ package catenet
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -63,18 +64,31 @@ func (p PortSpec) Validate() error {
 // PortBinding is a published port: traffic to HostIP:HostPort goes to Port at
 // the endpoint's address of the same family.
 type PortBinding struct {
-	Proto      Proto      `json:"proto"`
-	HostIP     netip.Addr `json:"host_ip"` // 0.0.0.0 and :: mean every address
-	HostPort   uint16     `json:"host_port"`
-	Port       uint16     `json:"port"`
-	EndpointID string     `json:"endpoint_id"`
-	SandboxID  string     `json:"sandbox_id"`
+	Proto    Proto      `json:"proto"`
+	HostIP   netip.Addr `json:"host_ip"` // 0.0.0.0 and :: mean every address
+	HostPort uint16     `json:"host_port"`
+	Port     uint16     `json:"port"`
+	// Routed: there is no port of the host, and HostPort is 0. Port is open
+	// at the endpoint's own address, to those who have a route there; HostIP
+	// says of which family it is.
+	Routed     bool   `json:"routed,omitempty"`
+	EndpointID string `json:"endpoint_id"`
+	SandboxID  string `json:"sandbox_id"`
+}
+
+// Host returns the host's side as docker port prints it: "0.0.0.0:8080", or
+// "[::]:" for a routed one.
+func (b PortBinding) Host() string {
+	if b.Routed {
+		return net.JoinHostPort(b.HostIP.String(), "")
+	}
+	return netip.AddrPortFrom(b.HostIP, b.HostPort).String()
 }
 
 // String returns the binding as docker port prints it:
 // "80/tcp -> 0.0.0.0:8080".
 func (b PortBinding) String() string {
-	return fmt.Sprintf("%d/%s -> %s", b.Port, b.Proto, netip.AddrPortFrom(b.HostIP, b.HostPort))
+	return fmt.Sprintf("%d/%s -> %s", b.Port, b.Proto, b.Host())
 }
 
 // portRight is the hint of every refused port.

@@ -62,6 +62,10 @@ func TestPortBindingString(t *testing.T) {
 	if b.String() != "80/udp -> [::]:8080" {
 		t.Error(b)
 	}
+	b.HostPort, b.Routed = 0, true
+	if b.String() != "80/udp -> [::]:" {
+		t.Error(b)
+	}
 }
 
 func FuzzParsePort(f *testing.F) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +54,7 @@ func (c *cli) printPorts(f *format, sb catenet.SandboxStatus, want *catenet.Port
 		shown++
 		switch {
 		case f.quiet || f.asTable() && want != nil:
-			fmt.Fprintln(c.out, netip.AddrPortFrom(b.HostIP, b.HostPort))
+			fmt.Fprintln(c.out, b.Host())
 		case f.asTable():
 			fmt.Fprintln(c.out, b)
 		default:

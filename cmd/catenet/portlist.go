@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -25,11 +24,14 @@ func portRuns(ports []catenet.PortBinding, arrow string, merge bool) []string {
 			n++
 		}
 		i += n
-		host := netip.AddrPortFrom(first.HostIP, first.HostPort).String()
+		host := first.Host()
 		if merge && first.HostIP.IsUnspecified() {
-			host = fmt.Sprintf(":%d", first.HostPort)
+			host = host[strings.LastIndexByte(host, ':'):]
 		}
-		run := fmt.Sprintf("%s%s%s%d%s/%s", host, last(first.HostPort, n), arrow, first.Port, last(first.Port, n), first.Proto)
+		if !first.Routed {
+			host += last(first.HostPort, n)
+		}
+		run := fmt.Sprintf("%s%s%d%s/%s", host, arrow, first.Port, last(first.Port, n), first.Proto)
 		if !slices.Contains(out, run) {
 			out = append(out, run)
 		}
@@ -38,7 +40,8 @@ func portRuns(ports []catenet.PortBinding, arrow string, merge bool) []string {
 }
 
 func follows(a, b catenet.PortBinding, n int) bool {
-	return a.HostIP == b.HostIP && a.Proto == b.Proto && int(b.Port) == int(a.Port)+n && int(b.HostPort) == int(a.HostPort)+n
+	return a.HostIP == b.HostIP && a.Proto == b.Proto && a.Routed == b.Routed && int(b.Port) == int(a.Port)+n &&
+		(a.Routed || int(b.HostPort) == int(a.HostPort)+n)
 }
 
 func last(first uint16, n int) string {

@@ -33,12 +33,14 @@ func TestPortRuns(t *testing.T) {
 		catenet.PortBinding{Proto: catenet.UDP, HostIP: any4, HostPort: 11000, Port: 21000},
 		catenet.PortBinding{Proto: catenet.TCP, HostIP: lo, HostPort: 53, Port: 53},
 		catenet.PortBinding{Proto: catenet.TCP, HostIP: lo, HostPort: 55, Port: 54},
+		catenet.PortBinding{Proto: catenet.UDP, HostIP: any6, Routed: true, Port: 80},
+		catenet.PortBinding{Proto: catenet.UDP, HostIP: any6, Routed: true, Port: 81},
 	)
-	want := "0.0.0.0:10000-10999->20000-20999/tcp, 0.0.0.0:11000->21000/udp, 127.0.0.1:53->53/tcp, 127.0.0.1:55->54/tcp, [::]:10000-10999->20000-20999/tcp"
+	want := "0.0.0.0:10000-10999->20000-20999/tcp, 0.0.0.0:11000->21000/udp, 127.0.0.1:53->53/tcp, 127.0.0.1:55->54/tcp, [::]:10000-10999->20000-20999/tcp, [::]:->80-81/udp"
 	if got := strings.Join(portRuns(ports, "->", false), ", "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	want = ":10000-10999→20000-20999/tcp, :11000→21000/udp, 127.0.0.1:53→53/tcp, 127.0.0.1:55→54/tcp"
+	want = ":10000-10999→20000-20999/tcp, :11000→21000/udp, 127.0.0.1:53→53/tcp, 127.0.0.1:55→54/tcp, :→80-81/udp"
 	if got := strings.Join(portRuns(ports, "→", true), ", "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
