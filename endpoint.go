@@ -12,6 +12,7 @@ type EndpointSpec struct {
 	IPv6      netip.Addr `json:"ipv6,omitzero"`       // likewise
 	MAC       string     `json:"mac,omitempty"`       // "" makes one from the address
 	Aliases   []string   `json:"aliases,omitempty"`   // more names in this network
+	Links     []Link     `json:"links,omitempty"`     // containers of this network, by names of its own
 	Interface string     `json:"interface,omitempty"` // name inside; "" is the first free ethN
 	// GwPriority: the endpoint with the highest one gives the default route;
 	// among equals the network whose name sorts first.

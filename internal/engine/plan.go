@@ -79,6 +79,9 @@ func checkEndpoint(spec catenet.EndpointSpec) error {
 			return err
 		}
 	}
+	if err := catenet.ValidateLinks(spec.Links); err != nil {
+		return err
+	}
 	if spec.IPv4.IsValid() && !spec.IPv4.Is4() {
 		return catenet.Invalidf("%s is no IPv4 address", spec.IPv4).WithHint("an IPv6 address is given by --ip6 or ip6=")
 	}
