@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel/peercred"
 )
 
@@ -38,10 +39,15 @@ func Listen(ctx context.Context, path, group string, log *slog.Logger) (*Listene
 	if err := ClearStale(ctx, path); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	failpoint.Before("listen.folder")
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	failpoint.After("listen.folder")
+	if err != nil {
 		return nil, fmt.Errorf("make folder of socket: %w", err)
 	}
+	failpoint.Before("listen.socket")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	failpoint.After("listen.socket")
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
@@ -77,7 +83,10 @@ func ClearStale(ctx context.Context, path string) error {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("ask the daemon on %s: %w", path, err)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	failpoint.Before("listen.stale")
+	err = os.Remove(path)
+	failpoint.After("listen.stale")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove stale socket: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // remove takes away what a daemon that does not run any more has left in the
@@ -45,11 +46,16 @@ func emptied(log *slog.Logger, dir string, names ...string) error {
 		found, err := filepath.Glob(filepath.Join(dir, name))
 		errs = append(errs, err)
 		for _, path := range found {
+			failpoint.Before("remove.files")
 			errs = append(errs, os.RemoveAll(path))
+			failpoint.After("remove.files")
 		}
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
-		if err := os.Remove(dir); err != nil {
+		failpoint.Before("remove.folder")
+		err := os.Remove(dir)
+		failpoint.After("remove.folder")
+		if err != nil {
 			log.Info("an empty folder stays", "err", err)
 		}
 	}

@@ -68,14 +68,14 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 // makeLog makes a container's log, so that it can be followed before its
 // first line.
 func (e *Engine) makeLog(id string) error {
-	if err := os.MkdirAll(filepath.Dir(e.logPath(id)), 0o700); err != nil {
-		return fmt.Errorf("make log: %w", err)
+	err := makeFolder(filepath.Dir(e.logPath(id)), 0o700)
+	if err == nil {
+		err = makeFile(e.logPath(id))
 	}
-	f, err := os.OpenFile(e.logPath(id), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("make log: %w", err)
 	}
-	return f.Close()
+	return nil
 }
 
 // checkRootfs checks that a root file system is there to be used.
@@ -368,7 +368,7 @@ func (e *Engine) unrecordContainer(id string) error {
 }
 
 func (e *Engine) eraseFolders(id string) error {
-	return errors.Join(os.RemoveAll(filepath.Dir(e.logPath(id))), os.RemoveAll(e.processDir(id)))
+	return errors.Join(removeAll(filepath.Dir(e.logPath(id))), removeAll(e.processDir(id)))
 }
 
 // closeOnce closes a channel that may be closed. The engine's mu is held.

@@ -22,7 +22,7 @@ func (e *Engine) writeFiles(r *record, u *undo) error {
 	if len(r.EtcFiles) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(r.Etc, 0o755); err != nil {
+	if err := makeFolder(r.Etc, 0o755); err != nil {
 		return fmt.Errorf("make files of %s: %w", r.Name, err)
 	}
 	u.add(func() { e.report("take back folder", r.Name, e.removeFolders(r)) })
@@ -124,20 +124,13 @@ func (e *Engine) removeFiles(r *record) error {
 		return nil
 	}
 	if r.Owner == catenet.OwnerRun {
-		return os.RemoveAll(r.Etc)
+		return removeAll(r.Etc)
 	}
 	var errs []error
 	for _, name := range r.EtcFiles {
 		errs = append(errs, removeFile(filepath.Join(r.Etc, name)))
 	}
 	return errors.Join(append(errs, e.removeFolders(r))...)
-}
-
-func removeFile(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // removeFolders removes those of a sandbox's folders that were made for it and
@@ -148,10 +141,10 @@ func (e *Engine) removeFolders(r *record) error {
 		dirs = []string{r.Etc}
 	}
 	for _, dir := range dirs {
-		switch err := os.Remove(dir); {
+		switch err := removeFile(dir); {
 		case errors.Is(err, os.ErrExist): // something is in it
 			return nil
-		case err != nil && !errors.Is(err, os.ErrNotExist):
+		case err != nil:
 			return err
 		case dir == e.o.EtcNetns:
 			e.madeEtcNetns.Store(false)

@@ -29,7 +29,7 @@ const restoreWorkers = 4
 // One thing that cannot be restored is told and does not keep the others from
 // it.
 func (e *Engine) Restore(ctx context.Context) error {
-	if err := os.MkdirAll(e.netnsDir(), 0o755); err != nil {
+	if err := makeFolder(e.netnsDir(), 0o755); err != nil {
 		return fmt.Errorf("make run folder: %w", err)
 	}
 	if err := e.loadNetworks(ctx); err != nil {
@@ -417,7 +417,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 	})
 	return errors.Join(
 		eachUnknown(e.netnsDir(), running, func(path string) error { return e.o.Namespaces.Unpin(ctx, path) }),
-		eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), running, os.RemoveAll),
+		eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), running, removeAll),
 		eachUnknown(filepath.Join(e.o.RunDir, "containers"), running, func(dir string) error { return e.endUnknown(ctx, dir) }))
 }
 
@@ -429,7 +429,7 @@ func (e *Engine) sweepLogs() error {
 			known[id] = true
 		}
 	})
-	return eachUnknown(filepath.Join(e.o.StateDir, "containers"), known, os.RemoveAll)
+	return eachUnknown(filepath.Join(e.o.StateDir, "containers"), known, removeAll)
 }
 
 // endUnknown ends the program of a folder that nobody knows, and removes that.
@@ -440,7 +440,7 @@ func (e *Engine) endUnknown(ctx context.Context, dir string) error {
 	if _, werr := e.o.Processes.Wait(ctx, dir); werr != nil {
 		e.log.Debug("wait for a program that nobody knows", "folder", dir, "err", werr) // it may never have begun
 	}
-	return errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(err, removeAll(dir))
 }
 
 // eachUnknown calls remove for every entry of a folder that is not known.

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // maxPadding is the most that is filled up with empty lines, in bytes.
@@ -38,11 +39,17 @@ func WriteInPlace(path string, content []byte) (err error) {
 			return nil
 		}
 	}
-	if _, err := f.WriteAt(padded(content, fi.Size()), 0); err != nil {
+	failpoint.Before("names.write")
+	_, err = f.WriteAt(padded(content, fi.Size()), 0)
+	failpoint.After("names.write")
+	if err != nil {
 		return fmt.Errorf("write file: %w", err)
 	}
 	if fi.Size() > int64(len(content)) {
-		if err := f.Truncate(int64(len(content))); err != nil {
+		failpoint.Before("names.cut")
+		err := f.Truncate(int64(len(content)))
+		failpoint.After("names.cut")
+		if err != nil {
 			return fmt.Errorf("write file: %w", err)
 		}
 	}
@@ -63,7 +70,9 @@ func openInPlace(path string) (*os.File, error) {
 		return nil, catenet.Conflictf("write %s: it is no regular file", path).
 			WithHint("remove it, and it is made anew")
 	}
+	failpoint.Before("names.open")
 	f, err := os.OpenFile(path, how, 0o644)
+	failpoint.After("names.open")
 	if err != nil {
 		return nil, fmt.Errorf("write file: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // lockWait is how long a daemon that is just ending may still hold a file.
@@ -44,8 +45,11 @@ func openFile(path string, noSync bool, steps []migration, log *slog.Logger) (*f
 	db, err := tryOpen(path, noSync)
 	if errors.Is(err, errCorrupt) {
 		aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405")
-		if err := os.Rename(path, aside); err != nil {
-			return nil, fmt.Errorf("set aside corrupt file: %w", err)
+		failpoint.Before("store.aside")
+		rerr := os.Rename(path, aside)
+		failpoint.After("store.aside")
+		if rerr != nil {
+			return nil, fmt.Errorf("set aside corrupt file: %w", rerr)
 		}
 		log.Error("a file of records cannot be read: it is kept aside and a new, empty one is begun", "file", path, "kept", aside, "err", err)
 		db, err = tryOpen(path, noSync)
@@ -73,6 +77,7 @@ func tryOpen(path string, noSync bool) (db *bbolt.DB, err error) {
 			db = nil
 		}
 	}()
+	failpoint.Before("store.open")
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:      lockWait,
 		NoSync:       noSync,
@@ -85,6 +90,7 @@ func tryOpen(path string, noSync bool) (db *bbolt.DB, err error) {
 			return opened, err
 		},
 	})
+	failpoint.After("store.open")
 	if err != nil {
 		if damaged(path, err) {
 			err = fmt.Errorf("%w: %w", errCorrupt, err)
@@ -154,6 +160,7 @@ func (f *file) migrate(steps []migration) error {
 
 // meta runs one update that begins at bucketMeta.
 func (f *file) meta(fn func(*bbolt.Bucket, *bbolt.Tx) error) error {
+	failpoint.Before("store.prepare")
 	err := f.db.Update(func(tx *bbolt.Tx) error {
 		m, err := tx.CreateBucketIfNotExists(bucketMeta)
 		if err != nil {
@@ -161,6 +168,7 @@ func (f *file) meta(fn func(*bbolt.Bucket, *bbolt.Tx) error) error {
 		}
 		return fn(m, tx)
 	})
+	failpoint.After("store.prepare")
 	if err == nil || errors.Is(err, errUnchanged) {
 		return nil
 	}

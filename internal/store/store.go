@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // Class says what a record outlives.
@@ -136,10 +137,12 @@ type Tx struct{ records *bbolt.Bucket }
 func (s *Store) Update(c Class, fn func(*Tx) error) error {
 	f := s.files[c]
 	var ours error
+	failpoint.Before("store.update")
 	err := f.db.Update(func(tx *bbolt.Tx) error {
 		ours = fn(&Tx{tx.Bucket(bucketRecords)})
 		return ours
 	})
+	failpoint.After("store.update")
 	if err == nil || ours != nil {
 		return ours
 	}
@@ -191,7 +194,10 @@ func Load[T any](s *Store, c Class, kind Kind) (map[string]T, error) {
 func key(kind Kind, id string) []byte { return []byte(string(kind) + "/" + id) }
 
 func makeDir(path string, mode os.FileMode) error {
-	if err := os.MkdirAll(path, mode); err != nil {
+	failpoint.Before("store.folder")
+	err := os.MkdirAll(path, mode)
+	failpoint.After("store.folder")
+	if err != nil {
 		return unwritable("make folder "+path, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -166,16 +167,18 @@ func (l *Loopback) apply(changes []change) (err error) {
 }
 
 func (l *Loopback) put(c change) error {
+	failpoint.Before("bpf.port")
+	doing, err := "set", error(nil)
 	if c.to == nil {
-		if err := l.ports.Delete(c.key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("remove loopback port: %w", err)
-		}
+		doing, err = "remove", l.ports.Delete(c.key)
+	} else {
+		err = l.ports.Put(c.key, *c.to)
+	}
+	failpoint.After("bpf.port")
+	if err == nil || c.to == nil && errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil
 	}
-	if err := l.ports.Put(c.key, *c.to); err != nil {
-		return fmt.Errorf("set loopback port: %w", err)
-	}
-	return nil
+	return fmt.Errorf("%s loopback port: %w", doing, err)
 }
 
 // places turns a port into its entry; ok is false for what has none.

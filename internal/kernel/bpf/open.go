@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel/proc"
 )
 
@@ -77,17 +78,21 @@ func (l *Loopback) start(cookie uint64) error {
 
 func (l *Loopback) openMaps() (err error) {
 	opts := ebpf.MapOptions{PinPath: l.dir}
+	failpoint.Before("bpf.ports")
 	l.ports, err = ebpf.NewMapWithOptions(&ebpf.MapSpec{
 		Name: "ports" + layout, Pinning: ebpf.PinByName, Type: ebpf.Hash,
 		KeySize: sizeOf(place{}), ValueSize: sizeOf(place{}), MaxEntries: l.most, Flags: unix.BPF_F_NO_PREALLOC,
 	}, opts)
+	failpoint.After("bpf.ports")
 	if err != nil {
 		return fmt.Errorf("map of ports: %w", err)
 	}
+	failpoint.Before("bpf.flows")
 	l.flows, err = ebpf.NewMapWithOptions(&ebpf.MapSpec{
 		Name: "flows" + layout, Pinning: ebpf.PinByName, Type: ebpf.LRUHash,
 		KeySize: sizeOf(flowKey{}), ValueSize: sizeOf(place{}), MaxEntries: maxFlows,
 	}, opts)
+	failpoint.After("bpf.flows")
 	if err != nil {
 		return fmt.Errorf("map of flows: %w", err)
 	}
@@ -106,17 +111,25 @@ func (l *Loopback) attach(h hook) error {
 		l.links[h.name], l.stale = old, true
 		return nil
 	case err == nil:
-		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
+		failpoint.Before("bpf.unpin")
+		err := errors.Join(old.Unpin(), old.Close())
+		failpoint.After("bpf.unpin")
+		if err != nil {
 			return err
 		}
 	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
+	failpoint.Before("bpf.attach")
 	fresh, err := link.AttachCgroup(link.CgroupOptions{Path: l.cgroup, Attach: h.attach, Program: l.programs[h.name]})
+	failpoint.After("bpf.attach")
 	if err != nil {
 		return err
 	}
-	if err := fresh.Pin(pin); err != nil {
+	failpoint.Before("bpf.pin")
+	err = fresh.Pin(pin)
+	failpoint.After("bpf.pin")
+	if err != nil {
 		return errors.Join(err, fresh.Close())
 	}
 	l.links[h.name] = fresh
@@ -137,7 +150,10 @@ func (l *Loopback) refresh() error {
 		return nil
 	}
 	for name, a := range l.links {
-		if err := a.Update(l.programs[name]); err != nil {
+		failpoint.Before("bpf.update")
+		err := a.Update(l.programs[name])
+		failpoint.After("bpf.update")
+		if err != nil {
 			return fmt.Errorf("replace program %s: %w", name, err)
 		}
 	}
@@ -159,11 +175,16 @@ func Remove(dir string) error {
 			continue
 		}
 		if err == nil {
+			failpoint.Before("bpf.detach")
 			err = errors.Join(a.Detach(), a.Close())
+			failpoint.After("bpf.detach")
 		}
 		errs = append(errs, err)
 	}
-	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+	failpoint.Before("bpf.unmount")
+	err = unix.Unmount(dir, unix.MNT_DETACH)
+	failpoint.After("bpf.unmount")
+	if err != nil {
 		errs = append(errs, fmt.Errorf("unmount %s: %w", dir, err))
 	} else {
 		errs = append(errs, removeDir(dir))
@@ -172,7 +193,10 @@ func Remove(dir string) error {
 }
 
 func removeDir(dir string) error {
-	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+	failpoint.Before("bpf.remove")
+	err := os.Remove(dir)
+	failpoint.After("bpf.remove")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -180,14 +204,20 @@ func removeDir(dir string) error {
 
 // mountPins mounts a bpffs at dir unless one is there.
 func mountPins(dir string) (fresh bool, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	failpoint.Before("bpf.folder")
+	err = os.MkdirAll(dir, 0o700)
+	failpoint.After("bpf.folder")
+	if err != nil {
 		return false, fmt.Errorf("make folder: %w", err)
 	}
 	mounted, err := isPins(dir)
 	if err != nil || mounted {
 		return false, err
 	}
-	if err := unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+	failpoint.Before("bpf.mount")
+	err = unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
+	failpoint.After("bpf.mount")
+	if err != nil {
 		return false, errors.Join(lacking("file system for programs (bpffs)", fmt.Errorf("mount %s: %w", dir, err)), removeDir(dir))
 	}
 	return true, nil

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -133,10 +134,12 @@ func list(conn *netlink.Conn, from netip.Addr) ([]connection, error) {
 // remove deletes one connection; the kernel makes sure by its ID that it is
 // still the same.
 func remove(conn *netlink.Conn, c connection) error {
+	failpoint.Before("flows.forget")
 	_, err := conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: typeDelete, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   c.key,
 	})
+	failpoint.After("flows.forget")
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return failed("forget tracked connection", err)
 	}

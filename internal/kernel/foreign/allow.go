@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // mark is the comment of every rule that we put among those of others.
@@ -83,7 +85,9 @@ func allow(ctx context.Context, tool string, bridges []string) error {
 		fmt.Fprintf(&b, "-I %s\n", r) // each before the last: at the end in order
 	}
 	b.WriteString("COMMIT\n")
+	failpoint.Before("foreign.restore")
 	_, err = run(ctx, b.String(), tool+"-restore", "--noflush", "-w", "5")
+	failpoint.After("foreign.restore")
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
@@ -52,6 +53,7 @@ func (c *conn) run(b *batch) (refused []*refusal, err error) {
 	b.close()
 	// Refusals are always answered; success need only be for the last.
 	native.PutUint16(b.buf[b.open+6:], native.Uint16(b.buf[b.open+6:])|unix.NLM_F_ACK)
+	failpoint.Before("link.send")
 	err = c.ask(b.buf, func(m wire.Message) (bool, error) {
 		if m.Type != unix.NLMSG_ERROR || m.Seq == 0 || int(m.Seq) > len(b.whats) {
 			return false, nil
@@ -62,6 +64,7 @@ func (c *conn) run(b *batch) (refused []*refusal, err error) {
 		}
 		return int(m.Seq) == len(b.whats), nil
 	})
+	failpoint.After("link.send")
 	return refused, err
 }
 

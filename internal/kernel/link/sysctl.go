@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // setting is one sysctl of one link: /proc/sys/net shows those of the
@@ -43,7 +44,10 @@ func (s *setting) set(value string) (changed bool, err error) {
 	if slices.Equal(strings.Fields(s.old), strings.Fields(value)) {
 		return false, nil
 	}
-	switch _, err = unix.Pwrite(fd, []byte(value), 0); err {
+	failpoint.Before("link.sysctl")
+	_, err = unix.Pwrite(fd, []byte(value), 0)
+	failpoint.After("link.sysctl")
+	switch err {
 	case nil:
 		return true, nil
 	case unix.EINVAL, unix.ERANGE:

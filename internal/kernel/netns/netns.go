@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/limit"
 )
@@ -149,5 +150,8 @@ func RaiseLoopback() error {
 		return err
 	}
 	ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr) // netdevice(7)
+	failpoint.Before("netns.lo")
+	err = unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr) // netdevice(7)
+	failpoint.After("netns.lo")
+	return err
 }

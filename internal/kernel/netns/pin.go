@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // bind pins source at path, which must not exist.
@@ -31,7 +32,9 @@ func (n *Namespaces) bind(source, path string) error {
 	if err := ownFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
+	failpoint.Before("netns.file")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
+	failpoint.After("netns.file")
 	if errors.Is(err, fs.ErrExist) {
 		return catenet.Conflictf("pin namespace: %s exists", path)
 	}
@@ -39,7 +42,10 @@ func (n *Namespaces) bind(source, path string) error {
 		return fmt.Errorf("pin namespace: %w", err)
 	}
 	f.Close()
-	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
+	failpoint.Before("netns.pin")
+	err = unix.Mount(source, path, "", unix.MS_BIND, "")
+	failpoint.After("netns.pin")
+	if err != nil {
 		return errors.Join(fmt.Errorf("pin namespace at %s: %w", path, err), os.Remove(path))
 	}
 	return nil
@@ -53,11 +59,16 @@ func (n *Namespaces) Unpin(ctx context.Context, path string) error {
 	n.pins.Lock()
 	defer n.pins.Unlock()
 	// EINVAL: there is a file, but nothing is mounted there.
+	failpoint.Before("netns.unpin")
 	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	failpoint.After("netns.unpin")
 	if err != nil && err != unix.EINVAL && err != unix.ENOENT {
 		return fmt.Errorf("unpin namespace %s: %w", path, err)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	failpoint.Before("netns.remove")
+	err = os.Remove(path)
+	failpoint.After("netns.remove")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("unpin namespace: %w", err)
 	}
 	return disownFolder(filepath.Dir(path))
@@ -65,17 +76,26 @@ func (n *Namespaces) Unpin(ctx context.Context, path string) error {
 
 // ownFolder makes dir, and makes it a private mount.
 func ownFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	failpoint.Before("netns.folder")
+	err := os.MkdirAll(dir, 0o755)
+	failpoint.After("netns.folder")
+	if err != nil {
 		return fmt.Errorf("make folder of namespaces: %w", err)
 	}
 	mounted, err := isMount(dir)
 	if err != nil || mounted {
 		return err
 	}
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+	failpoint.Before("netns.mount")
+	err = unix.Mount(dir, dir, "", unix.MS_BIND, "")
+	failpoint.After("netns.mount")
+	if err != nil {
 		return fmt.Errorf("mount folder of namespaces %s: %w", dir, err)
 	}
-	if err := unix.Mount("", dir, "", unix.MS_UNBINDABLE, ""); err != nil {
+	failpoint.Before("netns.private")
+	err = unix.Mount("", dir, "", unix.MS_UNBINDABLE, "")
+	failpoint.After("netns.private")
+	if err != nil {
 		return errors.Join(fmt.Errorf("make %s private: %w", dir, err), unix.Unmount(dir, unix.MNT_DETACH))
 	}
 	return nil
@@ -95,7 +115,10 @@ func disownFolder(dir string) error {
 		return err
 	}
 	// Not detached: a folder that somebody else works in may stay.
-	if err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EBUSY {
+	failpoint.Before("netns.unmount")
+	err = unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
+	failpoint.After("netns.unmount")
+	if err != nil && err != unix.EBUSY {
 		return fmt.Errorf("unmount folder of namespaces %s: %w", dir, err)
 	}
 	return nil

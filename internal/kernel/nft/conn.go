@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
@@ -101,7 +102,9 @@ func (c *Conn) Commit(ctx context.Context, b Batch) error {
 		return err
 	}
 	e := encode(b)
+	failpoint.Before("nft.commit")
 	failed, err := c.exchange(e)
+	failpoint.After("nft.commit")
 	if err != nil {
 		return fmt.Errorf("commit firewall transaction: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/process/shim"
 )
@@ -71,10 +72,12 @@ var environment = []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"}
 // launch starts a shim with descriptors from 0 on, which it closes here, and
 // gives it up to nobody: the caller reaps it.
 func (r *Runner) launch(args []string, files ...*os.File) (*os.Process, error) {
+	failpoint.Before("process.launch")
 	p, err := os.StartProcess(r.shim, append([]string{"catenet-shim"}, args...), &os.ProcAttr{
 		Dir: "/", Env: environment, Files: files,
 		Sys: &unix.SysProcAttr{Setsid: true},
 	})
+	failpoint.After("process.launch")
 	for _, f := range files {
 		f.Close()
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
 	"github.com/catenet/catenet/internal/kernel/process/shim"
@@ -27,7 +28,10 @@ func (r *Runner) Start(ctx context.Context, c kernel.Container) (int, error) {
 		return 0, err
 	}
 	for _, dir := range []string{c.Dir, filepath.Dir(c.Log)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		failpoint.Before("process.folder")
+		err := os.MkdirAll(dir, 0o700)
+		failpoint.After("process.folder")
+		if err != nil {
 			return 0, fmt.Errorf("make folder of container: %w", err)
 		}
 	}
@@ -76,14 +80,19 @@ func (r *Runner) claim(ctx context.Context, dir string) (*os.File, error) {
 	if err := r.bury(ctx, dir); err != nil {
 		return nil, err
 	}
+	failpoint.Before("process.lock")
 	lock, err := rundir.Lock(dir)
+	failpoint.After("process.lock")
 	if errors.Is(err, rundir.ErrBusy) {
 		return nil, catenet.Conflictf("the container is running already")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock folder of container: %w", err)
 	}
-	if err := rundir.Clear(dir); err != nil {
+	failpoint.Before("process.clear")
+	err = rundir.Clear(dir)
+	failpoint.After("process.clear")
+	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("forget the last run: %w", err)
 	}
@@ -98,7 +107,9 @@ func (r *Runner) start(ctx context.Context, c kernel.Container, spec []byte, loc
 		lock.Close()
 		return err
 	}
+	failpoint.Before("process.stderr")
 	stderr, err := os.OpenFile(rundir.StderrPath(c.Dir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	failpoint.After("process.stderr")
 	if err != nil {
 		return errors.Join(err, lock.Close(), null.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/proc"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
@@ -65,7 +66,9 @@ func signal(id proc.Identity, sig syscall.Signal) error {
 		return fmt.Errorf("signal process %d: %w", id.PID, err)
 	}
 	defer unix.Close(fd)
+	failpoint.Before("process.signal")
 	err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	failpoint.After("process.signal")
 	if errors.Is(err, unix.EINVAL) {
 		return catenet.Invalidf("there is no signal %d", int(sig))
 	}
@@ -117,5 +120,8 @@ func (r *Runner) bury(ctx context.Context, dir string) error {
 		return fmt.Errorf("wait for the program to die: %w", err)
 	}
 	r.log.Warn("a container was killed", "dir", dir, "err", complained(dir, errShimDied))
-	return rundir.WriteExit(dir, rundir.Exit{Code: killed, Finished: time.Now()})
+	failpoint.Before("process.exit")
+	err = rundir.WriteExit(dir, rundir.Exit{Code: killed, Finished: time.Now()})
+	failpoint.After("process.exit")
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -72,7 +73,10 @@ func bindTo(key kernel.HeldPort, share, muted bool) (fd int, err error) {
 			return -1, err
 		}
 	}
-	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(key.IP, key.Port))); err != nil {
+	failpoint.Before("sockets.bind")
+	err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(key.IP, key.Port)))
+	failpoint.After("sockets.bind")
+	if err != nil {
 		return -1, err
 	}
 	if share {
