@@ -13,6 +13,8 @@ const (
 	OptionGatewayMode4 = "com.docker.network.bridge.gateway_mode_ipv4"
 	OptionGatewayMode6 = "com.docker.network.bridge.gateway_mode_ipv6"
 	OptionPrefix       = "com.docker.network.container_iface_prefix" // a network's: how names of interfaces inside begin
+	OptionMTU          = "com.docker.network.driver.mtu"             // a network's: MTU of its links, in bytes
+	OptionMTUShort     = "mtu"                                       // the same
 	OptionInterface    = "com.docker.network.endpoint.ifname"        // an endpoint's: what its interface inside is called
 )
 
@@ -28,8 +30,9 @@ const (
 type NetworkSpec struct {
 	Name   string `json:"name"`
 	Driver string `json:"driver"` // "bridge" when empty
-	// Pools are the subnets asked for; empty means that the engine chooses.
-	// At most one per family for drivers that say no more.
+	// Pools are the subnets asked for, any number of each family; for one that
+	// has none the engine chooses. An endpoint gets its address from the first
+	// of each family that is not full.
 	Pools       []Pool `json:"pools,omitempty"`
 	DisableIPv4 bool   `json:"disable_ipv4,omitempty"`
 	IPv6        bool   `json:"ipv6,omitempty"`
@@ -38,6 +41,23 @@ type NetworkSpec struct {
 	Internal bool              `json:"internal,omitempty"`
 	Options  map[string]string `json:"options,omitempty"` // the driver's, by full name (com.docker.network.…)
 	Labels   map[string]string `json:"labels,omitempty"`
+	// DNS are the servers that stand behind the resolver of containers that
+	// ask for none of their own; empty: the host's.
+	DNS []netip.Addr `json:"dns,omitempty"`
+}
+
+// NetworkUpdate is what is to be another of a network that exists, while its
+// containers run. What is not named stays. Everything else of a network is
+// settled when it is made.
+type NetworkUpdate struct {
+	AddLabels  map[string]string `json:"add_labels,omitempty"`
+	DropLabels []string          `json:"drop_labels,omitempty"` // keys
+	AddDNS     []netip.Addr      `json:"add_dns,omitempty"`     // behind those there are
+	DropDNS    []netip.Addr      `json:"drop_dns,omitempty"`
+	MTU        int               `json:"mtu,omitempty"` // bytes; 0: as it is
+	// AddPools are further subnets: what the earlier ones have no room for is
+	// in them.
+	AddPools []Pool `json:"add_pools,omitempty"`
 }
 
 // Pool is one range of addresses of a network.

@@ -37,8 +37,10 @@ type Driver interface {
 	// engine then has the kernel dress the namespace with. Default routes
 	// follow ep.DefaultRoute4 and 6.
 	Link(ctx context.Context, h kernel.Host, n catenet.Network, ep catenet.Endpoint, at Place) (Attachment, error)
-	// Unlink removes the links of endpoints. Absent ones are no error.
-	Unlink(ctx context.Context, h kernel.Host, n catenet.Network, eps ...catenet.Endpoint) error
+	// Unlink removes the links of endpoints; absent ones are no error. Those of
+	// endpoints that have no HostLink it finds only at the place where they
+	// are. With no place, such endpoints have lost theirs already.
+	Unlink(ctx context.Context, h kernel.Host, n catenet.Network, at Place, eps ...catenet.Endpoint) error
 	// Down removes what Up made. Absent things are no error.
 	Down(ctx context.Context, h kernel.Host, n catenet.Network) error
 }
@@ -48,6 +50,33 @@ type Driver interface {
 type Mode interface {
 	// Mode is what catenet.SandboxSpec.Mode says.
 	Mode() string
+}
+
+// Shaped is implemented by drivers whose networks are otherwise than a
+// bridge's in what the engine sees to.
+type Shaped interface {
+	Shape() Shape
+}
+
+// Shape is what the engine has to know of a kind of network. The zero value is
+// that of a bridge.
+type Shape struct {
+	// Apart: the host is not in the network. Its pools have no gateway, and
+	// nobody gets out by it.
+	Apart bool
+	// Bits4 and Bits6 are the lengths of subnets that the engine chooses; 0:
+	// those of its default pools, and 64.
+	Bits4, Bits6 int
+	// Members is how many endpoints it can have at once; 0: any number.
+	Members int
+}
+
+// ShapeOf returns the shape of a driver's networks.
+func ShapeOf(d Driver) Shape {
+	if s, ok := d.(Shaped); ok {
+		return s.Shape()
+	}
+	return Shape{}
 }
 
 // Place is where an endpoint's link goes: into a namespace, or, with none,

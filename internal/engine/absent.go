@@ -39,7 +39,7 @@ func (a absent) Link(context.Context, kernel.Host, catenet.Network, catenet.Endp
 }
 
 // Unlink removes the links by their names.
-func (a absent) Unlink(ctx context.Context, h kernel.Host, _ catenet.Network, eps ...catenet.Endpoint) error {
+func (a absent) Unlink(ctx context.Context, h kernel.Host, _ catenet.Network, _ driver.Place, eps ...catenet.Endpoint) error {
 	links := make([]string, len(eps))
 	for i, ep := range eps {
 		links[i] = hostLink(ep)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
 )
 
 // gather is how long the reaper waits for company: removing many links in one
@@ -161,7 +162,7 @@ func (e *Engine) unlink(ctx context.Context, eps []catenet.Endpoint) error {
 		n := e.networks[id]
 		e.mu.Unlock()
 		if n != nil {
-			errs = append(errs, n.driver.Unlink(ctx, e.o.Host, n.Network, eps...))
+			errs = append(errs, n.driver.Unlink(ctx, e.o.Host, n.Network, driver.Place{}, eps...))
 			continue
 		}
 		links := make([]string, len(eps))

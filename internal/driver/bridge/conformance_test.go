@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		network(2, "v6", nil, "fd00:52::/64"),
 		network(3, "dual", nil, "10.53.0.0/24", "fd00:53::/64"),
 		network(4, "internal", func(n *catenet.Network) { n.Internal = true }, "10.54.0.0/24", "fd00:54::/64"),
-		network(5, "small", option(optMTU, "1400"), "10.55.0.0/24", "fd00:55::/64"),
+		network(5, "small", option(catenet.OptionMTU, "1400"), "10.55.0.0/24", "fd00:55::/64"),
 		network(6, "shy", option(optICC, "false"), "10.56.0.0/24"),
 		network(7, "named", option(catenet.OptionBridge, "lab0"), "10.57.0.0/24"),
 		network(8, "predefined", func(n *catenet.Network) { n.Predefined = true }, "10.58.0.0/24"),

@@ -53,7 +53,7 @@ func (l *lab) join(n catenet.Network, i int, options ...string) *kerneltest.NS {
 	defer ns.Close()
 	ep := conformance.Endpoint(n, i)
 	if len(options) > 0 {
-		ep.Spec.Options = map[string]string{optSysctls: strings.Join(options, ",")}
+		ep.Spec.Options = map[string]string{"com.docker.network.endpoint.sysctls": strings.Join(options, ",")}
 	}
 	a, err := New().Link(l.t.Context(), l.h, n, ep, driver.Place{NS: ns})
 	if err == nil {
@@ -147,7 +147,7 @@ func TestMTU(t *testing.T) {
 	kerneltest.Connect(l.host, "wan", "192.0.2.2/24", up, "e0", "")
 	l.host.Run("ip", "link", "set", "wan", "mtu", "1420")
 	l.host.Run("ip", "route", "add", "default", "via", "192.0.2.1")
-	hosts, asked := network(1, "hosts", nil, "10.51.0.0/24"), network(2, "asked", option(optMTUShort, "9000"), "10.52.0.0/24")
+	hosts, asked := network(1, "hosts", nil, "10.51.0.0/24"), network(2, "asked", option(catenet.OptionMTUShort, "9000"), "10.52.0.0/24")
 	for n, want := range map[*catenet.Network]string{&hosts: "mtu 1420 ", &asked: "mtu 9000 "} {
 		l.up(*n)
 		ctr := l.join(*n, 1)

@@ -24,12 +24,12 @@ func TestOptions(t *testing.T) {
 		{v4, optMasquerade, "maybe", catenet.KindInvalid, optMasquerade},
 		{v4, catenet.OptionHostBinding, "192.0.2.1", 0, ""},
 		{v4, catenet.OptionHostBinding, "::1", catenet.KindInvalid, "IPv4"},
-		{v4, optMTU, "68", 0, ""},
-		{v4, optMTUShort, "1400", 0, ""},
-		{v4, optMTU, "67", catenet.KindInvalid, "68"},
-		{v4, optMTU, "65536", catenet.KindInvalid, "65535"},
-		{v4, optMTU, "big", catenet.KindInvalid, "big"},
-		{v6, optMTU, "1279", catenet.KindInvalid, "1280"},
+		{v4, catenet.OptionMTU, "68", 0, ""},
+		{v4, catenet.OptionMTUShort, "1400", 0, ""},
+		{v4, catenet.OptionMTU, "67", catenet.KindInvalid, "68"},
+		{v4, catenet.OptionMTU, "65536", catenet.KindInvalid, "65535"},
+		{v4, catenet.OptionMTU, "big", catenet.KindInvalid, "big"},
+		{v6, catenet.OptionMTU, "1279", catenet.KindInvalid, "1280"},
 		{v4, catenet.OptionPrefix, "lan", 0, ""},
 		{v4, catenet.OptionPrefix, "twelve-chars", catenet.KindInvalid, "prefix"},
 		{v4, optDefault, "true", catenet.KindForbidden, "predefined"},
@@ -59,7 +59,7 @@ func TestEndpointOptions(t *testing.T) {
 		"kernel.hostname=x":                                                       false,
 		"net.ipv4.conf.IFNAME.../../x=1":                                          false,
 	} {
-		spec := catenet.EndpointSpec{Options: map[string]string{optSysctls: value}}
+		spec := catenet.EndpointSpec{Options: map[string]string{"com.docker.network.endpoint.sysctls": value}}
 		if err := New().ValidateEndpoint(catenet.Network{}, spec); (err == nil) != right || err != nil && !catenet.IsInvalid(err) {
 			t.Errorf("%s: %v", value, err)
 		}

@@ -126,8 +126,10 @@ func life(t *testing.T, d driver.Driver, w World, n catenet.Network) {
 		t.Errorf("mended, it is\n%s\nand was\n%s", got, full)
 	}
 	for range 2 { // absent things are no error
-		if err := d.Unlink(ctx, w.Host, n, eps...); err != nil {
-			t.Errorf("unlink: %v", err)
+		for i, ep := range eps {
+			if err := d.Unlink(ctx, w.Host, n, driver.Place{NS: places[i]}, ep); err != nil {
+				t.Errorf("unlink: %v", err)
+			}
 		}
 	}
 	for range 2 {

@@ -94,22 +94,29 @@ ip -o addr show scope global | awk '{print $2, $4}' | sort; ip route | sort; ip 
 }
 
 // Endpoint is the i-th endpoint of a network: its addresses follow the
-// gateways', and the default routes go through it.
+// gateways', and the default routes go through it, where the network has
+// gateways; else they are the first that the subnets have.
 func Endpoint(n catenet.Network, i int) catenet.Endpoint {
 	ep := catenet.Endpoint{
 		ID:        fmt.Sprintf("%02x%s", i, n.ID[2:]),
 		NetworkID: n.ID, Interface: "eth0",
 	}
 	for _, p := range n.Pools {
-		a := p.Gateway
+		a, out := p.Gateway, p.Gateway.IsValid()
+		if !out {
+			a = p.Subnet.Addr()
+		}
+		if p.Subnet.Bits() == a.BitLen()-1 { // both of its addresses are for endpoints
+			a = a.Prev()
+		}
 		for range i {
 			a = a.Next()
 		}
 		at := netip.PrefixFrom(a, p.Subnet.Bits())
 		if a.Is4() {
-			ep.IPv4, ep.Gateway4, ep.DefaultRoute4 = at, p.Gateway, true
+			ep.IPv4, ep.Gateway4, ep.DefaultRoute4 = at, p.Gateway, out
 		} else {
-			ep.IPv6, ep.Gateway6, ep.DefaultRoute6 = at, p.Gateway, true
+			ep.IPv6, ep.Gateway6, ep.DefaultRoute6 = at, p.Gateway, out
 		}
 		if ep.MAC == "" {
 			ep.MAC = catenet.MACFor(a)

@@ -51,7 +51,7 @@ func (d Driver) Link(context.Context, kernel.Host, catenet.Network, catenet.Endp
 }
 
 // Unlink has nothing to remove.
-func (Driver) Unlink(context.Context, kernel.Host, catenet.Network, ...catenet.Endpoint) error {
+func (Driver) Unlink(context.Context, kernel.Host, catenet.Network, driver.Place, ...catenet.Endpoint) error {
 	return nil
 }
 

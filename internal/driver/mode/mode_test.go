@@ -31,7 +31,7 @@ func TestModeAndNothingElse(t *testing.T) {
 	if _, err := d.Link(t.Context(), w.Host, n, ep, driver.Place{NS: w.Place()}); catenet.KindOf(err) != catenet.KindForbidden {
 		t.Errorf("link: %v", err)
 	}
-	if err := d.Unlink(t.Context(), w.Host, n, ep); err != nil {
+	if err := d.Unlink(t.Context(), w.Host, n, driver.Place{}, ep); err != nil {
 		t.Error(err)
 	}
 	if err := d.Down(t.Context(), w.Host, n); err != nil {
