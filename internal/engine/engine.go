@@ -43,7 +43,7 @@ import (
 // Firewall is what the engine needs of the firewall's room.
 type Firewall interface {
 	Apply(ctx context.Context, c firewall.Change) error
-	Restore(ctx context.Context, networks []firewall.Network, ports []firewall.Port) error
+	Restore(ctx context.Context, networks []firewall.Network, ports []firewall.Port, links ...firewall.Link) error
 	Obstacles(ctx context.Context) ([]catenet.Obstacle, error)
 }
 

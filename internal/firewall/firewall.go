@@ -88,12 +88,12 @@ func (f *Firewall) Apply(ctx context.Context, c Change) error {
 	return nil
 }
 
-// Restore makes these networks and ports all that is wanted, and the kernel
-// so: in one transaction, so that nothing is open in between that is closed
+// Restore makes these networks, ports and links all that is wanted, and the
+// kernel so: in one transaction, so that nothing is open in between that is closed
 // before and after. Tables that an earlier daemon left are taken over. What
 // is right is not written again.
-func (f *Firewall) Restore(ctx context.Context, networks []Network, ports []Port) error {
-	c := Change{AddNetworks: networks, AddPorts: ports}
+func (f *Firewall) Restore(ctx context.Context, networks []Network, ports []Port, links ...Link) error {
+	c := Change{AddNetworks: networks, AddPorts: ports, AddLinks: links}
 	if err := c.validate(); err != nil {
 		return err
 	}

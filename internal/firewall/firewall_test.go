@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -101,7 +102,8 @@ func TestWatchLooksUnasked(t *testing.T) {
 func TestFailedChangeChangesNothing(t *testing.T) {
 	f, m := inMemory(t)
 	ports := manyPorts(3)
-	must(t, f.Restore(t.Context(), []Network{front, back}, ports))
+	links := []Link{link(catenet.TCP, "172.19.0.2", "172.19.0.3:80"), link(catenet.TCP, "172.19.0.2", "172.19.0.3:81")}
+	must(t, f.Restore(t.Context(), []Network{front, back}, ports, links[0]))
 	want := dump(t, m)
 	moved := front
 	moved.Link = "br-other"
@@ -110,6 +112,8 @@ func TestFailedChangeChangesNothing(t *testing.T) {
 		RemoveNetworks: []string{back.ID},
 		AddPorts:       append(manyPorts(5)[3:], publish(catenet.TCP, "0.0.0.0:1025", "172.18.0.7:80", front.ID)),
 		RemovePorts:    ports[:1],
+		AddLinks:       links[1:],
+		RemoveLinks:    links[:1],
 	}
 	full := errors.New("no memory")
 	m.Refuse = func(op nft.Op) error {
@@ -148,6 +152,10 @@ func TestBadChangesAreRefused(t *testing.T) {
 		{AddPorts: []Port{publish(catenet.TCP, "0.0.0.0:80", "172.18.0.2:0", "")}},
 		{AddPorts: []Port{publish(catenet.TCP, "[::]:80", "172.18.0.2:80", "")}},
 		{AddPorts: []Port{publish(catenet.TCP, "0.0.0.0:80", "[fd00::1]:80", "")}},
+		{AddLinks: []Link{link("icmp", "172.18.0.2", "172.18.0.3:80")}},
+		{AddLinks: []Link{link(catenet.TCP, "172.18.0.2", "172.18.0.3:0")}},
+		{AddLinks: []Link{link(catenet.TCP, "fd00::2", "172.18.0.3:80")}},
+		{AddLinks: []Link{{Proto: catenet.TCP, To: netip.MustParseAddrPort("172.18.0.2:80")}}},
 		{AddPorts: []Port{{Proto: catenet.TCP, HostPort: 80, To: netip.MustParseAddrPort("172.18.0.2:80")}}},
 	} {
 		if err := f.Apply(t.Context(), c); !catenet.IsInvalid(err) {
@@ -248,7 +256,17 @@ func genChange(t *rapid.T) Change {
 			To: netip.AddrPortFrom(netip.MustParseAddr(to), rapid.Uint16Range(80, 81).Draw(t, "to")),
 		}
 	})
+	tie := rapid.Custom(func(t *rapid.T) Link {
+		to := rapid.SampledFrom([]string{"10.0.0.2:80", "10.0.0.2:81", "[fd00::2]:80"}).Draw(t, "linked")
+		from := rapid.SampledFrom([]string{"10.0.0.3", "10.0.0.4"}).Draw(t, "linking")
+		if to[0] == '[' {
+			from = "fd00::3"
+		}
+		return link(catenet.TCP, from, to)
+	})
 	return Change{
+		AddLinks:       rapid.SliceOfN(tie, 0, 3).Draw(t, "add links"),
+		RemoveLinks:    rapid.SliceOfN(tie, 0, 3).Draw(t, "remove links"),
 		AddNetworks:    rapid.SliceOfN(network, 0, 2).Draw(t, "add networks"),
 		RemoveNetworks: rapid.SliceOfN(rapid.SampledFrom([]string{"n0", "n1", "n2", "n3"}), 0, 2).Draw(t, "remove networks"),
 		AddPorts:       rapid.SliceOfN(port, 0, 4).Draw(t, "add ports"),
@@ -307,7 +325,7 @@ func checkChanges(rt *rapid.T, t *testing.T, a, b Backend) {
 		ports = append(ports, p)
 	}
 	ok(g.Remove(ctx))
-	ok(g.Restore(ctx, networks, ports))
+	ok(g.Restore(ctx, networks, ports, slices.Collect(maps.Keys(f.want.links))...))
 	have, err := a.Dump(ctx, inetTable, bridgeTable)
 	ok(err)
 	want, err := b.Dump(ctx, inetTable, bridgeTable)

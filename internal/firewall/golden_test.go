@@ -53,9 +53,14 @@ func publish(proto catenet.Proto, host, to, network string) Port {
 	return Port{Proto: proto, HostIP: h.Addr(), HostPort: h.Port(), To: netip.MustParseAddrPort(to), Network: network}
 }
 
+func link(proto catenet.Proto, from, to string) Link {
+	return Link{Proto: proto, From: netip.MustParseAddr(from), To: netip.MustParseAddrPort(to)}
+}
+
 var (
 	front = Network{ID: "front0000000", Link: "br-front", Subnets: prefixes("172.18.0.0/16", "fd00:18::/64"), Masquerade4: true, Masquerade6: true}
 	back  = Network{ID: "back00000000", Link: "br-back", Subnets: prefixes("172.19.0.0/16"), Masquerade4: true, NoICC: true}
+	shy   = Network{ID: "shy000000000", Link: "br-shy", Subnets: prefixes("172.21.0.0/16", "fd00:21::/64"), Internal: true, NoICC: true}
 	inner = Network{ID: "inner0000000", Link: "br-inner", Subnets: prefixes("172.20.0.0/16"), Internal: true}
 )
 
@@ -66,6 +71,7 @@ func TestGolden(t *testing.T) {
 		name     string
 		networks []Network
 		ports    []Port
+		links    []Link
 	}{
 		{name: "empty"},
 		{name: "networks", networks: []Network{front, back, inner}},
@@ -78,12 +84,17 @@ func TestGolden(t *testing.T) {
 			publish(catenet.TCP, "127.0.0.2:81", "172.18.0.3:81", front.ID),
 			publish(catenet.TCP, "[::1]:81", "[fd00:18::2]:81", front.ID),
 		}},
+		{name: "links", networks: []Network{back, shy}, links: []Link{
+			link(catenet.TCP, "172.19.0.2", "172.19.0.3:80"),
+			link(catenet.UDP, "172.19.0.3", "172.19.0.4:53"),
+			link(catenet.TCP, "fd00:21::2", "[fd00:21::3]:80"),
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ns := kerneltest.New(t)
 			f := open(t, ns, nft.Options{})
-			must(t, f.Restore(t.Context(), c.networks, c.ports))
+			must(t, f.Restore(t.Context(), c.networks, c.ports, c.links...))
 			golden(t, c.name, ns.Run("nft", "list", "ruleset"))
 			if repaired, err := f.Check(t.Context()); err != nil || repaired {
 				t.Errorf("a Check after Restore wrote: %v %v", repaired, err)

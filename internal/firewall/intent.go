@@ -19,7 +19,7 @@ type Network struct {
 	// Internal: nothing goes out of the network or comes in.
 	Internal bool
 	// NoICC: containers of the network reach each other only through
-	// published ports. (Frames between ports of the bridge are stopped by
+	// published ports and links. (Frames between ports of the bridge are stopped by
 	// port isolation; this is for what the host would route.)
 	NoICC bool
 	// Masquerade4 and Masquerade6 hide the containers behind the host's
@@ -36,10 +36,20 @@ type Port struct {
 	Network  string // ID of the network whose bridge To is on
 }
 
+// Link lets From reach one port of To, both in one network without icc, with
+// their own addresses. Answers come back; nothing else does.
+type Link struct {
+	Proto catenet.Proto
+	From  netip.Addr
+	To    netip.AddrPort
+}
+
 // Change is one transaction.
 type Change struct {
 	AddNetworks    []Network
 	RemoveNetworks []string // IDs
 	AddPorts       []Port
 	RemovePorts    []Port
+	AddLinks       []Link
+	RemoveLinks    []Link
 }

@@ -120,6 +120,35 @@ func TestPackets(t *testing.T) {
 	}
 }
 
+// TestLinks: on a network without icc a link opens one port, to one container,
+// with answers. As the driver has it, those containers send each other what
+// they have by way of the gateway.
+func TestLinks(t *testing.T) {
+	for _, brNetfilter := range []int{0, 1} {
+		t.Run(fmt.Sprintf("bridge-nf-call-iptables=%d", brNetfilter), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, brNetfilter, nft.Options{})
+			l := link(catenet.TCP, "172.19.0.2", "172.19.0.3:80")
+			must(t, w.f.Restore(t.Context(), []Network{front, back}, nil, l))
+			for _, ns := range []*kerneltest.NS{w.c, w.d} {
+				ns.Run("ip", "route", "add", "172.19.0.1", "dev", "eth0")
+				ns.Run("ip", "route", "add", "172.19.0.0/17", "via", "172.19.0.1")
+				serve(t, ns, "tcp", ":80")
+				serve(t, ns, "tcp", ":81")
+				serve(t, ns, "udp", ":80")
+			}
+			serve(t, w.a, "tcp", ":80")
+			reaches(t, "who links", w.c, "tcp", "172.19.0.3:80", "172.19.0.2")
+			cutOff(t, "who links, another port", w.c, "tcp", "172.19.0.3:81")
+			cutOff(t, "who links, another protocol", w.c, "udp", "172.19.0.3:80")
+			cutOff(t, "who is linked", w.d, "tcp", "172.19.0.2:80")
+			cutOff(t, "somebody of another network", w.a, "tcp", "172.19.0.3:80")
+			must(t, w.f.Apply(t.Context(), Change{RemoveLinks: []Link{l}}))
+			cutOff(t, "who linked once", w.c, "tcp", "172.19.0.3:80")
+		})
+	}
+}
+
 // TestLoopbackStaysInside sends what a neighbour on the LAN can send to
 // 127.0.0.1 where route_localnet is set.
 func TestLoopbackStaysInside(t *testing.T) {

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel/nft"
@@ -51,15 +52,26 @@ func (n Network) intoRules() []nft.Rule {
 	var rules []nft.Rule
 	switch {
 	case n.Internal && n.NoICC:
-		rules = []nft.Rule{rule(iifname(true, n.Link), translated(), accept())}
+		rules = append(linkRules(n.Link), rule(iifname(true, n.Link), translated(), accept()))
 	case n.Internal:
 		rules = []nft.Rule{rule(iifname(true, n.Link), accept())}
 	case n.NoICC:
-		rules = []nft.Rule{rule(translated(), accept())}
+		rules = append(linkRules(n.Link), rule(translated(), accept()))
 	default:
 		rules = []nft.Rule{rule(iifname(true, n.Link), accept()), rule(translated(), accept())}
 	}
 	return append(rules, nft.Rule{drop()})
+}
+
+// linkRules: what linked containers of one bridge send each other, by way of
+// the host. Nobody elsewhere can send as one of them: guard has stopped that.
+func linkRules(bridge string) []nft.Rule {
+	return []nft.Rule{
+		rule(iifname(true, bridge), ip4(), source4(nft.R0), dest4(nft.R1), l4proto(nft.R2), port(nft.R3),
+			nft.Lookup(setLinks4, nft.R0), accept()),
+		rule(iifname(true, bridge), ip6(), source6(nft.R0), dest6(nft.R4), l4proto(nft.R8), port(nft.R9),
+			nft.Lookup(setLinks6, nft.R0), accept()),
+	}
 }
 
 // leaveRules: the source address of what containers send. A container that
@@ -141,6 +153,16 @@ func (p Port) elements() []element {
 		}
 	}
 	return []element{{exact, nft.Element{Key: string(p.HostIP.AsSlice()) + service, Value: to}}}
+}
+
+// elements is the link's place in the common sets.
+func (l Link) elements() []element {
+	set := setLinks4
+	if l.From.Is6() {
+		set = setLinks6
+	}
+	key := slices.Concat(l.From.AsSlice(), l.To.Addr().AsSlice(), []byte{l.Proto.Number(), 0, 0, 0})
+	return []element{{set, nft.Element{Key: string(key) + port16(l.To.Port())}}}
 }
 
 // port16 is a port in a register of its own.

@@ -29,6 +29,8 @@ const (
 	setAny6      = "any6"      //
 	setLoopback4 = "loopback4" // protocol . port served on loopback addresses
 	setLoopback6 = "loopback6" //
+	setLinks4    = "links4"    // linking address . linked address . protocol . port
+	setLinks6    = "links6"    //
 )
 
 var (
@@ -37,6 +39,8 @@ var (
 	target6   = nft.Concat(nft.TypeAddr6, nft.TypeService)
 	addrPort4 = nft.Concat(nft.TypeAddr4, nft.TypeProto, nft.TypeService)
 	addrPort6 = nft.Concat(nft.TypeAddr6, nft.TypeProto, nft.TypeService)
+	link4     = nft.Concat(nft.TypeAddr4, nft.TypeAddr4, nft.TypeProto, nft.TypeService)
+	link6     = nft.Concat(nft.TypeAddr6, nft.TypeAddr6, nft.TypeProto, nft.TypeService)
 )
 
 func sets() []nft.Set {
@@ -54,6 +58,8 @@ func sets() []nft.Set {
 		{Name: setAny6, Key: protoPort, Data: target6},
 		{Name: setLoopback4, Key: protoPort},
 		{Name: setLoopback6, Key: protoPort},
+		{Name: setLinks4, Key: link4},
+		{Name: setLinks6, Key: link6},
 	}
 }
 

@@ -27,6 +27,7 @@ func (p Port) endpoint() endpoint {
 type state struct {
 	networks map[string]Network
 	ports    map[endpoint]Port
+	links    map[Link]bool
 	elements map[string]counted
 }
 
@@ -36,7 +37,7 @@ type counted struct {
 }
 
 func newState() *state {
-	return &state{map[string]Network{}, map[endpoint]Port{}, map[string]counted{}}
+	return &state{map[string]Network{}, map[endpoint]Port{}, map[Link]bool{}, map[string]counted{}}
 }
 
 // tables is the whole ruleset that the state stands for, sorted.
@@ -64,11 +65,14 @@ func (s *state) tables(caps nft.Caps) []nft.Table {
 // were touched, as they were and as they are, and a function that takes the
 // change back. Its cost is that of the change, not of the state.
 func (s *state) change(c Change) (before, after nft.Table, undo func()) {
-	t := touched{s: s, networks: map[string]*Network{}, ports: map[endpoint]*Port{}, elements: map[string]counted{}}
+	t := touched{s: s, networks: map[string]*Network{}, ports: map[endpoint]*Port{}, links: map[Link]bool{}, elements: map[string]counted{}}
 	for _, p := range c.RemovePorts {
 		if old, ok := s.ports[p.endpoint()]; ok && old.To == p.To {
 			t.removePort(p.endpoint())
 		}
+	}
+	for _, l := range c.RemoveLinks {
+		t.setLink(l, false)
 	}
 	for _, id := range c.RemoveNetworks {
 		t.removeNetwork(id)
@@ -83,16 +87,20 @@ func (s *state) change(c Change) (before, after nft.Table, undo func()) {
 			t.addPort(p)
 		}
 	}
+	for _, l := range c.AddLinks {
+		t.setLink(l, true)
+	}
 	before, after = t.tables()
 	return before, after, t.undo
 }
 
 // touched remembers what was there of everything that a change touches; nil
-// or a count of 0: nothing.
+// false or a count of 0: nothing.
 type touched struct {
 	s        *state
 	networks map[string]*Network
 	ports    map[endpoint]*Port
+	links    map[Link]bool
 	elements map[string]counted
 }
 
@@ -138,6 +146,24 @@ func (t *touched) addPort(p Port) {
 	t.count(p.elements(), +1)
 }
 
+// setLink has a link be there, or not.
+func (t *touched) setLink(l Link, on bool) {
+	was := t.s.links[l]
+	if was == on {
+		return
+	}
+	if _, seen := t.links[l]; !seen {
+		t.links[l] = was
+	}
+	if on {
+		t.s.links[l] = true
+		t.count(l.elements(), +1)
+	} else {
+		delete(t.s.links, l)
+		t.count(l.elements(), -1)
+	}
+}
+
 func (t *touched) count(els []element, by int) {
 	for _, e := range els {
 		k := e.key()
@@ -164,6 +190,11 @@ func (t *touched) undo() {
 	for at, p := range t.ports {
 		if delete(t.s.ports, at); p != nil {
 			t.s.ports[at] = *p
+		}
+	}
+	for l, was := range t.links {
+		if delete(t.s.links, l); was {
+			t.s.links[l] = true
 		}
 	}
 	for k, c := range t.elements {

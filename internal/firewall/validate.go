@@ -30,5 +30,13 @@ func (c Change) validate() error {
 			return catenet.Invalidf("port %d: %s and %s are not of one family", p.HostPort, p.HostIP, p.To.Addr())
 		}
 	}
+	for _, l := range c.AddLinks {
+		switch {
+		case l.Proto.Number() == 0 || l.To.Port() == 0:
+			return catenet.Invalidf("%d/%s cannot be the port of a link", l.To.Port(), l.Proto)
+		case !l.From.IsValid() || l.From.Is4() != l.To.Addr().Is4() || l.From.Is4In6() || l.To.Addr().Is4In6():
+			return catenet.Invalidf("link: %s and %s are not of one family", l.From, l.To.Addr())
+		}
+	}
 	return nil
 }

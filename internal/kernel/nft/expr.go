@@ -15,8 +15,11 @@ const (
 	R0 uint32 = 8 // NFT_REG32_00
 	R1 uint32 = 9
 	R2 uint32 = 10
+	R3 uint32 = 11
 	R4 uint32 = 12 // where a 16 byte address in R0 ends
 	R5 uint32 = 13
+	R8 uint32 = 16 // where a second one ends
+	R9 uint32 = 17
 )
 
 // Keys of Meta (NFT_META_*).
