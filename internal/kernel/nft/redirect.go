@@ -5,11 +5,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel"
 )
+
+// grace is how long a socket that has deleted something is kept. What was
+// deleted is freed after an RCU grace period, some 10 ms, and closing the
+// socket before that blocks a thread until then: of many detaches at once,
+// many threads, which the runtime keeps.
+const grace = 50 * time.Millisecond
 
 var sandboxTable = Ref{IPv4, "catenet"}
 
@@ -41,9 +48,7 @@ func Redirect(port uint16) error {
 		err = fmt.Errorf("redirect the resolver's port: %w", err)
 	}
 	if port == 0 {
-		// What was deleted is freed after an RCU grace period, and a socket
-		// is only closed then: some 10 ms, which nobody need wait for.
-		go c.Close()
+		time.AfterFunc(grace, func() { c.Close() })
 		return err
 	}
 	return errors.Join(err, c.Close())
