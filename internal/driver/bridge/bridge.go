@@ -7,7 +7,8 @@
 // What leaves, enters or is kept apart is the firewall's: Up says what the
 // network wants of it. Containers that must not reach each other (icc off)
 // are isolated ports of the bridge, so that it holds whether or not bridged
-// frames pass the IP firewall.
+// frames pass the IP firewall; they send each other what they have by way of
+// the host, where the firewall lets links through.
 package bridge
 
 import (
@@ -70,7 +71,7 @@ func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 	if l.MTU, err = mtuOf(ctx, h, o); err != nil {
 		return state, err
 	}
-	if !n.Internal {
+	if !n.Internal || !o.icc {
 		if err := h.EnableForwarding(ctx, !n.DisableIPv4, n.IPv6); err != nil {
 			return state, fmt.Errorf("let the host route: %w", err)
 		}

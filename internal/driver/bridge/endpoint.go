@@ -20,6 +20,9 @@ func (Driver) Link(ctx context.Context, h kernel.Host, n catenet.Network, ep cat
 		return driver.Attachment{}, err
 	}
 	inside.MTU = o.mtu // 0: that of the bridge, which is the host's
+	if !o.icc {
+		inside.Routes = append(inside.Routes, detour(ep)...)
+	}
 	outside := driver.HostLinkName(ep.ID)
 	err = h.EnsureLink(ctx, kernel.Link{
 		Name: outside, Kind: "veth", Alias: inside.Alias, MTU: inside.MTU, Master: bridgeName(n, o),

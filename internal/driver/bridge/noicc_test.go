@@ -29,12 +29,20 @@ func shy(t *testing.T, nf int) (*lab, catenet.Network) {
 }
 
 // Frames stop between isolated ports whether or not they pass the IP
-// firewall.
+// firewall: what one container sends another goes by way of the host, which has
+// the last word.
 func TestNoICC(t *testing.T) {
 	for _, nf := range []int{0, 1} {
 		t.Run(fmt.Sprintf("bridge-nf-call=%d", nf), func(t *testing.T) {
 			l, n := shy(t, nf)
-			a, _ := l.join(n, 1), l.join(n, 2)
+			a, b := l.join(n, 1), l.join(n, 2)
+			for _, addr := range []string{"10.51.0.3", "fd00:51::3"} {
+				if !reaches(a, addr) {
+					t.Errorf("the host does not route to the other container, at %s", addr)
+				}
+			}
+			l.host.Run("nft", `add table inet t; add chain inet t f { type filter hook forward priority 0; };
+				add rule inet t f drop`)
 			for _, addr := range []string{"10.51.0.1", "fd00:51::1"} {
 				if !reaches(a, addr) {
 					t.Errorf("the gateway %s is not reached", addr)
@@ -43,6 +51,17 @@ func TestNoICC(t *testing.T) {
 			for _, addr := range []string{"10.51.0.3", "fd00:51::3"} {
 				if reaches(a, addr) {
 					t.Errorf("the other container is reached at %s", addr)
+				}
+			}
+			// Nor without the detour: nobody answers for the other's address.
+			for _, ns := range []*kerneltest.NS{a, b} {
+				ns.Run("ip", "route", "flush", "proto", "159")
+				ns.Run("ip", "-6", "route", "flush", "proto", "159")
+			}
+			l.host.Run("nft", "delete", "table", "inet", "t")
+			for _, addr := range []string{"10.51.0.3", "fd00:51::3"} {
+				if reaches(a, addr) {
+					t.Errorf("the bridge carries frames to the other container, at %s", addr)
 				}
 			}
 		})
