@@ -11,12 +11,14 @@ func TestFilterNetworks(t *testing.T) {
 	n.Name, n.Driver, n.Labels = "frontend", "bridge", map[string]string{"tier": "1", "x": ""}
 	for want, filters := range map[bool][][]string{
 		true: {
-			nil, {"name=front"}, {"name=back", "name=end"}, {"id=abc"}, {"driver=bridge", "type=custom"},
+			nil, {"name=front"}, {"name=back", "name=end"}, {"id=abc"}, {"id=^abc"}, {"driver=bridge", "type=custom"},
+			{"name=^frontend$"}, {"name=^f.*d$"}, {"dangling=true"}, {"dangling=1", "scope=local"}, {"label!=y"}, {"label!=tier", "label!=y"},
 			{"label=tier"}, {"label=tier=1", "label=x="}, {"until=30m"}, {"until=2026-01-01T23:30:00Z"},
+			{"until=2026-01-02"}, {"until=2026-01-01T23:30"}, {"until=1767310200"}, {"until=1767310200.5"},
 		},
 		false: {
-			{"name=back"}, {"id=bcd"}, {"driver=host"}, {"type=builtin"}, {"name=front", "driver=host"},
-			{"label=tier=2"}, {"label=tier", "label=y"}, {"until=2h"}, {"until=30m", "until=2h"},
+			{"name=back"}, {"id=^bcd"}, {"name=^front$"}, {"name=["}, {"dangling=false"}, {"scope=swarm"}, {"label!=tier"}, {"driver=host"}, {"type=builtin"}, {"name=front", "driver=host"},
+			{"label=tier=2"}, {"label=tier", "label=y"}, {"until=2h"}, {"until=1767300000"},
 		},
 	} {
 		for _, args := range filters {
@@ -24,13 +26,13 @@ func TestFilterNetworks(t *testing.T) {
 			if err != nil {
 				t.Errorf("%v: %v", args, err)
 			}
-			if f.MatchNetwork(n, now) != want {
+			if f.MatchNetwork(n, false, now) != want {
 				t.Errorf("%v matches: %v", args, !want)
 			}
 		}
 	}
 	n.Predefined = true
-	if !(Filter{"type": {"builtin"}}).MatchNetwork(n, now) {
+	if !(Filter{"type": {"builtin"}}).MatchNetwork(n, false, now) {
 		t.Error("a predefined network is not builtin")
 	}
 }
@@ -64,7 +66,7 @@ func TestFilterEvents(t *testing.T) {
 }
 
 func TestFilterRefuses(t *testing.T) {
-	for _, args := range [][]string{{"name"}, {"name="}, {"colour=red"}, {"type=odd"}, {"until=noon"}} {
+	for _, args := range [][]string{{"name"}, {"name="}, {"colour=red"}, {"type=odd"}, {"until=noon"}, {"until=1h", "until=2h"}, {"dangling=perhaps"}, {"dangling=1", "dangling=0"}, {"until=1.2.3"}, {"until="}} {
 		if f, err := ParseFilter(args, append(PruneFilterKeys, NetworkFilterKeys...)); !IsInvalid(err) {
 			t.Errorf("%v: %v, %v", args, f, err)
 		}

@@ -26,6 +26,9 @@ const (
 	NetworkNone   = "none"
 )
 
+// ScopeLocal is how far every network here reaches: this host.
+const ScopeLocal = "local"
+
 // NetworkSpec is what somebody asks for when creating a network.
 type NetworkSpec struct {
 	Name   string `json:"name"`
@@ -38,9 +41,18 @@ type NetworkSpec struct {
 	IPv6        bool   `json:"ipv6,omitempty"`
 	// Internal networks reach nothing outside themselves, and nothing
 	// outside reaches them.
-	Internal bool              `json:"internal,omitempty"`
-	Options  map[string]string `json:"options,omitempty"` // the driver's, by full name (com.docker.network.…)
-	Labels   map[string]string `json:"labels,omitempty"`
+	Internal bool `json:"internal,omitempty"`
+	// Attachable is kept and shown, as with Docker: every network here is.
+	Attachable bool `json:"attachable,omitempty"`
+	// ConfigOnly networks are no networks but what others are made from: they
+	// hold pools, options and labels, and nobody joins them. Their driver is
+	// "null", whatever was asked for, and their pools are as they were given.
+	ConfigOnly bool `json:"config_only,omitempty"`
+	// ConfigFrom names the config-only network that pools, families, options and
+	// labels are copied from, none of which can be given beside it.
+	ConfigFrom string            `json:"config_from,omitempty"`
+	Options    map[string]string `json:"options,omitempty"` // the driver's, by full name (com.docker.network.…)
+	Labels     map[string]string `json:"labels,omitempty"`
 	// DNS are the servers that stand behind the resolver of containers that
 	// ask for none of their own; empty: the host's.
 	DNS []netip.Addr `json:"dns,omitempty"`

@@ -30,6 +30,7 @@ type Engine struct {
 	order     []string // IDs of sandboxes, oldest first
 	nextPort  uint16
 	subs      map[chan catenet.Event]catenet.Filter
+	past      []catenet.Event // all that happened, oldest first
 }
 
 // New makes an engine with the predefined networks.
@@ -119,6 +120,7 @@ func (e *Engine) sandbox(ref string) (*container, error) {
 // tell sends an event to whom it concerns. The caller holds e.mu.
 func (e *Engine) tell(typ, action, id string, attrs map[string]string) {
 	ev := catenet.Event{Time: Now, Type: typ, Action: action, ID: id, Attributes: attrs}
+	e.past = append(e.past, ev)
 	for ch, f := range e.subs {
 		if f.MatchEvent(ev) {
 			ch <- ev
@@ -127,10 +129,15 @@ func (e *Engine) tell(typ, action, id string, attrs map[string]string) {
 }
 
 // Events implements server.Engine.
-func (e *Engine) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.Event, error) {
+func (e *Engine) Events(ctx context.Context, f catenet.Filter, since time.Time) (<-chan catenet.Event, error) {
 	ch := make(chan catenet.Event, 1000)
 	e.mu.Lock()
 	e.subs[ch] = f
+	for _, ev := range e.past {
+		if !since.IsZero() && !ev.Time.Before(since) && f.MatchEvent(ev) {
+			ch <- ev
+		}
+	}
 	e.mu.Unlock()
 	context.AfterFunc(ctx, func() {
 		e.mu.Lock()
@@ -349,7 +356,7 @@ func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) (names []s
 	all := maps.Clone(e.networks)
 	e.mu.Unlock()
 	for _, n := range all {
-		if n.Predefined || !f.MatchNetwork(n.Network, Now) {
+		if n.Predefined || !f.MatchNetwork(n.Network, false, Now) {
 			continue
 		}
 		if e.RemoveNetwork(ctx, n.ID) == nil {

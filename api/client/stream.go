@@ -42,10 +42,15 @@ func (c *Client) Logs(ctx context.Context, ref string, o catenet.LogOptions, fou
 	}
 }
 
-// Events subscribes: what happens after it returns is told on the channel,
-// which is closed when ctx ends or the daemon goes away.
-func (c *Client) Events(ctx context.Context, f catenet.Filter) (<-chan catenet.Event, error) {
-	res, err := c.send(ctx, "GET", "/events", filter(f), nil)
+// Events subscribes: what happens after it returns is told on the channel, and
+// first what has happened since and is remembered, unless that is zero. The
+// channel is closed when ctx ends or the daemon goes away.
+func (c *Client) Events(ctx context.Context, f catenet.Filter, since time.Time) (<-chan catenet.Event, error) {
+	q := filter(f)
+	if !since.IsZero() {
+		q.Set("since", since.Format(time.RFC3339Nano))
+	}
+	res, err := c.send(ctx, "GET", "/events", q, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,9 @@ type Engine interface {
 	// Ports returns all published ports.
 	Ports(ctx context.Context) ([]catenet.PortBinding, error)
 	// Events subscribes: what happens after it returns is told on the
-	// channel if f matches (Filter.MatchEvent). The channel is closed when
-	// ctx ends, and where the reader is too slow.
-	Events(ctx context.Context, f catenet.Filter) (<-chan catenet.Event, error)
+	// channel if f matches (Filter.MatchEvent), and before that, in order,
+	// what has happened since and is remembered: the last 256 events. Those
+	// are on the channel when it returns; with since zero there are none. The
+	// channel is closed when ctx ends, and where the reader is too slow.
+	Events(ctx context.Context, f catenet.Filter, since time.Time) (<-chan catenet.Event, error)
 }

@@ -20,7 +20,7 @@ func (s *Server) listNetworks(w http.ResponseWriter, r *request) error {
 	now := time.Now()
 	out := make([]catenet.NetworkStatus, 0, len(all))
 	for _, n := range all {
-		if f.MatchNetwork(n.Network, now) {
+		if f.MatchNetwork(n.Network, len(n.Endpoints) > 0, now) {
 			out = append(out, n)
 		}
 	}

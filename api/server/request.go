@@ -99,6 +99,18 @@ func (r *request) duration(name string, absent time.Duration) (time.Duration, er
 	return d, nil
 }
 
+func (r *request) time(name string) (time.Time, error) {
+	v := r.query.Get(name)
+	if v == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil {
+		return t, catenet.Invalidf("%s: %q is no time", name, v).WithHint("a time is written like 2026-01-02T15:04:05Z")
+	}
+	return t, nil
+}
+
 // statusError is an error whose status is not that of its kind.
 type statusError struct {
 	status int

@@ -39,7 +39,7 @@ func (s *Server) routes() []route {
 		{"POST", sandbox + "/exec", nil, s.exec},
 		{"GET", "/v1/endpoints", nil, s.listEndpoints},
 		{"GET", "/v1/ports", nil, s.listPorts},
-		{"GET", "/v1/events", q("filter"), s.events},
+		{"GET", "/v1/events", q("filter", "since"), s.events},
 	}
 }
 

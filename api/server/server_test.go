@@ -206,7 +206,7 @@ func TestEvents(t *testing.T) {
 	e := apitest.New()
 	_, c := apitest.Serve(t, e)
 	ctx, cancel := context.WithCancel(t.Context())
-	ch, err := c.Events(ctx, catenet.Filter{"event": {"create"}, "network": {"front"}})
+	ch, err := c.Events(ctx, catenet.Filter{"event": {"create"}, "network": {"front"}}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	if _, err := c.CreateSandbox(t.Context(), spec, true); err != nil {
 		t.Fatal(err)
 	}
-	events, err := c.Events(t.Context(), nil)
+	events, err := c.Events(t.Context(), nil, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

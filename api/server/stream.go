@@ -59,9 +59,13 @@ func (s *Server) events(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	since, err := r.time("since")
+	if err != nil {
+		return err
+	}
 	ctx, cancel := s.following(r.Request)
 	defer cancel()
-	ch, err := s.engine.Events(ctx, f)
+	ch, err := s.engine.Events(ctx, f, since)
 	if err != nil {
 		return err
 	}
@@ -109,10 +113,6 @@ func logOptions(r *request) (o catenet.LogOptions, err error) {
 	if o.Tail, err = r.number("tail", -1); err != nil {
 		return o, err
 	}
-	if v := r.query.Get("since"); v != "" {
-		if o.Since, err = time.Parse(time.RFC3339Nano, v); err != nil {
-			return o, catenet.Invalidf("since: %q is no time", v).WithHint("a time is written like 2026-01-02T15:04:05Z")
-		}
-	}
-	return o, nil
+	o.Since, err = r.time("since")
+	return o, err
 }

@@ -15,6 +15,7 @@ import (
 func (c *cli) events() *cobra.Command {
 	var f format
 	var filters []string
+	var since string
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happens, as it happens",
@@ -27,11 +28,17 @@ func (c *cli) events() *cobra.Command {
 			if err := f.check(); err != nil {
 				return err
 			}
+			var from time.Time
+			if since != "" {
+				if from, err = catenet.ParseTime(since, now()); err != nil {
+					return usage(fmt.Errorf("--since: %w", err))
+				}
+			}
 			cl, err := c.client()
 			if err != nil {
 				return err
 			}
-			ch, err := cl.Events(cmd.Context(), filter)
+			ch, err := cl.Events(cmd.Context(), filter, from)
 			if err != nil {
 				return err
 			}
@@ -45,6 +52,7 @@ func (c *cli) events() *cobra.Command {
 	}
 	f.listFlags(cmd, "print only IDs")
 	f.lists = false // columns have no width before the end
+	cmd.Flags().StringVar(&since, "since", "", "first what has happened since (the daemon remembers 256 events): a duration like 10m, or a time like 2026-01-02T15:04:05Z")
 	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "type=…, event=…, container=…, network=…")
 	return cmd
 }

@@ -15,6 +15,8 @@ type createFlags struct {
 	driver                         string
 	subnets, ranges, gateways, aux []string
 	ipv4, ipv6, internal           bool
+	attachable, configOnly         bool
+	configFrom                     string
 	options, labels                []string
 }
 
@@ -53,6 +55,9 @@ func (c *cli) networkCreate() *cobra.Command {
 	fl.BoolVar(&f.ipv4, "ipv4", true, "give IPv4 addresses")
 	fl.BoolVar(&f.ipv6, "ipv6", false, "give IPv6 addresses")
 	fl.BoolVar(&f.internal, "internal", false, "reach nothing outside the network")
+	fl.BoolVar(&f.attachable, "attachable", false, "shown by inspect: any container can join every network")
+	fl.BoolVar(&f.configOnly, "config-only", false, "hold settings for --config-from, and be no network")
+	fl.StringVar(&f.configFrom, "config-from", "", "take subnets, options and labels from this config-only network")
 	fl.StringArrayVarP(&f.options, "opt", "o", nil, "option of the driver, KEY=VALUE")
 	fl.StringArrayVar(&f.labels, "label", nil, "label, KEY=VALUE")
 	return cmd
@@ -60,7 +65,8 @@ func (c *cli) networkCreate() *cobra.Command {
 
 // spec makes what is asked for of the flags.
 func (f *createFlags) spec(name string) (s catenet.NetworkSpec, err error) {
-	s = catenet.NetworkSpec{Name: name, Driver: f.driver, DisableIPv4: !f.ipv4, IPv6: f.ipv6, Internal: f.internal}
+	s = catenet.NetworkSpec{Name: name, Driver: f.driver, DisableIPv4: !f.ipv4, IPv6: f.ipv6, Internal: f.internal,
+		Attachable: f.attachable, ConfigOnly: f.configOnly, ConfigFrom: f.configFrom}
 	if err := catenet.ValidateName("network", name); err != nil {
 		return s, err
 	}

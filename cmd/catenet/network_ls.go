@@ -35,12 +35,12 @@ func (c *cli) networkLs() *cobra.Command {
 			return list(c.out, &f, ns, func(n catenet.NetworkStatus) string { return f.id(n.ID) },
 				[]string{"NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNETS"},
 				func(n catenet.NetworkStatus) []string {
-					return []string{f.id(n.ID), n.Name, n.Driver, "local", subnets(n.Network)}
+					return []string{f.id(n.ID), n.Name, n.Driver, catenet.ScopeLocal, subnets(n.Network)}
 				})
 		},
 	}
 	f.listFlags(cmd, "print only IDs")
-	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "driver=…, id=…, label=…, name=…, type=builtin|custom")
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "dangling=true|false, driver=…, id=…, label=…, name=…, scope=local, type=builtin|custom")
 	return cmd
 }
 

@@ -42,7 +42,7 @@ func (c *cli) networkPrune() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
-	cmd.Flags().StringArrayVar(&filters, "filter", nil, "label=…, until=…")
+	cmd.Flags().StringArrayVar(&filters, "filter", nil, "label=…, label!=…, until=…")
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/catenet/catenet"
 )
@@ -36,5 +37,31 @@ func TestInfoSaysWhereLookupsGo(t *testing.T) {
 	must(t, err)
 	if got := fmt.Sprint(info.DNSUpstreams); got != "[192.0.2.53:53]" {
 		t.Errorf("upstreams %s", got)
+	}
+}
+
+func TestEventsOfThePastComeFirst(t *testing.T) {
+	w := newWorld(t)
+	before := time.Now()
+	for range eventMemory {
+		w.tell("sandbox", "old", "x")
+	}
+	w.network(catenet.NetworkSpec{Name: "a"})
+	between := time.Now()
+	w.network(catenet.NetworkSpec{Name: "b"})
+	all, err := w.Events(t.Context(), nil, before)
+	must(t, err)
+	some, err := w.Events(t.Context(), catenet.Filter{"type": {"network"}}, between)
+	must(t, err)
+	none, err := w.Events(t.Context(), nil, time.Time{})
+	must(t, err)
+	if len(all) != eventMemory || len(some) != 1 || len(none) != 0 {
+		t.Errorf("%d, %d and %d events, want %d, 1 and 0", len(all), len(some), len(none), eventMemory)
+	}
+	w.network(catenet.NetworkSpec{Name: "c"})
+	for _, want := range []string{"b", "c"} {
+		if e := <-some; e.Attributes["name"] != want || e.Action != "create" {
+			t.Errorf("%+v, want the creation of %s", e, want)
+		}
 	}
 }

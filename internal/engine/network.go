@@ -23,7 +23,16 @@ const defaultDriver = "bridge"
 // CreateNetwork makes a network and returns it, and what somebody should know
 // about it.
 func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error) {
+	if err := generalize(&spec); err != nil {
+		return catenet.Network{}, nil, err
+	}
+	if err := e.configure(&spec); err != nil {
+		return catenet.Network{}, nil, err
+	}
 	spec.Driver = cmp.Or(spec.Driver, defaultDriver)
+	if spec.ConfigOnly {
+		spec.Driver = configDriver
+	}
 	if err := e.validateNetwork(spec); err != nil {
 		return catenet.Network{}, nil, err
 	}
@@ -43,6 +52,9 @@ func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 	switch spec.Name {
 	case catenet.NetworkBridge, catenet.NetworkHost, catenet.NetworkNone, "default", "container":
 		return catenet.Forbiddenf("the name %q is predefined", spec.Name).WithHint("choose another name")
+	}
+	if spec.ConfigOnly {
+		return validateConfigOnly(spec)
 	}
 	d := e.drivers[spec.Driver]
 	if d == nil {
@@ -105,17 +117,25 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 			return nil, catenet.Conflictf("network %s exists already", n.Name).
 				WithHint("catenet network inspect %s shows it; choose another name, or remove it first", n.Name)
 		}
-		around.Networks = append(around.Networks, other.Network)
+		if !other.ConfigOnly {
+			around.Networks = append(around.Networks, other.Network)
+		}
 	}
-	if _, mode := e.drivers[n.Driver].(driver.Mode); !mode {
+	if n.ConfigFrom != "" {
+		if _, err := e.configNetwork(n.ConfigFrom); err != nil {
+			return nil, err // it went since it was read
+		}
+	}
+	d := e.driverOf(n)
+	if _, mode := d.(driver.Mode); !mode && !n.ConfigOnly {
 		pools, err := ipam.Complete(n.NetworkSpec, around)
 		if err != nil {
 			return nil, err
 		}
 		n.Pools = pools
 	}
-	net := &network{Network: n, driver: e.drivers[n.Driver], members: make(map[string]string)}
-	for _, p := range n.Pools {
+	net := &network{Network: n, driver: d, members: make(map[string]string)}
+	for _, p := range livePools(n) {
 		pool, err := ipam.NewPool(p)
 		if err != nil {
 			return nil, err
@@ -208,6 +228,10 @@ func (e *Engine) removable(n *network) error {
 	if n.Predefined {
 		return catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
 	}
+	if from := e.madeFrom(n); len(from) > 0 {
+		return catenet.Forbiddenf("config-only network %s is in use by %s", n.Name, strings.Join(from, ", ")).
+			WithHint("catenet network rm %s first", strings.Join(from, " "))
+	}
 	if len(n.members) == 0 {
 		return nil
 	}
@@ -243,12 +267,13 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 	return nil
 }
 
-// PruneNetworks removes the networks that nobody is in and f matches.
+// PruneNetworks removes the networks that nobody is in and f matches. Those
+// that hold settings stay, as with Docker.
 func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) ([]string, error) {
 	var idle []*network
 	e.locked(func() {
 		for _, n := range e.networks {
-			if n.ready && !n.removing && e.removable(n) == nil && f.MatchNetwork(n.Network, time.Now()) {
+			if n.ready && !n.removing && !n.ConfigOnly && e.removable(n) == nil && f.MatchNetwork(n.Network, false, time.Now()) {
 				n.removing = true
 				idle = append(idle, n)
 			}

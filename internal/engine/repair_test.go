@@ -105,7 +105,7 @@ func TestNetworksThatThisBuildCannotServeStayOnRecord(t *testing.T) {
 func TestNothingLostIsNoRepair(t *testing.T) {
 	w := newWorld(t)
 	st := w.mustAttach("x", catenet.EndpointSpec{Network: "bridge"})
-	events, err := w.Events(t.Context(), catenet.Filter{})
+	events, err := w.Events(t.Context(), catenet.Filter{}, time.Time{})
 	must(t, err)
 	w.repair(ctx, map[kernel.Loss]bool{{}: true})
 	select {
@@ -210,7 +210,7 @@ func TestWhatOthersWriteIsNoRepair(t *testing.T) {
 	w.closeNow()
 	var b *busy
 	w.boot(func(k *fake.Kernel) hostAndNamespaces { b = &busy{filed: filed{k}}; return b })
-	events, err := w.Events(t.Context(), catenet.Filter{})
+	events, err := w.Events(t.Context(), catenet.Filter{}, time.Time{})
 	must(t, err)
 	others := b.others
 	w.repair(ctx, map[kernel.Loss]bool{{}: true})

@@ -96,12 +96,12 @@ func (e *Engine) loadNetworks(ctx context.Context) error {
 // knownNetwork is a network on record as the engine holds it: with its driver
 // and pools, or without, if it makes no sense to this build.
 func (e *Engine) knownNetwork(on catenet.Network) *network {
-	n := &network{Network: on, driver: e.drivers[on.Driver], members: make(map[string]string), ready: true}
+	n := &network{Network: on, driver: e.driverOf(on), members: make(map[string]string), ready: true}
 	if n.driver == nil {
 		n.driver = absent{on.Driver, catenet.Unsupportedf("there is no driver %q in this build", on.Driver)}
 		return n
 	}
-	for _, p := range n.Pools {
+	for _, p := range livePools(on) {
 		pool, err := ipam.NewPool(p)
 		if err != nil {
 			n.driver, n.pools = absent{on.Driver, err}, nil

@@ -335,14 +335,25 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 // tellJoined and tellLeft tell of endpoints that came and went.
 func (e *Engine) tellJoined(now, next *record) {
 	for _, ep := range endpointsBut(next, now) {
-		e.tell("network", "connect", ep.NetworkID, "name", ep.Spec.Network, "container", next.ID, "container_name", next.Name)
+		e.tell("network", "connect", ep.NetworkID, e.joining(ep, next)...)
 	}
 }
 
 func (e *Engine) tellLeft(now, next *record) {
 	for _, ep := range endpointsBut(now, next) {
-		e.tell("network", "disconnect", ep.NetworkID, "name", ep.Spec.Network, "container", now.ID, "container_name", now.Name)
+		e.tell("network", "disconnect", ep.NetworkID, e.joining(ep, now)...)
 	}
+}
+
+// joining are the attributes of an event of one endpoint's.
+func (e *Engine) joining(ep catenet.Endpoint, r *record) []string {
+	kind := ""
+	e.locked(func() {
+		if n := e.networks[ep.NetworkID]; n != nil {
+			kind = n.Driver
+		}
+	})
+	return []string{"name", ep.Spec.Network, "type", kind, "container", r.ID, "container_name", r.Name}
 }
 
 // claim makes a sandbox known under its name, which is taken from then on.
