@@ -64,8 +64,8 @@ func (e *Engine) configure(spec *catenet.NetworkSpec) error {
 	if spec.ConfigFrom == "" || spec.ConfigOnly {
 		return nil
 	}
-	if spec.DisableIPv4 || spec.IPv6 || len(spec.Pools)+len(spec.Options)+len(spec.Labels) > 0 {
-		return catenet.Forbiddenf("a network made from the config-only network %s has its subnets, families, options and labels", spec.ConfigFrom).
+	if spec.DisableIPv4 || spec.IPv6 || len(spec.Pools)+len(spec.DNS)+len(spec.Options)+len(spec.Labels) > 0 {
+		return catenet.Forbiddenf("a network made from the config-only network %s has its subnets, families, DNS servers, options and labels", spec.ConfigFrom).
 			WithHint("leave them out, or --config-from")
 	}
 	e.mu.Lock()
@@ -75,7 +75,8 @@ func (e *Engine) configure(spec *catenet.NetworkSpec) error {
 		return err
 	}
 	spec.ConfigFrom, spec.DisableIPv4, spec.IPv6 = from.Name, from.DisableIPv4, from.IPv6
-	spec.Pools, spec.Options, spec.Labels = slices.Clone(from.Pools), maps.Clone(from.Options), maps.Clone(from.Labels)
+	spec.Pools, spec.DNS = slices.Clone(from.Pools), slices.Clone(from.DNS)
+	spec.Options, spec.Labels = maps.Clone(from.Options), maps.Clone(from.Labels)
 	return nil
 }
 
