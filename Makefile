@@ -19,7 +19,7 @@ VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dir
 LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
 
-.PHONY: all build install uninstall go deps deps-bench test vet fmt-check lint demo demo-clean bench clean
+.PHONY: all build install uninstall go deps deps-bench kernel test vet fmt-check lint demo demo-clean bench clean
 
 all: build
 
@@ -55,7 +55,11 @@ deps:
 deps-bench:
 	@tools/deps.sh base bench
 
-test: deps vet fmt-check
+# The second kernel, which test/vm boots.
+kernel:
+	@tools/kernel.sh
+
+test: deps kernel vet fmt-check
 	@echo "Every test, package by package; the whole hosts of test/e2e, at the end, take a minute or two."
 	$(GO) test -count=1 -p 2 -timeout 9m ./...
 

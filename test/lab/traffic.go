@@ -81,6 +81,18 @@ func (h *Host) ServeUDP(netns string, port int, who string) {
 	})
 }
 
+// ServeSCTP is Serve for SCTP associations.
+func (h *Host) ServeSCTP(netns string, port int, who string) {
+	h.lab.T.Helper()
+	h.serve(netns, fmt.Sprintf("SCTP6-LISTEN:%d,ipv6only=0,reuseaddr,fork", port), fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
+	h.lab.Eventually(patience, func() string {
+		if !strings.Contains(h.in(netns, "ss", "-HlnS").Stdout, fmt.Sprintf(":%d ", port)) {
+			return fmt.Sprintf("nothing listens on SCTP port %d", port)
+		}
+		return ""
+	})
+}
+
 func (h *Host) serve(netns, listen, answer string) {
 	h.lab.T.Helper()
 	if netns == "" {
@@ -99,11 +111,14 @@ func (h *Host) in(netns, name string, args ...string) Result {
 
 // Ask connects to a server of Serve from a namespace of this host ("" is its
 // own) and returns the line it answers, or "" if there is none within two
-// seconds. proto is tcp or udp; to is an address and port, an IPv6 address in
+// seconds. proto is tcp, udp or sctp; to is an address and port, an IPv6 address in
 // brackets.
 func (h *Host) Ask(netns, proto, to string) string {
 	if netns == "" {
 		netns = h.NS.Path
+	}
+	if proto == "sctp" { // Go's net has none
+		return plain(h.in(netns, "timeout", "2", "socat", "-u", "SCTP:"+to, "STDOUT").Stdout)
 	}
 	line := ""
 	err := kerneltest.In(netns, func() error {
