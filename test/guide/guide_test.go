@@ -1,0 +1,83 @@
+package guide
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet/test/lab"
+)
+
+func TestMain(m *testing.M) { lab.Main(m) }
+
+// TestPages runs every page of the guide.
+func TestPages(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/guide/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pages) == 0 {
+		t.Fatal("the guide has no page")
+	}
+	for _, path := range pages {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, err := Steps(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) {
+			t.Parallel()
+			follow(t, filepath.Base(path), steps)
+		})
+	}
+}
+
+// follow does what a page says, on machines of its own: the host, one outside
+// of it, and one without catenet, by whose hand the same is done. The outside
+// is 192.0.2.2 to the host and 198.51.100.2 to the other.
+func follow(t *testing.T, page string, steps []Step) {
+	if len(steps) == 0 {
+		return
+	}
+	l := lab.New(t)
+	host, outside, hand := l.Host("host"), l.Host("outside"), l.Host("hand")
+	l.Join(host, outside, "192.0.2.0/24", "2001:db8::/64")
+	l.Join(hand, outside, "198.51.100.0/24", "2001:db8:1::/64")
+	host.Via(outside)
+	hand.MustRun("ip", "route", "add", "default", "via", "198.51.100.2")
+	machines := map[string]*machine{"": boot(t, host), "outside": boot(t, outside), "hand": boot(t, hand)}
+	must := func(command string) {
+		t.Helper()
+		if out, code, err := machines[""].run(command); err != nil || code != 0 {
+			t.Fatalf("%s: exit %d, %v\n%s", command, code, err, out)
+		}
+	}
+	must(daemon)
+	defer must(end)
+	for _, s := range steps {
+		out, code, err := machines[s.Machine].run(s.Command)
+		switch {
+		case err != nil:
+			t.Fatalf("%s:%d: %s: %v\n%s", page, s.Line, s.Command, err, out)
+		case (code != 0) != s.Fails():
+			t.Fatalf("%s:%d: %s: exit code %d\n%s", page, s.Line, s.Command, code, out)
+		case !s.Matches(out):
+			t.Errorf("%s:%d: %s prints\n%s\nand the page says\n%s", page, s.Line, s.Command, out, strings.Join(s.Want, "\n"))
+		}
+	}
+}
+
+// daemon starts catenetd, and end ends it: a page that leaves something of its
+// own running fails, because that is told by nobody else than the daemon.
+const (
+	daemon = `mkdir -p /run/state /run/netns
+catenetd --state-dir /run/state 2>/run/catenetd.log & daemon=$!
+for i in $(seq 200); do catenet info >/run/info 2>&1 && break; sleep 0.05; done; catenet info >/run/info || { cat /run/info /run/catenetd.log; false; }`
+	end = `left=$(catenet ps -aq; catenet network ls -q --filter type=custom)
+kill $daemon; wait $daemon; catenetd --state-dir /run/state --purge 2>/run/purge.log || { cat /run/purge.log; false; }
+[ -z "$left" ] || { echo "the page leaves behind: $left"; false; }`
+)

@@ -1,0 +1,93 @@
+package guide
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet/test/lab"
+)
+
+// patience bounds every command of a page.
+const patience = 30 * time.Second
+
+// machine is a host with a shell that stays, and folders of its own where
+// pages write.
+type machine struct {
+	*lab.Host
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// own gives the shell's mount namespace its own /run, /etc and /srv: what a
+// page does there is nobody else's to see, and goes with it.
+const own = `set -e
+mount -t tmpfs tmpfs /run
+mkdir /run/etc /run/work
+mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work /etc
+mount -t tmpfs tmpfs /srv
+cd /srv
+exec bash --norc 2>&1`
+
+// boot starts a machine's shell.
+func boot(t *testing.T, h *lab.Host) *machine {
+	t.Helper()
+	m := &machine{Host: h, cmd: exec.Command("nsenter", "--net="+h.NS.Path, "--", "unshare", "--mount", "bash", "-c", own)}
+	m.cmd.Env = append(os.Environ(), "PATH="+lab.Binaries(t)+":"+os.Getenv("PATH"), "CATENET_LAB="+filepath.Dir(h.Dir), "LC_ALL=C.UTF-8")
+	var err error
+	if m.in, err = m.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.cmd.Stderr = m.cmd.Stdout
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.out = bufio.NewReader(out)
+	t.Cleanup(func() {
+		m.in.Close() // ends the shell
+		late := time.AfterFunc(patience, func() { m.cmd.Process.Kill() })
+		defer late.Stop()
+		if err := m.cmd.Wait(); err != nil {
+			t.Errorf("%s: the shell ended with %v", h.Name, err)
+		}
+	})
+	return m
+}
+
+// mark ends the output of a command; its exit code follows.
+const mark = "\x01end "
+
+// run gives the shell one command, and returns what it printed and its exit
+// code.
+func (m *machine) run(command string) (string, int, error) {
+	late := time.AfterFunc(patience, func() { m.cmd.Process.Kill() })
+	defer late.Stop()
+	if _, err := fmt.Fprintf(m.in, "%s\nprintf '%s%%d\\n' $?\n", command, mark); err != nil {
+		return "", 0, err
+	}
+	var output strings.Builder
+	for {
+		line, err := m.out.ReadString('\n')
+		head, code, ended := strings.Cut(line, mark)
+		output.WriteString(head)
+		if ended {
+			var n int
+			_, err = fmt.Sscan(code, &n)
+			return output.String(), n, err
+		}
+		if err != nil {
+			return output.String(), 0, fmt.Errorf("the shell ended, or the command took longer than %s: %w", patience, err)
+		}
+	}
+}

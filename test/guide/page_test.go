@@ -1,0 +1,51 @@
+package guide
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSteps(t *testing.T) {
+	got, err := Steps("text\n```\n# not run\n```\n```console\n# one\nprints\n…\noutside# two \\\n> more\n```\n<!-- console\n# hidden\n-->\n")
+	want := []Step{
+		{6, "", "one", []string{"prints", "…"}},
+		{9, "outside", "two more", nil},
+		{13, "", "hidden", nil},
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	for _, bad := range []string{"```console\nno prompt\n```\n", "```console\n# no end\n"} {
+		if _, err := Steps(bad); err == nil {
+			t.Errorf("no error for %q", bad)
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for _, c := range []struct {
+		want   []string
+		output string
+		is     bool
+	}{
+		{nil, "anything\n", true},
+		{[]string{"a b"}, "a b\n", true},
+		{[]string{"a b"}, "a b  \n", true},
+		{[]string{"a b"}, "a bc\n", false},
+		{[]string{"a b"}, "a b\nmore\n", false},
+		{[]string{"a … c"}, "a 12.3 c\n", true},
+		{[]string{"a … c"}, "a\nc\n", false},
+		{[]string{"a", "…", "z"}, "a\nb\nc\nz\n", true},
+		{[]string{"a", "…", "z"}, "a\nz\n", true},
+		{[]string{"a", "…"}, "a", true},
+		{[]string{"a.c"}, "abc\n", false},
+	} {
+		if got := (Step{Want: c.want}).Matches(c.output); got != c.is {
+			t.Errorf("%q matches %q: %v", c.want, c.output, got)
+		}
+	}
+	if !(Step{Want: []string{"catenet: no"}}).Fails() || (Step{}).Fails() {
+		t.Error("what fails is told by its message")
+	}
+}
