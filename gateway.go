@@ -16,7 +16,7 @@ const (
 	// address, by its published ports and by ICMP.
 	GatewayRouted GatewayMode = "routed"
 	// GatewayIsolated is for internal networks: the host has no address in
-	// the network, and hears nothing from it.
+	// the network, and takes nothing that is sent to it from there.
 	GatewayIsolated GatewayMode = "isolated"
 )
 
@@ -30,4 +30,10 @@ func (s NetworkSpec) Gateway(four bool) GatewayMode {
 		return GatewayNAT
 	}
 	return GatewayMode(mode)
+}
+
+// HasGateway reports whether a family keeps one of its addresses as the
+// gateway of its containers, be it the bridge's or somebody else's.
+func (s NetworkSpec) HasGateway(four bool) bool {
+	return s.Gateway(four) != GatewayIsolated
 }

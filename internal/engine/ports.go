@@ -16,8 +16,12 @@ import (
 // portTries bounds the search for a host port that is free in both families.
 const portTries = 64
 
-// unpublished begins the warnings of ports that have no way in.
-const unpublished = "not published: "
+// Beginnings of the warnings of ports that have no way in, and of those that
+// were asked for on the host and are open elsewhere.
+const (
+	unpublished = "not published: "
+	unmapped    = "not on the host: "
+)
 
 // bind plans the bindings of next: each asked port goes to the endpoints that
 // give the sandbox its default routes, as with Docker. A binding that was
@@ -27,7 +31,9 @@ const unpublished = "not published: "
 func (e *Engine) bind(now, next *record) error {
 	asked := asks(next)
 	next.Bindings, next.asks = nil, nil
-	next.Warnings = slices.DeleteFunc(next.Warnings, func(s string) bool { return strings.HasPrefix(s, unpublished) })
+	next.Warnings = slices.DeleteFunc(next.Warnings, func(s string) bool {
+		return strings.HasPrefix(s, unpublished) || strings.HasPrefix(s, unmapped)
+	})
 	if len(asked) == 0 {
 		return nil
 	}
@@ -44,13 +50,18 @@ func (e *Engine) bind(now, next *record) error {
 		for _, ep := range next.Endpoints {
 			n := e.networks[ep.NetworkID]
 			for _, ip := range hostAddresses(p, n, ep) {
-				next.Bindings = append(next.Bindings, catenet.PortBinding{
-					Proto: p.Proto, HostIP: ip, HostPort: kept(&had, p, ip), Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID,
-				})
+				b := catenet.PortBinding{Proto: p.Proto, HostIP: ip, Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID}
+				if n != nil && n.Gateway(ip.Is4()) == catenet.GatewayRouted {
+					b.HostIP, b.Routed = unspecified(ip.Is4()), true
+				} else {
+					b.HostPort = kept(&had, p, ip)
+				}
+				next.Bindings = append(next.Bindings, b)
 			}
 		}
 		next.asks = append(next.asks, ask{p, len(next.Bindings) - before})
 		alike(next.Bindings[before:])
+		next.Warnings = append(next.Warnings, unused(p, next.Bindings[before:])...)
 		if len(next.Bindings) > before || len(next.Endpoints) == 0 || i >= len(next.Ports) {
 			continue // -P publishes what can be
 		}
@@ -109,8 +120,31 @@ func alike(group []catenet.PortBinding) {
 		port = max(port, b.HostPort)
 	}
 	for i := range group {
-		group[i].HostPort = port
+		if mapped(group[i]) {
+			group[i].HostPort = port
+		}
 	}
+}
+
+// unused warns of a host address or port that was asked for and is none,
+// because all that the port comes to is routed.
+func unused(p catenet.PortSpec, group []catenet.PortBinding) []string {
+	named := p.HostPort != 0 || p.HostIP.IsValid() && !p.HostIP.IsUnspecified()
+	if !named || len(group) == 0 || slices.ContainsFunc(group, mapped) {
+		return nil
+	}
+	return []string{fmt.Sprintf("%sport %d/%s is open at the container's own address: its network's gateway mode is %s",
+		unmapped, p.Port, p.Proto, catenet.GatewayRouted)}
+}
+
+// mapped reports whether a binding has a port of the host.
+func mapped(b catenet.PortBinding) bool { return !b.Routed }
+
+func unspecified(four bool) netip.Addr {
+	if four {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
 
 // noWay says why a port cannot be published.
@@ -128,8 +162,9 @@ func noWay(r *record, p catenet.PortSpec) error {
 func hostAddresses(p catenet.PortSpec, n *network, ep catenet.Endpoint) (out []netip.Addr) {
 	ip := p.HostIP
 	if !ip.IsValid() && n != nil {
-		// One address in place of all, so that no other family is open.
-		if a, err := netip.ParseAddr(n.Options[catenet.OptionHostBinding]); err == nil && !a.IsUnspecified() {
+		// One address in place of all, so that no other family is open. (0.0.0.0
+		// is all, of both, as with Docker.)
+		if a, err := netip.ParseAddr(n.Options[catenet.OptionHostBinding]); err == nil && a != netip.IPv4Unspecified() {
 			ip = a
 		}
 	}
@@ -228,7 +263,7 @@ func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) error {
 	var unheld []catenet.PortBinding
 	defer func() { e.setUnheld(sb.id, unheld) }()
 	for _, b := range r.Bindings {
-		if _, ok := sb.held[keyOf(b)]; ok {
+		if _, ok := sb.held[keyOf(b)]; ok || b.Routed {
 			continue
 		}
 		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: b.HostPort})
@@ -256,8 +291,12 @@ func (e *Engine) setUnheld(id string, bindings []catenet.PortBinding) {
 
 // holdGroup holds the families of one asked port under one number.
 func (e *Engine) holdGroup(ctx context.Context, sb *sandbox, now, next *record, group []catenet.PortBinding, ask catenet.PortSpec, u *undo) error {
-	if group[0].HostPort != 0 {
-		return e.holdAt(ctx, sb, now, next, group, group[0].HostPort, u)
+	first := slices.IndexFunc(group, mapped)
+	if first < 0 {
+		return nil
+	}
+	if port := group[first].HostPort; port != 0 {
+		return e.holdAt(ctx, sb, now, next, group, port, u)
 	}
 	lo, hi := ask.HostPort, ask.HostPortEnd
 	var err error
@@ -285,6 +324,9 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, gro
 	chosen := port
 	for i := range group {
 		b := &group[i]
+		if b.Routed {
+			continue
+		}
 		old := *b
 		b.HostPort = chosen
 		if _, held := sb.held[keyOf(*b)]; chosen != 0 && (held || hasBinding(now, keyOf(*b))) {

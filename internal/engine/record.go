@@ -99,14 +99,20 @@ func (r *record) has(endpointID string) bool {
 // join networks.
 func (r *record) networked() bool { return r.Mode == "" }
 
-// portKey identifies a binding on the host.
+// portKey identifies a binding: on the host, or if it is routed among those of
+// its container.
 type portKey struct {
-	proto catenet.Proto
-	at    netip.AddrPort
+	proto  catenet.Proto
+	at     netip.AddrPort
+	routed uint16
 }
 
 func keyOf(b catenet.PortBinding) portKey {
-	return portKey{b.Proto, netip.AddrPortFrom(b.HostIP, b.HostPort)}
+	key := portKey{proto: b.Proto, at: netip.AddrPortFrom(b.HostIP, b.HostPort)}
+	if b.Routed {
+		key.routed = b.Port
+	}
+	return key
 }
 
 // target returns where a binding leads.
@@ -141,7 +147,18 @@ func (r *record) loopbackPort(b catenet.PortBinding) kernel.LoopbackPort {
 
 // onLoopback reports whether a binding can be reached by a loopback address.
 func onLoopback(b catenet.PortBinding) bool {
-	return b.HostIP.IsLoopback() || b.HostIP.IsUnspecified()
+	return !b.Routed && (b.HostIP.IsLoopback() || b.HostIP.IsUnspecified())
+}
+
+// flowsOf are those that a binding lets in: to the host's port, and to the
+// container's own.
+func (r *record) flowsOf(b catenet.PortBinding) []kernel.LoopbackPort {
+	to := r.target(b)
+	direct := kernel.LoopbackPort{Proto: string(b.Proto), IP: to.Addr(), Port: to.Port(), To: to}
+	if b.Routed {
+		return []kernel.LoopbackPort{direct}
+	}
+	return []kernel.LoopbackPort{direct, r.loopbackPort(b)}
 }
 
 // bindingsDiff returns what next has and now has not, and the reverse. A

@@ -326,7 +326,7 @@ func (e *Engine) switchPorts(ctx context.Context, a *record, add []catenet.PortB
 	var on, off, flows []kernel.LoopbackPort
 	for _, b := range remove {
 		change.RemovePorts = append(change.RemovePorts, r.firewallPort(b))
-		flows = append(flows, r.loopbackPort(b))
+		flows = append(flows, r.flowsOf(b)...)
 		if onLoopback(b) {
 			off = append(off, r.loopbackPort(b))
 		}

@@ -60,7 +60,7 @@ func BenchmarkNetwork(b *testing.B) {
 			f := open(b, kerneltest.New(b), nft.Options{})
 			var others []Network
 			for i := range n {
-				others = append(others, Network{ID: fmt.Sprint("n", i), Link: fmt.Sprint("br", i), Subnets: prefixes(fmt.Sprintf("10.%d.%d.0/24", i/256, i%256)), Masquerade4: true})
+				others = append(others, Network{ID: fmt.Sprint("n", i), Link: fmt.Sprint("br", i), Subnets: prefixes(fmt.Sprintf("10.%d.%d.0/24", i/256, i%256)), V4: Gateway{Masquerade: true}})
 			}
 			must(b, f.Restore(b.Context(), others, nil))
 			for b.Loop() {

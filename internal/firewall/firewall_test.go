@@ -148,7 +148,8 @@ func TestBadChangesAreRefused(t *testing.T) {
 		{AddNetworks: []Network{{ID: "x", Link: "a/b"}}},
 		{AddNetworks: []Network{{ID: "x", Link: "br0", Subnets: make([]netip.Prefix, 1)}}},
 		{AddPorts: []Port{publish("icmp", "0.0.0.0:80", "172.18.0.2:80", "")}},
-		{AddPorts: []Port{publish(catenet.TCP, "0.0.0.0:0", "172.18.0.2:80", "")}},
+		{AddNetworks: []Network{{ID: "x", Link: "br0", Trusted: []string{"a/b"}}}},
+		{AddNetworks: []Network{{ID: "x", Link: "br0", V4: Gateway{Source: netip.IPv6Loopback()}}}},
 		{AddPorts: []Port{publish(catenet.TCP, "0.0.0.0:80", "172.18.0.2:0", "")}},
 		{AddPorts: []Port{publish(catenet.TCP, "[::]:80", "172.18.0.2:80", "")}},
 		{AddPorts: []Port{publish(catenet.TCP, "0.0.0.0:80", "[fd00::1]:80", "")}},
@@ -234,14 +235,22 @@ func TestIntervals(t *testing.T) {
 // genChange draws changes from so few networks, ports and properties that
 // they often meet.
 func genChange(t *rapid.T) Change {
+	gateway := rapid.Custom(func(t *rapid.T) Gateway {
+		return Gateway{
+			Mode:       rapid.SampledFrom([]catenet.GatewayMode{"", catenet.GatewayUnprotected, catenet.GatewayRouted, catenet.GatewayIsolated}).Draw(t, "mode"),
+			Masquerade: rapid.Bool().Draw(t, "masquerade"),
+			Source:     rapid.SampledFrom([]netip.Addr{{}, netip.MustParseAddr("192.0.2.9")}).Draw(t, "source"),
+		}
+	})
 	network := rapid.Custom(func(t *rapid.T) Network {
 		i := rapid.IntRange(0, 3).Draw(t, "network")
 		return Network{
 			ID: fmt.Sprintf("n%d", i), Link: fmt.Sprintf("br-%d", i+10*rapid.IntRange(0, 1).Draw(t, "link")),
-			Subnets:     prefixes(fmt.Sprintf("10.%d.0.0/16", i), fmt.Sprintf("fd00:%d::/64", i))[:rapid.IntRange(0, 2).Draw(t, "subnets")],
-			Internal:    rapid.Bool().Draw(t, "internal"),
-			NoICC:       rapid.Bool().Draw(t, "noicc"),
-			Masquerade4: rapid.Bool().Draw(t, "masq4"),
+			Subnets:  prefixes(fmt.Sprintf("10.%d.0.0/16", i), fmt.Sprintf("fd00:%d::/64", i))[:rapid.IntRange(0, 2).Draw(t, "subnets")],
+			Internal: rapid.Bool().Draw(t, "internal"),
+			NoICC:    rapid.Bool().Draw(t, "noicc"),
+			V4:       gateway.Draw(t, "v4"), V6: Gateway{Mode: gateway.Draw(t, "v6").Mode},
+			Trusted: []string{"up0", "up1", "up0"}[:rapid.IntRange(0, 3).Draw(t, "trusted")],
 		}
 	})
 	port := rapid.Custom(func(t *rapid.T) Port {
@@ -252,7 +261,7 @@ func genChange(t *rapid.T) Change {
 		}
 		return Port{
 			Proto:  rapid.SampledFrom([]catenet.Proto{catenet.TCP, catenet.UDP}).Draw(t, "proto"),
-			HostIP: netip.MustParseAddr(host), HostPort: rapid.Uint16Range(80, 82).Draw(t, "port"),
+			HostIP: netip.MustParseAddr(host), HostPort: rapid.SampledFrom([]uint16{0, 80, 81, 82}).Draw(t, "port"),
 			To: netip.AddrPortFrom(netip.MustParseAddr(to), rapid.Uint16Range(80, 81).Draw(t, "to")),
 		}
 	})

@@ -58,8 +58,8 @@ func link(proto catenet.Proto, from, to string) Link {
 }
 
 var (
-	front = Network{ID: "front0000000", Link: "br-front", Subnets: prefixes("172.18.0.0/16", "fd00:18::/64"), Masquerade4: true, Masquerade6: true}
-	back  = Network{ID: "back00000000", Link: "br-back", Subnets: prefixes("172.19.0.0/16"), Masquerade4: true, NoICC: true}
+	front = Network{ID: "front0000000", Link: "br-front", Subnets: prefixes("172.18.0.0/16", "fd00:18::/64"), V4: Gateway{Masquerade: true}, V6: Gateway{Masquerade: true}}
+	back  = Network{ID: "back00000000", Link: "br-back", Subnets: prefixes("172.19.0.0/16"), V4: Gateway{Masquerade: true}, NoICC: true}
 	shy   = Network{ID: "shy000000000", Link: "br-shy", Subnets: prefixes("172.21.0.0/16", "fd00:21::/64"), Internal: true, NoICC: true}
 	inner = Network{ID: "inner0000000", Link: "br-inner", Subnets: prefixes("172.20.0.0/16"), Internal: true}
 )
@@ -75,6 +75,24 @@ func TestGolden(t *testing.T) {
 	}{
 		{name: "empty"},
 		{name: "networks", networks: []Network{front, back, inner}},
+		{name: "gateways", networks: []Network{
+			{
+				ID: "routed000000", Link: "br-routed", Subnets: prefixes("172.21.0.0/16", "fd00:21::/64"), NoICC: true,
+				V4: Gateway{Mode: catenet.GatewayRouted}, V6: Gateway{Masquerade: true, Source: netip.MustParseAddr("2001:db8::9")}, Trusted: []string{"up1", "up2"},
+			},
+			{
+				ID: "open00000000", Link: "br-open", Subnets: prefixes("172.22.0.0/16", "fd00:22::/64"),
+				V4: Gateway{Mode: catenet.GatewayUnprotected, Masquerade: true, Source: netip.MustParseAddr("192.0.2.9")}, V6: Gateway{Mode: catenet.GatewayRouted},
+			},
+			{
+				ID: "alone0000000", Link: "br-alone", Subnets: prefixes("172.23.0.0/16", "fd00:23::/64"), Internal: true,
+				V4: Gateway{Mode: catenet.GatewayIsolated}, V6: Gateway{Mode: catenet.GatewayIsolated},
+			},
+		}, ports: []Port{
+			publish(catenet.TCP, "0.0.0.0:0", "172.21.0.2:80", "routed000000"),
+			publish(catenet.UDP, "[::]:0", "[fd00:22::2]:53", "open00000000"),
+			publish(catenet.TCP, "[::]:8080", "[fd00:21::2]:80", "routed000000"),
+		}},
 		{name: "ports", networks: []Network{front}, ports: []Port{
 			publish(catenet.TCP, "0.0.0.0:8080", "172.18.0.2:80", front.ID),
 			publish(catenet.TCP, "[::]:8080", "[fd00:18::2]:80", front.ID),

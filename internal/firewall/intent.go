@@ -22,16 +22,29 @@ type Network struct {
 	// published ports and links. (Frames between ports of the bridge are stopped by
 	// port isolation; this is for what the host would route.)
 	NoICC bool
-	// Masquerade4 and Masquerade6 hide the containers behind the host's
-	// address when they reach outside.
-	Masquerade4, Masquerade6 bool
+	// V4 and V6 are how each family meets what is outside.
+	V4, V6 Gateway
+	// Trusted are links of the host: who comes by them reaches published
+	// ports at the containers' own addresses, whatever the mode.
+	Trusted []string
 }
 
-// Port is one published port: what arrives for HostIP:HostPort goes to To.
+// Gateway is one family of a network.
+type Gateway struct {
+	Mode catenet.GatewayMode // "" is GatewayNAT
+	// Masquerade hides the containers behind the host's address when they
+	// reach outside: behind Source, or if that is zero the one that the host
+	// would use itself.
+	Masquerade bool
+	Source     netip.Addr
+}
+
+// Port is one published port: what arrives for HostIP:HostPort goes to To,
+// and who may reach containers at their own addresses reaches To.
 type Port struct {
 	Proto    catenet.Proto
 	HostIP   netip.Addr // 0.0.0.0 or ::: every address of the host in that family, loopback excepted
-	HostPort uint16
+	HostPort uint16     // 0: no port of the host leads to To (GatewayRouted)
 	To       netip.AddrPort
 	Network  string // ID of the network whose bridge To is on
 }

@@ -27,14 +27,28 @@ func (e element) key() string {
 // chain is the name of one of a network's own chains.
 func (n Network) chain(of string) string { return of + "-" + catenet.ShortID(n.ID) }
 
+// family is one family of a network, and what its rules are made of.
+type family struct {
+	Gateway
+	is    []nft.Expr // matches its packets
+	nft   nft.Family
+	icmp  byte     // protocol number: RFC 792, RFC 4443
+	dest  nft.Expr // loads the destination,
+	after uint32   // which ends before this register
+	open  string   // set of open ports
+}
+
+func (n Network) families() []family {
+	return []family{
+		{n.V4, ip4(), nft.IPv4, 1, dest4(nft.R0), nft.R1, setOpen4},
+		{n.V6, ip6(), nft.IPv6, 58, dest6(nft.R0), nft.R4, setOpen6},
+	}
+}
+
 // chains are the network's own: what depends on its bridge or options.
 func (n Network) chains() []nft.Chain {
 	chains := []nft.Chain{
-		// Arriving: only from its own bridge; the bridge's own addresses are
-		// the host's, and open to all.
-		{Name: n.chain("guard"), Rules: []nft.Rule{
-			rule(iifname(false, n.Link), nft.DaddrType(nft.R0), nft.NotEqual(nft.R0, nft.AddrLocal), drop()),
-		}},
+		{Name: n.chain("guard"), Rules: n.guardRules()},
 		{Name: n.chain("into"), Rules: n.intoRules()},
 		{Name: n.chain("leave"), Rules: n.leaveRules()},
 	}
@@ -44,6 +58,22 @@ func (n Network) chains() []nft.Chain {
 		}})
 	}
 	return chains
+}
+
+// guardRules: what is sent to a container's own address comes from its own
+// bridge, or by a link that is trusted; where nothing is protected, from all
+// but our other bridges. (A routed family has no guard: forward knows its open
+// ports.) The bridge's own addresses are the host's, and open to all.
+func (n Network) guardRules() (rules []nft.Rule) {
+	for _, l := range n.Trusted {
+		rules = append(rules, rule(iifname(true, l), accept()))
+	}
+	for _, f := range n.families() {
+		if f.Mode == catenet.GatewayUnprotected {
+			rules = append(rules, rule(f.is, nft.Meta(nft.MetaIifname, nft.R0), nft.NotIn(setBridges, nft.R0), accept()))
+		}
+	}
+	return append(rules, rule(iifname(false, n.Link), nft.DaddrType(nft.R0), nft.NotEqual(nft.R0, nft.AddrLocal), drop()))
 }
 
 // intoRules: what is forwarded to the network's bridge. (With
@@ -57,8 +87,9 @@ func (n Network) intoRules() []nft.Rule {
 		rules = []nft.Rule{rule(iifname(true, n.Link), accept())}
 	case n.NoICC:
 		rules = append(linkRules(n.Link), rule(translated(), accept()))
+		rules = append(rules, n.directRules()...)
 	default:
-		rules = []nft.Rule{rule(iifname(true, n.Link), accept()), rule(translated(), accept())}
+		rules = append([]nft.Rule{rule(iifname(true, n.Link), accept()), rule(translated(), accept())}, n.directRules()...)
 	}
 	return append(rules, nft.Rule{drop()})
 }
@@ -74,6 +105,28 @@ func linkRules(bridge string) []nft.Rule {
 	}
 }
 
+// directRules let in what is sent to containers' own addresses from outside.
+// Where the mode allows nobody to, the guard has left those who are trusted.
+func (n Network) directRules() (rules []nft.Rule) {
+	for _, f := range n.families() {
+		open := []nft.Expr{f.dest, l4proto(f.after), port(f.after + 1), nft.Lookup(f.open, nft.R0), accept()}
+		switch {
+		case f.Mode == catenet.GatewayRouted:
+			rules = append(rules,
+				rule(f.is, l4proto(nft.R0), nft.Equal(nft.R0, []byte{f.icmp}), accept()),
+				rule(f.is, open))
+		case f.Mode == catenet.GatewayUnprotected:
+			rules = append(rules, rule(f.is, nft.Meta(nft.MetaIifname, nft.R0), nft.NotIn(setBridges, nft.R0), accept()))
+		case len(n.Trusted) > 0:
+			rules = append(rules, rule(f.is, open))
+		}
+	}
+	if n.NoICC && len(rules) > 0 { // no way around by the host
+		rules = append([]nft.Rule{rule(iifname(true, n.Link), drop())}, rules...)
+	}
+	return rules
+}
+
 // leaveRules: the source address of what containers send. A container that
 // reaches one of its own network, or itself, through a published port is
 // hidden, or the answer would not come back the same way; those of another
@@ -86,14 +139,14 @@ func (n Network) leaveRules() []nft.Rule {
 		rule(oifname(true, n.Link), translated(), nft.Masquerade()),
 		rule(nft.Meta(nft.MetaOifname, nft.R0), nft.Lookup(setBridges, nft.R0), accept()),
 	}
-	switch {
-	case n.Internal: // nothing gets here
-	case n.Masquerade4 && n.Masquerade6:
-		rules = append(rules, nft.Rule{nft.Masquerade()})
-	case n.Masquerade4:
-		rules = append(rules, rule(ip4(), nft.Masquerade()))
-	case n.Masquerade6:
-		rules = append(rules, rule(ip6(), nft.Masquerade()))
+	for _, f := range n.families() {
+		switch {
+		case n.Internal || !f.Masquerade: // nothing gets here, or as it is
+		case f.Source.IsValid():
+			rules = append(rules, rule(f.is, nft.Immediate(nft.R0, f.Source.AsSlice()), nft.SNAT(f.nft, nft.R0)))
+		default:
+			rules = append(rules, rule(f.is, nft.Masquerade()))
+		}
 	}
 	return rules
 }
@@ -109,12 +162,17 @@ func (n Network) elements() []element {
 	if n.Internal { // a jump: what may leave has still to be let in
 		els = append(els, element{setOutOf, nft.Element{Key: link, Verdict: nft.Verdict{Code: nft.Jump, Chain: n.chain("out-of")}}})
 	}
+	if n.V4.Mode == catenet.GatewayIsolated {
+		els = append(els, element{setIsolated, nft.Element{Key: link}})
+	}
 	for _, s := range n.Subnets {
-		dst, src := setSubnets4, setSources4
+		dst, src, mode := setSubnets4, setSources4, n.V4.Mode
 		if s.Addr().Is6() {
-			dst, src = setSubnets6, setSources6
+			dst, src, mode = setSubnets6, setSources6, n.V6.Mode
 		}
-		els = append(els, interval(dst, s, to("guard"))...)
+		if mode != catenet.GatewayRouted {
+			els = append(els, interval(dst, s, to("guard"))...)
+		}
 		els = append(els, interval(src, s, to("leave"))...)
 	}
 	return els
@@ -137,22 +195,23 @@ func interval(set string, p netip.Prefix, v nft.Verdict) []element {
 
 // elements are the port's places in the common sets.
 func (p Port) elements() []element {
-	service := string([]byte{p.Proto.Number(), 0, 0, 0}) + port16(p.HostPort)
-	to := string(p.To.Addr().AsSlice()) + port16(p.To.Port())
-	exact, anywhere, loopback := setPorts4, setAny4, setLoopback4
-	if p.HostIP.Is6() {
-		exact, anywhere, loopback = setPorts6, setAny6, setLoopback6
+	proto := string([]byte{p.Proto.Number(), 0, 0, 0})
+	service, addr, port := proto+port16(p.HostPort), string(p.To.Addr().AsSlice()), port16(p.To.Port())
+	open, exact, anywhere, loopback := setOpen4, setPorts4, setAny4, setLoopback4
+	if p.To.Addr().Is6() {
+		open, exact, anywhere, loopback = setOpen6, setPorts6, setAny6, setLoopback6
 	}
+	els := []element{{open, nft.Element{Key: addr + proto + port}}}
 	switch {
+	case p.HostPort == 0:
+		return els
 	case p.HostIP.IsLoopback():
-		return []element{{loopback, nft.Element{Key: service}}}
+		return append(els, element{loopback, nft.Element{Key: service}})
 	case p.HostIP.IsUnspecified():
-		return []element{
-			{anywhere, nft.Element{Key: service, Value: to}},
-			{loopback, nft.Element{Key: service}},
-		}
+		return append(els, element{anywhere, nft.Element{Key: service, Value: addr + port}},
+			element{loopback, nft.Element{Key: service}})
 	}
-	return []element{{exact, nft.Element{Key: string(p.HostIP.AsSlice()) + service, Value: to}}}
+	return append(els, element{exact, nft.Element{Key: string(p.HostIP.AsSlice()) + service, Value: addr + port}})
 }
 
 // elements is the link's place in the common sets.

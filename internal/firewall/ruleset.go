@@ -23,6 +23,9 @@ const (
 	setSources6  = "sources6"  //
 	setInto      = "into"      // outgoing bridge: its into chain
 	setOutOf     = "out-of"    // incoming bridge of an internal network: its out-of chain
+	setIsolated  = "isolated"  // bridges whose IPv4 is isolated
+	setOpen4     = "open4"     // container . protocol . published port
+	setOpen6     = "open6"     //
 	setPorts4    = "ports4"    // address . protocol . port → container
 	setPorts6    = "ports6"    //
 	setAny4      = "any4"      // protocol . port, on every address of the host → container
@@ -52,6 +55,9 @@ func sets() []nft.Set {
 		{Name: setSources6, Interval: true, Key: nft.TypeAddr6, Data: nft.TypeVerdict},
 		{Name: setInto, Key: nft.TypeIfname, Data: nft.TypeVerdict},
 		{Name: setOutOf, Key: nft.TypeIfname, Data: nft.TypeVerdict},
+		{Name: setIsolated, Key: nft.TypeIfname},
+		{Name: setOpen4, Key: addrPort4},
+		{Name: setOpen6, Key: addrPort6},
 		{Name: setPorts4, Key: addrPort4, Data: target4},
 		{Name: setPorts6, Key: addrPort6, Data: target6},
 		{Name: setAny4, Key: protoPort, Data: target4},
@@ -114,12 +120,17 @@ func hook(typ string, num uint32, priority int32) *nft.Hook {
 
 // guardRules drop, before anything is translated, what nobody outside may
 // send: packets to a container's own address, and to a port published on a
-// loopback address (which reach it where route_localnet is set).
+// loopback address (which reach it where route_localnet is set). And what a
+// container of an isolated network sends to the host: IPv4 alone, as its
+// bridge has no IPv6 at all. (The kernel answers ARP for each of its addresses
+// on every link, and takes what comes there.)
 func guardRules() []nft.Rule {
 	return []nft.Rule{
 		established(),
 		rule(ip4(), dest4(nft.R0), nft.LookupVerdict(setSubnets4, nft.R0)),
 		rule(ip6(), dest6(nft.R0), nft.LookupVerdict(setSubnets6, nft.R0)),
+		rule(ip4(), nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setIsolated, nft.R0),
+			nft.DaddrType(nft.R0), nft.Equal(nft.R0, nft.AddrLocal), drop()),
 		rule(iifname(false, "lo"), ip4(), loopback4(),
 			l4proto(nft.R0), port(nft.R1), nft.Lookup(setLoopback4, nft.R0), drop()),
 		rule(iifname(false, "lo"), ip6(), loopback6(),

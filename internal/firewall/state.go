@@ -11,13 +11,16 @@ import (
 )
 
 // endpoint is the host's side of a published port: what there can be only
-// one of.
+// one of. A port that has none is known by the container's.
 type endpoint struct {
 	proto catenet.Proto
 	host  netip.AddrPort
 }
 
 func (p Port) endpoint() endpoint {
+	if p.HostPort == 0 {
+		return endpoint{p.Proto, p.To}
+	}
 	return endpoint{p.Proto, netip.AddrPortFrom(p.HostIP, p.HostPort)}
 }
 

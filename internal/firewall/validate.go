@@ -11,8 +11,13 @@ func (c Change) validate() error {
 		if n.ID == "" {
 			return catenet.Invalidf("a network of the firewall has no ID")
 		}
-		if err := catenet.ValidateInterfaceName(n.Link); err != nil {
-			return err
+		for _, l := range append([]string{n.Link}, n.Trusted...) {
+			if err := catenet.ValidateInterfaceName(l); err != nil {
+				return err
+			}
+		}
+		if a, b := n.V4.Source, n.V6.Source; a.IsValid() && !a.Is4() || b.IsValid() && (!b.Is6() || b.Is4In6()) {
+			return catenet.Invalidf("network %s cannot be seen from outside as %s and %s", n.Link, a, b)
 		}
 		for _, s := range n.Subnets {
 			if !s.IsValid() || s.Addr().Is4In6() || s.Bits() == 0 {
@@ -24,7 +29,7 @@ func (c Change) validate() error {
 		switch {
 		case p.Proto.Number() == 0:
 			return catenet.Invalidf("unknown protocol %q of a published port", p.Proto)
-		case p.HostPort == 0 || p.To.Port() == 0:
+		case p.To.Port() == 0:
 			return catenet.Invalidf("a published port is 0")
 		case !p.HostIP.IsValid() || p.HostIP.Is4() != p.To.Addr().Is4() || p.HostIP.Is4In6() || p.To.Addr().Is4In6():
 			return catenet.Invalidf("port %d: %s and %s are not of one family", p.HostPort, p.HostIP, p.To.Addr())

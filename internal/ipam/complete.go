@@ -20,8 +20,8 @@ type Surroundings struct {
 
 // Complete returns the pools of a network: those that spec asks for, checked,
 // and a chosen one for each family that it wants and names no subnet of. IPv4
-// comes first, and every pool has a gateway: the first usable address if none
-// was asked for. An error says what is wrong and what would be right.
+// comes first, and every pool has a gateway, unless its family is isolated: the
+// first usable address if none was asked for. An error says what is wrong and what would be right.
 func Complete(spec catenet.NetworkSpec, around Surroundings) ([]catenet.Pool, error) {
 	if spec.DisableIPv4 && !spec.IPv6 {
 		return nil, catenet.Invalidf("the network has neither IPv4 nor IPv6").WithHint("leave IPv4 on, or add --ipv6")
@@ -79,7 +79,7 @@ func (s Surroundings) fill(spec catenet.NetworkSpec, v4, v6 *catenet.Pool) ([]ca
 		if p == nil {
 			continue
 		}
-		if !p.Gateway.IsValid() {
+		if !p.Gateway.IsValid() && spec.HasGateway(p.Subnet.Addr().Is4()) {
 			gw, err := firstUsable(*p)
 			if err != nil {
 				return nil, err

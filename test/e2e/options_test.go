@@ -45,7 +45,7 @@ func TestNetworkAndEndpointOptions(t *testing.T) {
 		t.Errorf("interface lan7: %s", got)
 	}
 	g.a.Refused([]string{"brtest0"}, "network", "create", "-o", "com.docker.network.bridge.name=brtest0", "second")
-	g.a.Refused([]string{"gateway_mode_ipv4", "not supported"}, "network", "create", "-o", "com.docker.network.bridge.gateway_mode_ipv4=routed", "second")
+	g.a.Refused([]string{"gateway_mode_ipv4", "isolated"}, "network", "create", "-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated", "second")
 }
 
 func TestConnectTakesTheOptionsOfRun(t *testing.T) {

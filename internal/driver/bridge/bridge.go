@@ -57,14 +57,17 @@ func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 	}
 	l := kernel.Link{
 		Name: bridgeName(n, o), Kind: "bridge", Alias: kernel.Mark + n.ID,
-		MAC: bridgeMAC(n.ID), NoIPv6: !n.IPv6,
+		MAC: bridgeMAC(n.ID), NoIPv6: !n.IPv6 || n.Gateway(false) == catenet.GatewayIsolated,
 	}
 	wants := firewall.Network{
 		ID: n.ID, Link: l.Name, Internal: n.Internal, NoICC: !o.icc,
-		Masquerade4: o.masquerade && !n.Internal, Masquerade6: o.masquerade && !n.Internal,
+		V4: o.gateway(n.NetworkSpec, true), V6: o.gateway(n.NetworkSpec, false), Trusted: o.trusted,
 	}
 	for _, p := range n.Pools {
-		l.Addrs = append(l.Addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
+		four := p.Subnet.Addr().Is4()
+		if n.Gateway(four) != catenet.GatewayIsolated && !(four && o.inhibit) {
+			l.Addrs = append(l.Addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
+		}
 		wants.Subnets = append(wants.Subnets, p.Subnet)
 	}
 	state := driver.State{Firewall: []firewall.Network{wants}}

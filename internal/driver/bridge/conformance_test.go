@@ -42,6 +42,13 @@ func TestConformance(t *testing.T) {
 		network(5, "small", option(catenet.OptionMTU, "1400"), "10.55.0.0/24", "fd00:55::/64"),
 		network(6, "shy", option(optICC, "false"), "10.56.0.0/24"),
 		network(7, "named", option(catenet.OptionBridge, "lab0"), "10.57.0.0/24"),
+		network(9, "routed", option(catenet.OptionGatewayMode4, "routed"), "10.59.0.0/24"),
+		network(10, "inhibited", option(optInhibit, "true"), "10.60.0.0/24", "fd00:60::/64"),
+		network(11, "isolated", func(n *catenet.Network) {
+			n.Internal = true
+			option(catenet.OptionGatewayMode4, "isolated")(n)
+			n.Pools[0].Gateway = netip.Addr{}
+		}, "10.61.0.0/24", "fd00:61::/64"),
 		network(8, "predefined", func(n *catenet.Network) { n.Predefined = true }, "10.58.0.0/24"),
 	)
 }

@@ -209,15 +209,15 @@ func TestSysctls(t *testing.T) {
 func TestFirewallIntents(t *testing.T) {
 	l := newLab(t)
 	inside := network(1, "inside", func(n *catenet.Network) { n.Internal = true }, "10.51.0.0/24")
-	if f := l.up(inside).Firewall[0]; !f.Internal || f.Masquerade4 || f.Masquerade6 {
+	if f := l.up(inside).Firewall[0]; !f.Internal || f.V4.Masquerade || f.V6.Masquerade {
 		t.Errorf("an internal network: %+v", f)
 	}
 	routed := network(2, "routed", option(optMasquerade, "false"), "10.52.0.0/24", "fd00:52::/64")
-	if f := l.up(routed).Firewall[0]; f.Masquerade4 || f.Masquerade6 || len(f.Subnets) != 2 || f.ID != routed.ID {
+	if f := l.up(routed).Firewall[0]; f.V4.Masquerade || f.V6.Masquerade || len(f.Subnets) != 2 || f.ID != routed.ID {
 		t.Errorf("without masquerading: %+v", f)
 	}
 	plain := network(3, "plain", nil, "10.53.0.0/24", "fd00:53::/64")
-	if f := l.up(plain).Firewall[0]; !f.Masquerade4 || !f.Masquerade6 || f.NoICC || f.Internal {
+	if f := l.up(plain).Firewall[0]; !f.V4.Masquerade || !f.V6.Masquerade || f.NoICC || f.Internal {
 		t.Errorf("a plain network: %+v", f)
 	}
 	if got := l.host.Run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"); got != "1\n1\n" {

@@ -16,6 +16,10 @@ const (
 	optMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
 	optICC        = "com.docker.network.bridge.enable_icc"
 	optDefault    = "com.docker.network.bridge.default_bridge"
+	optInhibit    = "com.docker.network.bridge.inhibit_ipv4"
+	optTrusted    = "com.docker.network.bridge.trusted_host_interfaces"
+	optHost4      = "com.docker.network.host_ipv4"
+	optHost6      = "com.docker.network.host_ipv6"
 )
 
 // elsewhere are options of Docker's that are asked for otherwise here.
@@ -26,25 +30,25 @@ var elsewhere = map[string]string{
 	"com.docker.network.gateway":     "--gateway",
 }
 
-// lacking are options of Docker's that are known and not there yet.
-var lacking = []string{
-	"com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6",
-	"com.docker.network.bridge.trusted_host_interfaces", "com.docker.network.bridge.inhibit_ipv4",
-	"com.docker.network.host_ipv4", "com.docker.network.host_ipv6",
-}
-
 // options are a network's, read.
 type options struct {
 	name       string // of the bridge; "" is one made from the ID
 	mtu        int    // bytes; 0 is the host's
 	icc        bool
 	masquerade bool
+	inhibit    bool       // the bridge has no IPv4 address
+	trusted    []string   // links of the host
+	host4      netip.Addr // what containers are seen as outside; zero is the way out's own
+	host6      netip.Addr
 }
 
 // Options implements driver.Driver.
 func (Driver) Options() catenet.DriverOptions {
 	return catenet.DriverOptions{
-		Network:  []string{catenet.OptionBridge, optMasquerade, optICC, catenet.OptionHostBinding, catenet.OptionMTU, catenet.OptionPrefix},
+		Network: []string{
+			catenet.OptionBridge, optMasquerade, optICC, catenet.OptionHostBinding, catenet.OptionMTU, catenet.OptionPrefix,
+			catenet.OptionGatewayMode4, catenet.OptionGatewayMode6, optTrusted, optHost4, optHost6, optInhibit,
+		},
 		Endpoint: driver.EndpointOptions(),
 	}
 }
@@ -72,10 +76,18 @@ func parse(spec catenet.NetworkSpec) (options, error) {
 			o.mtu, err = driver.MTU(key, value, spec.IPv6)
 		case catenet.OptionPrefix:
 			err = driver.CheckPrefix(key, value)
+		case catenet.OptionGatewayMode4, catenet.OptionGatewayMode6:
+			err = gatewayMode(key, value, spec.Internal)
+		case optTrusted:
+			o.trusted, err = links(key, value)
+		case optHost4:
+			o.host4, err = source(key, value, true)
+		case optHost6:
+			o.host6, err = source(key, value, false)
+		case optInhibit:
+			o.inhibit, err = boolean(key, value)
 		case catenet.OptionHostBinding:
-			if a, bad := netip.ParseAddr(value); bad != nil || !a.Is4() {
-				err = catenet.Invalidf("option %s: %q is no IPv4 address", key, value)
-			}
+			_, err = address(key, value)
 		case optDefault:
 			var yes bool
 			if yes, err = boolean(key, value); yes {
@@ -95,9 +107,6 @@ func parse(spec catenet.NetworkSpec) (options, error) {
 func unknown(key string) error {
 	if flag := elsewhere[key]; flag != "" {
 		return catenet.Invalidf("option %s is not set by -o", key).WithHint("use %s", flag)
-	}
-	if slices.Contains(lacking, key) {
-		return catenet.Unsupportedf("option %s is not supported by the bridge driver", key)
 	}
 	return catenet.Invalidf("the bridge driver has no option %q", key).WithHint("its options: %s", strings.Join(Driver{}.Options().Network, ", "))
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestOptions(t *testing.T) {
-	v4, v6 := catenet.NetworkSpec{}, catenet.NetworkSpec{IPv6: true}
+	v4, v6, inner := catenet.NetworkSpec{}, catenet.NetworkSpec{IPv6: true}, catenet.NetworkSpec{Internal: true}
 	for _, c := range []struct {
 		spec       catenet.NetworkSpec
 		key, value string
@@ -23,7 +23,9 @@ func TestOptions(t *testing.T) {
 		{v4, optICC, "no", catenet.KindInvalid, "neither true nor false"},
 		{v4, optMasquerade, "maybe", catenet.KindInvalid, optMasquerade},
 		{v4, catenet.OptionHostBinding, "192.0.2.1", 0, ""},
-		{v4, catenet.OptionHostBinding, "::1", catenet.KindInvalid, "IPv4"},
+		{v4, catenet.OptionHostBinding, "::1", 0, ""},
+		{v4, catenet.OptionHostBinding, "224.0.0.1", catenet.KindInvalid, "224.0.0.1"},
+		{v4, catenet.OptionHostBinding, "here", catenet.KindInvalid, "here"},
 		{v4, catenet.OptionMTU, "68", 0, ""},
 		{v4, catenet.OptionMTUShort, "1400", 0, ""},
 		{v4, catenet.OptionMTU, "67", catenet.KindInvalid, "68"},
@@ -34,7 +36,25 @@ func TestOptions(t *testing.T) {
 		{v4, catenet.OptionPrefix, "twelve-chars", catenet.KindInvalid, "prefix"},
 		{v4, optDefault, "true", catenet.KindForbidden, "predefined"},
 		{v4, optDefault, "false", 0, ""},
-		{v4, "com.docker.network.bridge.gateway_mode_ipv4", "routed", catenet.KindUnsupported, "gateway_mode_ipv4"},
+		{v4, catenet.OptionGatewayMode4, "nat", 0, ""},
+		{v4, catenet.OptionGatewayMode4, "nat-unprotected", 0, ""},
+		{v4, catenet.OptionGatewayMode4, "routed", 0, ""},
+		{v4, catenet.OptionGatewayMode6, "routed", 0, ""},
+		{v4, catenet.OptionGatewayMode4, "Routed", catenet.KindInvalid, "nat, nat-unprotected, routed, isolated"},
+		{v4, catenet.OptionGatewayMode4, "isolated", catenet.KindInvalid, "--internal"},
+		{v4, catenet.OptionGatewayMode6, "isolated", catenet.KindInvalid, "--internal"},
+		{inner, catenet.OptionGatewayMode4, "isolated", 0, ""},
+		{v4, optTrusted, "eth1:vxlan.0", 0, ""},
+		{v4, optTrusted, "", catenet.KindInvalid, optTrusted},
+		{v4, optTrusted, "eth1:a/b", catenet.KindInvalid, "a/b"},
+		{v4, optHost4, "192.0.2.9", 0, ""},
+		{v4, optHost4, "2001:db8::9", catenet.KindInvalid, "IPv4"},
+		{v4, optHost4, "0.0.0.0", catenet.KindInvalid, "0.0.0.0"},
+		{v4, optHost6, "2001:db8::9", 0, ""},
+		{v4, optHost6, "192.0.2.9", catenet.KindInvalid, "IPv6"},
+		{v4, optHost6, "fe80::1%eth0", catenet.KindInvalid, "fe80"},
+		{v4, optInhibit, "true", 0, ""},
+		{v4, optInhibit, "2", catenet.KindInvalid, optInhibit},
 		{v4, "com.docker.network.enable_ipv6", "true", catenet.KindInvalid, "--ipv6"},
 		{v4, "enable_iccc", "true", catenet.KindInvalid, optICC},
 	} {

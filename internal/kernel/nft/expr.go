@@ -142,6 +142,15 @@ func Lookup(set string, key uint32) Expr {
 	return Expr{"lookup", b}
 }
 
+// NotIn matches if the key is not in the set.
+func NotIn(set string, key uint32) Expr {
+	x := Lookup(set, key)
+	b := attrs(x.Attrs)
+	b.u32(5, 1) // NFT_LOOKUP_F_INV
+	x.Attrs = b
+	return x
+}
+
 // LookupTo matches if the key is in the map, and loads its value.
 func LookupTo(set string, key, to uint32) Expr {
 	var b attrs
@@ -177,6 +186,15 @@ func DNAT(f Family, addr, port uint32) Expr {
 	b.u32(2, uint32(f))
 	b.u32(3, addr)
 	b.u32(5, port)
+	return Expr{"nat", b}
+}
+
+// SNAT hides the source behind the address in a register.
+func SNAT(f Family, addr uint32) Expr {
+	var b attrs
+	b.u32(1, 0) // NFT_NAT_SNAT
+	b.u32(2, uint32(f))
+	b.u32(3, addr)
 	return Expr{"nat", b}
 }
 
