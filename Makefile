@@ -15,11 +15,17 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR  := $(PREFIX)/bin
 UNITDIR ?= /etc/systemd/system
+SHAREDIR := $(PREFIX)/share
+MANDIR  := $(SHAREDIR)/man
+PAGES   := bin/man
+# fish looks into no folder below /usr/local by itself.
+FISHDIR ?= /etc/fish/completions
+COMPLETIONS := $(SHAREDIR)/bash-completion/completions/catenet $(SHAREDIR)/zsh/site-functions/_catenet $(FISHDIR)/catenet.fish
 VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null),dev)
 LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
 
-.PHONY: all build install uninstall go deps deps-bench kernel test vet fmt-check lint demo demo-clean bench clean
+.PHONY: all build man install uninstall go deps deps-bench kernel test vet fmt-check lint demo demo-clean bench clean
 
 all: build
 
@@ -29,11 +35,23 @@ build-%: go
 	@[ -d bin ] || echo "The first build fetches and compiles all that it needs: about a minute."
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$* ./cmd/$*
 
-install: build
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR)
+# The pages are written by the programs' own words: catenet's by a build of it
+# that is for nothing else.
+man: go
+	rm -rf $(PAGES)
+	CATENET_HOST= $(GO) run -tags man -ldflags '$(LDFLAGS)' ./cmd/catenet $(PAGES)
+	$(GO) run -ldflags '$(LDFLAGS)' ./packaging/daemonman $(PAGES)
+
+install: build man
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(UNITDIR) $(dir $(COMPLETIONS)) $(foreach n,1 5 8,$(MANDIR)/man$(n)))
 	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	sed 's,@BINDIR@,$(BINDIR),' packaging/catenet.service >$(DESTDIR)$(UNITDIR)/catenet.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/catenet.service
+	for n in 1 5 8; do install -m 0644 $(PAGES)/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit; done
+	bin/catenet completion bash >$(DESTDIR)$(word 1,$(COMPLETIONS))
+	bin/catenet completion zsh >$(DESTDIR)$(word 2,$(COMPLETIONS))
+	bin/catenet completion fish >$(DESTDIR)$(word 3,$(COMPLETIONS))
+	chmod 0644 $(addprefix $(DESTDIR),$(COMPLETIONS))
 	@echo "Start it:  systemctl daemon-reload && systemctl enable --now catenet"
 	@echo "Let people other than root use it (which makes them root: they can run anything):"
 	@echo "  groupadd -r catenet && usermod -aG catenet NAME"
@@ -43,6 +61,7 @@ install: build
 uninstall:
 	@[ -n "$(DESTDIR)" ] || [ ! -x $(BINDIR)/catenetd ] || $(BINDIR)/catenetd --remove
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
+	rm -f $(addprefix $(DESTDIR),$(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
 
 # Debian's own Go (1.19) cannot read go.mod; from 1.21 on, Go fetches what it asks for.
 go:

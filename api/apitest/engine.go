@@ -175,7 +175,7 @@ func (e *Engine) Info(context.Context) (catenet.Info, error) {
 		Version: catenet.Version{Version: "0.0.0-test", API: catenet.APIVersion, Go: "go1", Platform: "linux/test"},
 		NodeID:  id("node", "test"), Hostname: "testhost", Kernel: "6.18.0-test",
 		RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Drivers: []string{"bridge", "host", "null"},
-		Options: map[string]catenet.DriverOptions{"bridge": {Network: []string{catenet.OptionBridge, catenet.OptionHostBinding}, Endpoint: []string{catenet.OptionInterface}}},
+		Options:  map[string]catenet.DriverOptions{"bridge": {Network: []string{catenet.OptionBridge, catenet.OptionHostBinding}, Endpoint: []string{catenet.OptionInterface}}},
 		Networks: len(e.networks), Sandboxes: len(e.sandboxes),
 		Loopback: "cgroup-ebpf", Firewall: catenet.FirewallInfo{Backend: "nftables", Owner: true},
 		DNSUpstreams: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,10 +18,6 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/api/client"
 )
-
-func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
 
 // now is the clock that ages are told by.
 var now = time.Now
@@ -88,14 +85,14 @@ func (c *cli) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(catenet.Invalidf("%w", err).WithHint("see %s --help", cmd.CommandPath()))
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		c.network(),
 		c.runCmd(), c.attach(), c.detach(),
 		c.ps(), c.inspect(), c.port(), c.exec(), c.logs(),
 		c.start(), c.stop(), c.rm(),
-		c.events(), c.topology(), c.info(), c.version(),
+		c.events(), c.topology(), c.info(), c.version(), c.completion(),
 	)
+	c.completions(root)
 	return root
 }
 
@@ -129,6 +126,9 @@ func unknownVerb(cmd *cobra.Command, args []string) error {
 	err := catenet.Invalidf("%s has no verb %q", cmd.CommandPath(), args[0]).WithHint("see %s --help", cmd.CommandPath())
 	cmd.SuggestionsMinimumDistance = 2
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+		// Letters change places more often than their number changes.
+		odd := func(verb string) int { return max(len(verb)-len(args[0]), len(args[0])-len(verb)) }
+		slices.SortStableFunc(s, func(a, b string) int { return odd(a) - odd(b) })
 		err = err.WithHint("did you mean %s %s?", cmd.CommandPath(), s[0])
 	}
 	return usage(err)

@@ -7,7 +7,8 @@ import (
 	"github.com/catenet/catenet"
 )
 
-const networkRight = "it is written NETWORK[:key=value,…] or name=NETWORK,key=value,…; keys: ip, ip6, mac, alias, interface_name, gw-priority, driver-opt"
+// endpointKeys are those that may stand behind a network.
+var endpointKeys = []string{"ip", "ip6", "mac", "alias", "interface_name", "gw-priority", "driver-opt"}
 
 // parseNetwork reads one --network that is no mode: a network's name, or with
 // more, NET:ip=…,alias=…, or docker's long form name=NET,ip=…
@@ -96,5 +97,6 @@ func setEndpoint(ep *catenet.EndpointSpec, arg, key, value string) (err error) {
 }
 
 func badNetwork(arg, format string, args ...any) error {
-	return catenet.Invalidf("network %q: "+format, append([]any{arg}, args...)...).WithHint(networkRight)
+	return catenet.Invalidf("network %q: "+format, append([]any{arg}, args...)...).
+		WithHint("it is written NETWORK[:key=value,…] or name=NETWORK,key=value,…; keys: %s", strings.Join(endpointKeys, ", "))
 }

@@ -22,6 +22,8 @@ import (
 // DefaultFile is read if it exists and --config names no other.
 const DefaultFile = "/etc/catenet/catenet.yaml"
 
+const configUsage = "settings `file` (YAML, the same names as the flags)"
+
 // maxSocket is the longest path of a unix socket, in bytes: sun_path of
 // unix(7) without its final zero.
 const maxSocket = 107
@@ -54,6 +56,28 @@ func Default() Config {
 	return Config{RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Loopback: "auto"}
 }
 
+// Example is a settings file as one might look.
+const Example = `
+log-level: debug
+metrics: 127.0.0.1:9323
+allow-forward: true
+default-address-pools:
+- base: 10.64.0.0/10
+  size: 24
+- base: fd00:64::/32
+  size: 64
+`
+
+// Flags are the daemon's flags and their defaults, for those who describe them.
+func Flags() *pflag.FlagSet {
+	c := Default()
+	fs := pflag.NewFlagSet("catenetd", pflag.ContinueOnError)
+	fs.String("config", DefaultFile, configUsage)
+	c.flags(fs)
+	c.verbs(fs)
+	return fs
+}
+
 // Parse reads the command line, without the program's name, and the file that
 // it names. pflag.ErrHelp means that help was asked for and printed.
 func Parse(args []string, help io.Writer) (Config, error) {
@@ -61,7 +85,7 @@ func Parse(args []string, help io.Writer) (Config, error) {
 	file := DefaultFile
 	fs := pflag.NewFlagSet("catenetd", pflag.ContinueOnError)
 	fs.SetOutput(help)
-	fs.StringVar(&file, "config", file, "settings `file` (YAML, the same names as the flags)")
+	fs.StringVar(&file, "config", file, configUsage)
 	c.flags(fs)
 	c.verbs(fs)
 	if err := fs.Parse(args); err != nil {

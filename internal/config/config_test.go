@@ -44,6 +44,13 @@ func TestFlagsWinOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	}
 }
 
+func TestTheExampleIsRight(t *testing.T) {
+	got, err := Parse([]string{"--config", file(t, Example)}, io.Discard)
+	if err != nil || len(got.AddressPools) != 2 || !got.AllowForward {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestPoolFlag(t *testing.T) {
 	got, err := Parse([]string{"--default-address-pool", "base=10.1.0.0/16,size=24", "--default-address-pool=size=28,base=10.2.0.0/16"}, io.Discard)
 	if err != nil {

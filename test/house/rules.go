@@ -69,9 +69,12 @@ var Arrows = []Arrow{
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},
 	{"api/...", []string{".", "api"}, "a client needs the wire types and nothing that runs in the daemon"},
 
-	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/..."}, "the CLI is a client like any other: what it can do, others can"},
+	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/...", "packaging/man"}, "the CLI is a client like any other: what it can do, others can"},
 	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
 	{"cmd/catenetd/...", []string{"./..."}, "only the daemon's main wires"},
+
+	{"packaging/man", nil, "who writes pages of the manual is told what is on them"},
+	{"packaging/daemonman", []string{".", "internal/config", "packaging/man"}, "the daemon's pages are about its settings"},
 
 	{"test/house/...", nil, "the rules stand apart from what they judge"},
 	{"test/...", []string{".", "api/...", "test/...", "internal/kernel/kerneltest"}, "end-to-end tests see what a user sees"},
@@ -127,7 +130,7 @@ func testMayImport(f *File, imp string) bool {
 // isLocal tells this module's folders from the standard library's.
 func isLocal(imp string) bool {
 	switch strings.SplitN(imp, "/", 2)[0] {
-	case "internal", "api", "cmd", "test", "bench":
+	case "internal", "api", "cmd", "test", "bench", "packaging":
 		return true
 	}
 	return false
