@@ -91,7 +91,7 @@ func TestCompletions(t *testing.T) {
 		"network create -o ":            "com.docker.network.bridge.name= com.docker.network.bridge.host_binding_ipv4=",
 		"network create --subnet ":      "",
 		"network connect --driver-opt ": "com.docker.network.endpoint.ifname=",
-		"network ls --filter ":          "driver= id= label= name= type=",
+		"network ls --filter ":          strings.Join(catenet.NetworkFilterKeys, "= ") + "=",
 		"network ls --filter type=":     "type=builtin type=custom",
 		"events --filter type=":         "type=network type=sandbox",
 		"events --filter container=":    "container=db container=web",

@@ -155,6 +155,10 @@ func (c *cli) filters(cmd *cobra.Command, _ []string, typed string) ([]string, c
 		words = c.networkWords(key+"=", nil)
 	case "container":
 		words = c.containerWords("container=", nil)
+	case "dangling":
+		words = []string{"dangling=true", "dangling=false"}
+	case "scope":
+		words = []string{"scope=local"}
 	case "type":
 		words = []string{"type=builtin", "type=custom"}
 		if cmd.Name() == "events" {
