@@ -210,7 +210,7 @@ func TestServeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pc.Close()
-	if err := n.Serve(Sandbox{ID: "s"}, pc, nil); !catenet.IsConflict(err) {
+	if err := n.Serve(Sandbox{ID: "s"}, pc, new(net.TCPListener)); !catenet.IsConflict(err) {
 		t.Errorf("twice: %v", err)
 	}
 	n.Stop("s")
@@ -223,7 +223,7 @@ func TestServeRefuses(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Serve(Sandbox{ID: "t"}, pc, nil); catenet.KindOf(err) != catenet.KindUnavailable {
+	if err := n.Serve(Sandbox{ID: "t"}, pc, new(net.TCPListener)); catenet.KindOf(err) != catenet.KindUnavailable {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -36,6 +36,7 @@ type Names struct {
 	networks  map[string]*network
 	endpoints map[string]placed
 	sandboxes map[string]*sandbox
+	inherited map[string]Handed // by sandbox, until it resumes
 	sets      map[string]*upstreams
 	lastSet   uint64
 	past      Counts // of sandboxes that are no more
@@ -79,6 +80,7 @@ func New(o Options) *Names {
 		networks:  map[string]*network{},
 		endpoints: map[string]placed{},
 		sandboxes: map[string]*sandbox{},
+		inherited: map[string]Handed{},
 		sets:      map[string]*upstreams{},
 	}
 }
@@ -163,6 +165,7 @@ func (n *Names) Close() error {
 	n.closed = true
 	ids := slices.Collect(maps.Keys(n.sandboxes))
 	n.mu.Unlock()
+	n.Disinherit()
 	n.forward.cancel()
 	var wg sync.WaitGroup
 	for _, id := range ids {

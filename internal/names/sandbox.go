@@ -1,10 +1,12 @@
 package names
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/catenet/catenet"
 )
@@ -32,24 +34,34 @@ type sandbox struct {
 	conf   Sandbox // guarded by Names.mu
 	view   atomic.Pointer[view]
 	udp    *net.UDPConn
-	tcp    net.Listener
+	tcp    *net.TCPListener
 	ctx    context.Context
 	cancel context.CancelFunc
 	slow   chan struct{} // a place for each query on the slow way
 	counts counters
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{} // nil once the sandbox is stopped
+	mu      sync.Mutex
+	conns   map[*net.TCPConn]struct{} // nil once the sandbox is stopped
+	parting bool                      // it is being handed over
+	rest    Handed                    // with this
 }
 
-// Serve answers what arrives on pc (a *net.UDPConn of IPv4) and ln until
-// Stop. It takes both over, unless it fails.
+// Serve answers what arrives on pc (a *net.UDPConn of IPv4) and ln (a
+// *net.TCPListener) until Stop. It takes both over, unless it fails.
 func (n *Names) Serve(conf Sandbox, pc net.PacketConn, ln net.Listener) error {
 	udp, ok := pc.(*net.UDPConn)
 	if !ok {
 		return catenet.Invalidf("serve names: a %T is no UDP socket", pc)
 	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return catenet.Invalidf("serve names: a %T is no TCP socket", ln)
+	}
+	return n.serve(conf, Handed{UDP: udp, TCP: tcp})
+}
+
+func (n *Names) serve(conf Sandbox, h Handed) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -58,17 +70,33 @@ func (n *Names) Serve(conf Sandbox, pc net.PacketConn, ln net.Listener) error {
 	if n.sandboxes[conf.ID] != nil {
 		return catenet.Conflictf("serve names: sandbox %s is served already", catenet.ShortID(conf.ID))
 	}
-	s := &sandbox{
-		n: n, udp: udp, tcp: ln,
-		slow:  make(chan struct{}, slowPerSandbox),
-		conns: map[net.Conn]struct{}{},
-	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s := &sandbox{n: n, udp: h.UDP, tcp: h.TCP, slow: make(chan struct{}, slowPerSandbox)}
 	n.setView(s, conf)
 	n.sandboxes[conf.ID] = s
+	s.begin(h)
+	return nil
+}
+
+// begin serves the sandbox, beginning with what is left of before. Nothing of
+// it runs; s.n.mu is held.
+func (s *sandbox) begin(h Handed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.parting, s.rest = false, Handed{Sandbox: s.conf.ID, UDP: s.udp, TCP: s.tcp}
+	// These fail where a socket is closed, which ends its reader as well.
+	_ = s.udp.SetReadDeadline(time.Time{})
+	_ = s.tcp.SetDeadline(time.Time{})
+	s.conns = map[*net.TCPConn]struct{}{}
+	for _, c := range h.Streams {
+		s.conns[c.Conn] = struct{}{}
+		s.wg.Go(func() { s.serveConn(c.Conn, c.Unread) })
+	}
+	for _, d := range h.Datagrams {
+		s.later(d.Message, true, datagramClient{s, d.From})
+	}
 	s.wg.Go(s.serveUDP)
 	s.wg.Go(s.serveTCP)
-	return nil
 }
 
 // Update changes what a sandbox sees and how it forwards. One that is not
@@ -109,22 +137,33 @@ func (n *Names) Stop(id string) {
 	n.mu.Unlock()
 }
 
-// later answers a message on the slow way, in a goroutine of its own, hands
-// the reply to send, if there is one, and calls done. If too many queries are
-// under way, it says so at once.
-func (s *sandbox) later(m []byte, byUDP bool, send func([]byte), done func()) {
+// client is who asked.
+type client interface {
+	send(reply []byte)
+	keep(query []byte) // it is handed over, with this query
+	done()             // nothing more comes
+}
+
+// later answers a message on the slow way, in a goroutine of its own. If too
+// many queries are under way, it says so at once.
+func (s *sandbox) later(m []byte, byUDP bool, to client) {
 	if !s.enter() {
 		s.counts.failed.Add(1)
-		send(bare(m, rcodeServFail))
-		done()
+		to.send(bare(m, rcodeServFail))
+		to.done()
 		return
 	}
-	m = append(make([]byte, 0, len(m)+plainUDP), m...)
+	asked := bytes.Clone(m)
+	m = append(make([]byte, 0, len(m)+plainUDP), m...) // the reply may take its place
 	s.wg.Go(func() {
-		defer done()
+		defer to.done()
 		defer s.leave()
-		if r := s.answer(m, byUDP); r != nil && s.ctx.Err() == nil {
-			send(r)
+		r := s.answer(m, byUDP)
+		switch {
+		case s.ctx.Err() != nil:
+			to.keep(asked)
+		case r != nil:
+			to.send(r)
 		}
 	})
 }

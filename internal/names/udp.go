@@ -3,6 +3,7 @@ package names
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -14,7 +15,7 @@ import (
 // second than single calls; a lone query takes as long either way.)
 const maxBatch = 32
 
-// serveUDP answers datagrams until the socket is closed.
+// serveUDP answers datagrams until the socket is closed or handed over.
 func (s *sandbox) serveUDP() {
 	conn := ipv4.NewPacketConn(s.udp)
 	in, out := grow(nil, maxQuery), grow(nil, 0) // replies have buffers already
@@ -22,7 +23,7 @@ func (s *sandbox) serveUDP() {
 	for {
 		n, err := conn.ReadBatch(in, 0)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
 				return
 			}
 			s.n.log.Debug("cannot receive queries", "err", err)
@@ -65,13 +66,25 @@ func (s *sandbox) quickUDP(v *view, q *query, m []byte, from net.Addr) []byte {
 			return r
 		}
 	}
-	s.later(m, true, func(r []byte) {
-		if _, err := s.udp.WriteTo(r, from); err != nil && s.ctx.Err() == nil {
-			s.n.log.Debug("cannot send an answer", "to", from, "err", err)
-		}
-	}, func() {})
+	s.later(m, true, datagramClient{s, from.(*net.UDPAddr).AddrPort()})
 	return nil
 }
+
+// datagramClient asked by UDP.
+type datagramClient struct {
+	s    *sandbox
+	from netip.AddrPort
+}
+
+func (c datagramClient) send(r []byte) {
+	if _, err := c.s.udp.WriteToUDPAddrPort(r, c.from); err != nil && c.s.ctx.Err() == nil {
+		c.s.n.log.Debug("cannot send an answer", "to", c.from, "err", err)
+	}
+}
+
+func (c datagramClient) keep(q []byte) { c.s.keepDatagram(c.from, q) }
+
+func (c datagramClient) done() {}
 
 // sendBatch sends all messages; one that the kernel refuses is left out, as
 // any datagram may be lost.
