@@ -51,6 +51,25 @@ func Listen(ctx context.Context, path, group string, log *slog.Logger) (*Listene
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
+	return owned(l, path, group, log)
+}
+
+// Inherit is Listen with a socket that was made by it in another program.
+func Inherit(f *os.File, group string, log *slog.Logger) (*Listener, error) {
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("take over listening socket: %w", err)
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("take over listening socket: a %T is none", l), l.Close())
+	}
+	u.SetUnlinkOnClose(true) // as it was
+	return owned(u, u.Addr().String(), group, log)
+}
+
+func owned(l *net.UnixListener, path, group string, log *slog.Logger) (*Listener, error) {
 	gid, err := own(path, group)
 	if err != nil {
 		l.Close()

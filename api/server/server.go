@@ -27,6 +27,7 @@ type Server struct {
 	over    context.Context // ended by Shutdown at last: who still talks is cut off
 	cut     context.CancelFunc
 	execs   sync.WaitGroup // connections that http.Server has handed over
+	conns   connections
 }
 
 // New makes a server. It logs what it refuses and what goes wrong here.
@@ -46,13 +47,19 @@ func New(e Engine, log *slog.Logger) *Server {
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ConnState: func(c net.Conn, to http.ConnState) {
+			if c, ok := c.(*conn); ok {
+				c.state(to)
+			}
+		},
 	}
 	return s
 }
 
-// Serve answers on l until Shutdown, and returns nil then.
-func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+// Serve answers on l, and on connections that another server's Pause has kept,
+// until Shutdown, and returns nil then.
+func (s *Server) Serve(l net.Listener, kept ...Kept) error {
+	if err := s.http.Serve(&lasting{l, &s.conns, kept}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -2,7 +2,9 @@
 // API on a socket.
 //
 // It can be stopped, killed and started again at any time: containers and
-// their traffic go on, and the next start makes true what was promised.
+// their traffic go on, and the next start makes true what was promised. On
+// SIGUSR2 the program that is at its path then takes its place, with its open
+// sockets: no lookup and no request is lost.
 package main
 
 import (
@@ -14,7 +16,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
+	"github.com/catenet/catenet/internal/kernel/handover"
 )
 
 // farewell bounds how long requests under way are waited for at the end.
@@ -67,45 +69,59 @@ func run(c config.Config) (err error) {
 	if os.Geteuid() != 0 {
 		return catenet.Forbiddenf("catenetd changes the host's network and must run as root").WithHint("sudo catenetd …")
 	}
+	if c.Check {
+		return nil
+	}
 	if c.Remove {
 		return remove(ctx, c, log)
 	}
 	began := time.Now()
-	d, err := open(c, log)
+	given, err := handover.Receive()
+	if err != nil {
+		return err
+	}
+	defer given.Close()
+	d, err := open(c, given, log)
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err != nil {
 		return err
 	}
-	l, err := d.start(ctx, c, log)
+	l, err := d.start(ctx, c, given, log)
 	if err != nil {
 		return err
 	}
+	clients, err := inheritClients(given)
+	if err = errors.Join(err, given.Close()); err != nil {
+		return err
+	}
 	log.Info("catenetd serves", "listen", c.Listen, "version", catenet.BuildVersion().Version, "started_in", time.Since(began).Round(time.Millisecond))
-	return d.serve(ctx, l, log)
+	return d.serve(ctx, l, clients, log)
 }
 
 // start listens, and makes true what was promised. It listens first: what is
 // taken is noticed before anything is touched, and a client that comes early
 // waits for its answer instead of being refused.
-func (d *daemon) start(ctx context.Context, c config.Config, log *slog.Logger) (_ net.Listener, err error) {
+func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Parcel, log *slog.Logger) (_ *server.Listener, err error) {
 	undo := []func() error{d.takeBack}
 	defer func() {
 		for i := len(undo) - 1; err != nil && i >= 0; i-- {
 			err = errors.Join(err, undo[i]())
 		}
 	}()
-	l, err := server.Listen(ctx, strings.TrimPrefix(c.Listen, "unix://"), server.DefaultGroup, log)
+	l, err := listen(ctx, c, given, log)
 	if err != nil {
 		return nil, err
 	}
 	undo = append(undo, l.Close)
 	var scraped net.Listener
 	if c.Metrics != "" {
-		if scraped, err = listenMetrics(ctx, c.Metrics); err != nil {
+		if scraped, err = listenMetrics(ctx, c.Metrics, given.Take(metricsSocket(c.Metrics))); err != nil {
 			return nil, err
 		}
 		undo = append(undo, scraped.Close)
+		d.offers = append(d.offers, offer{metricsSocket(c.Metrics), scraped.(handover.Socket)})
 	}
+	d.offers = append(d.offers, offer{c.Listen, l})
 	if err := d.engine.Restore(ctx); err != nil {
 		return nil, err
 	}
@@ -132,23 +148,37 @@ func (d *daemon) forwarding(ctx context.Context, allow bool, log *slog.Logger) e
 	return nil
 }
 
-// serve answers requests until ctx ends, then lets those under way end.
-func (d *daemon) serve(ctx context.Context, l net.Listener, log *slog.Logger) error {
-	s := server.New(d.engine, log)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	if err := notify("READY=1"); err != nil {
-		log.Warn("tell the service manager", "err", err)
+// serve answers requests until ctx ends, then lets those under way end. Asked
+// to, it makes room for the program that is at our path by then, and goes on if
+// that cannot be.
+func (d *daemon) serve(ctx context.Context, l *server.Listener, clients []server.Kept, log *slog.Logger) error {
+	replace := make(chan os.Signal, 1)
+	defer signal.Stop(replace)
+	for {
+		signal.Notify(replace, replacement)
+		s := server.New(d.engine, log)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l, clients...) }()
+		tell(log, "READY=1")
+		program, err := untilReplaced(ctx, served, replace, log)
+		switch {
+		case err != nil:
+			return err
+		case program == "":
+			return shutDown(s, served, log)
+		}
+		clients, err = d.makeRoom(program, s, log)
+		log.Error("no other program can take our place; going on", "program", program, "err", err)
+		if err := errors.Join(<-served, l.SetDeadline(time.Time{})); err != nil {
+			return err
+		}
 	}
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
+}
+
+// shutDown lets the requests under way end.
+func shutDown(s *server.Server, served <-chan error, log *slog.Logger) error {
 	log.Info("catenetd stops; containers and their network go on")
-	if err := notify("STOPPING=1"); err != nil {
-		log.Warn("tell the service manager", "err", err)
-	}
+	tell(log, "STOPPING=1")
 	last, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	err := s.Shutdown(last)

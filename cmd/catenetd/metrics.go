@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,8 +86,17 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// listenMetrics listens for scrapes at addr.
-func listenMetrics(ctx context.Context, addr string) (net.Listener, error) {
+// metricsSocket is what the listener for scrapes is called when it is handed
+// over.
+func metricsSocket(addr string) string { return "metrics " + addr }
+
+// listenMetrics listens for scrapes at addr, or goes on with a listener that
+// was handed over, if that is not nil.
+func listenMetrics(ctx context.Context, addr string, given *os.File) (net.Listener, error) {
+	if given != nil {
+		defer given.Close()
+		return net.FileListener(given)
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {

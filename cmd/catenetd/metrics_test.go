@@ -38,7 +38,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	if _, err := listenMetrics(t.Context(), addr); !catenet.IsInvalid(err) {
+	if _, err := listenMetrics(t.Context(), addr, nil); !catenet.IsInvalid(err) {
 		t.Errorf("a taken port: %v", err)
 	}
 	serveMetrics(t.Context(), l, someCounts{}, someCounts{})

@@ -1,9 +1,17 @@
 package main
 
 import (
+	"log/slog"
 	"net"
 	"os"
 )
+
+// tell is notify for what nobody needs to wait for.
+func tell(log *slog.Logger, state string) {
+	if err := notify(state); err != nil {
+		log.Warn("tell the service manager", "err", err)
+	}
+}
 
 // notify tells the service manager our state, if there is one that listens:
 // one datagram to the socket named in NOTIFY_SOCKET, see sd_notify(3).

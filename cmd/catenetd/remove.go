@@ -11,6 +11,7 @@ import (
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/failpoint"
+	"github.com/catenet/catenet/internal/kernel/handover"
 )
 
 // remove takes away what a daemon that does not run any more has left in the
@@ -21,7 +22,7 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if _, err := os.Stat(c.StateDir); errors.Is(err, os.ErrNotExist) {
 		c.Purge = true // what opening makes is nobody's
 	}
-	d, err := open(c, log)
+	d, err := open(c, &handover.Parcel{}, log)
 	if err == nil {
 		err = errors.Join(d.engine.Withdraw(ctx), d.firewall.Remove(ctx))
 	}

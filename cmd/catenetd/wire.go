@@ -21,6 +21,7 @@ import (
 	"github.com/catenet/catenet/internal/kernel/bpf"
 	"github.com/catenet/catenet/internal/kernel/flows"
 	"github.com/catenet/catenet/internal/kernel/foreign"
+	"github.com/catenet/catenet/internal/kernel/handover"
 	"github.com/catenet/catenet/internal/kernel/link"
 	"github.com/catenet/catenet/internal/kernel/netns"
 	"github.com/catenet/catenet/internal/kernel/nft"
@@ -49,6 +50,8 @@ type daemon struct {
 	firewall *firewall.Firewall
 	names    *names.Names
 	closers  []func() error // in the order in which things were opened
+	sockets  *sockets.Sockets
+	offers   []offer // what else is handed over
 	// takeBack removes what would outlive a start that fails.
 	takeBack func() error
 }
@@ -66,9 +69,9 @@ func (d *daemon) close() error {
 func (d *daemon) later(fn func() error) { d.closers = append(d.closers, fn) }
 
 // open opens every room. What it returns is to be closed even if it fails.
-func open(c config.Config, log *slog.Logger) (*daemon, error) {
+func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, error) {
 	d := &daemon{takeBack: func() error { return nil }}
-	claim, err := netns.Claim("catenetd")
+	claim, err := claimHost(given)
 	if err != nil {
 		return d, err
 	}
@@ -78,17 +81,20 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 		return d, err
 	}
 	d.later(records.Close)
-	rules, err := nft.Open(nft.Options{})
+	rules, err := nft.Open(nft.Options{Inherited: given.Take(rulesSocket)})
 	if err != nil {
 		return d, err
 	}
 	d.later(rules.Close)
+	d.offers = []offer{{claimSocket, claim}, {rulesSocket, rules}}
 	links, err := link.Open(nft.Redirect, log)
 	if err != nil {
 		return d, err
 	}
 	d.later(links.Close)
 	held := sockets.New(log)
+	held.Inherit(given)
+	d.sockets = held
 	// Last of what can fail: it leaves something.
 	loopback, err := d.openLoopback(c, held, log)
 	if err != nil {
@@ -97,7 +103,12 @@ func open(c config.Config, log *slog.Logger) (*daemon, error) {
 	d.later(loopback.Close)
 	d.names = names.New(names.Options{Log: log})
 	d.later(d.names.Close)
-	runner := process.New(process.Options{Log: log})
+	lookups, err := inheritLookups(given)
+	if err != nil {
+		return d, err
+	}
+	d.names.Inherit(lookups)
+	runner := process.New(process.Options{Log: log, Adopt: true})
 	d.later(runner.Close)
 	d.firewall = firewall.New(rules, foreign.New(rules, "catenet"), log)
 	d.engine = engine.New(engine.Options{

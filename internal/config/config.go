@@ -49,6 +49,8 @@ type Config struct {
 	// its records as well. They are no settings, and flags only.
 	Remove bool `yaml:"-"`
 	Purge  bool `yaml:"-"`
+	// Check asks for nothing but these settings to be read.
+	Check bool `yaml:"-"`
 }
 
 // Default returns the settings of a daemon that is told nothing.
@@ -147,6 +149,7 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 // verbs registers what the command line alone can ask for.
 func (c *Config) verbs(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.Remove, "remove", false, "end containers, remove all that a daemon which does not run any more has left on this host, and exit; what is on record stays")
+	fs.BoolVar(&c.Check, "check", false, "read the settings, say what is wrong with them, and exit")
 	fs.BoolVar(&c.Purge, "purge", false, "as --remove, and delete what is on record: networks, containers and their logs")
 }
 

@@ -16,9 +16,22 @@ import (
 )
 
 // serve opens the resolver's sockets inside the namespace, unless they are
-// open, and puts their port into next.
+// open or were handed over by an earlier daemon, and puts their port into next.
 func (e *Engine) serve(ctx context.Context, sb *sandbox, next *record, ns *kernel.Namespace, u *undo) error {
 	if sb.serves {
+		return nil
+	}
+	undone := func() {
+		e.o.Names.Stop(sb.id)
+		sb.serves = false
+	}
+	port, err := e.o.Names.Resume(e.view(next))
+	if err != nil {
+		return fmt.Errorf("go on with resolver of %s: %w", next.Name, err)
+	}
+	if port != 0 {
+		next.ResolverPort, sb.serves = port, true
+		u.add(undone)
 		return nil
 	}
 	packets, streams, err := e.o.Sockets.ListenIn(ctx, ns, next.ResolverPort)
@@ -30,10 +43,7 @@ func (e *Engine) serve(ctx context.Context, sb *sandbox, next *record, ns *kerne
 		return fmt.Errorf("serve resolver of %s: %w", next.Name, errors.Join(err, packets.Close(), streams.Close()))
 	}
 	sb.serves = true
-	u.add(func() {
-		e.o.Names.Stop(sb.id)
-		sb.serves = false
-	})
+	u.add(undone)
 	return nil
 }
 

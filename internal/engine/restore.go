@@ -39,6 +39,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.answer(ctx, live)
 	if err := e.sweepLinks(ctx); err != nil { // nothing may stand where a network is to be made
 		e.log.Error("remove links that nobody knows", "err", err)
 	}
@@ -48,7 +49,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 	if err := e.predefine(ctx); err != nil {
 		return err
 	}
-	e.restoreAll(ctx, live)
+	sideBySide(live, func(sb *sandbox) { e.repairSandbox(ctx, sb) })
 	if err := errors.Join(e.sweep(ctx), e.sweepLogs()); err != nil {
 		e.log.Error("remove what nobody knows", "err", err)
 	}
@@ -331,22 +332,47 @@ func (e *Engine) predefine(ctx context.Context) error {
 	return nil
 }
 
-// restoreAll has every living sandbox's kernel side made right: names first,
-// so that lookups are answered early.
-func (e *Engine) restoreAll(ctx context.Context, live []*sandbox) {
+// answer has the lookups of every living sandbox answered: before anything
+// else, since their links outlive a daemon and their resolver does not.
+func (e *Engine) answer(ctx context.Context, live []*sandbox) {
 	for _, sb := range live {
 		e.register(sb.now)
 	}
+	sideBySide(live, func(sb *sandbox) {
+		if !sb.now.networked() {
+			return
+		}
+		sb.op.Lock()
+		defer sb.op.Unlock()
+		ns, err := e.open(sb.now)
+		if err != nil {
+			return // the repair that follows says so
+		}
+		defer ns.Close()
+		next := sb.now.clone()
+		var kept undo // nothing else can fail
+		if err := e.serve(ctx, sb, next, ns, &kept); err != nil {
+			return
+		}
+		if next.ResolverPort != sb.now.ResolverPort { // the repair leads lookups there
+			e.report("record container", next.Name, e.commit(sb, next))
+		}
+	})
+	e.o.Names.Disinherit()
+}
+
+// sideBySide does something for each sandbox, some of them at a time.
+func sideBySide(all []*sandbox, do func(*sandbox)) {
 	work := make(chan *sandbox)
 	var wg sync.WaitGroup
-	for range min(restoreWorkers, len(live)) {
+	for range min(restoreWorkers, len(all)) {
 		wg.Go(func() {
 			for sb := range work {
-				e.repairSandbox(ctx, sb)
+				do(sb)
 			}
 		})
 	}
-	for _, sb := range live {
+	for _, sb := range all {
 		work <- sb
 	}
 	close(work)

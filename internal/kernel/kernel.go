@@ -11,6 +11,7 @@
 //	flows/       conntrack: connections of closed ports are forgotten
 //	foreign/     firewalls of others: what of theirs would swallow our packets
 //	peercred/    who is at the other end of a unix socket
+//	handover/    open sockets for the program that takes this one's place
 //	limit/       which limit the daemon has run into, and how to raise it
 //	proc/        who a process is, when it ends, which mounts it sees
 //	process/     containers of our own: the shim's side and the daemon's

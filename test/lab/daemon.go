@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net"
@@ -46,7 +47,7 @@ func (h *Host) StartDaemon(args ...string) {
 		h.lab.T.Fatal(err)
 	}
 	defer log.Close()
-	h.daemon = h.startWith(h.DaemonEnv, log, filepath.Join(Binaries(h.lab.T), "catenetd"),
+	h.daemon = h.startWith(h.DaemonEnv, log, cmp.Or(h.Program, filepath.Join(Binaries(h.lab.T), "catenetd")),
 		append([]string{"--run-dir", h.RunDir(), "--state-dir", h.StateDir()}, args...)...)
 }
 
@@ -62,6 +63,10 @@ func (h *Host) Kill() { h.daemon.Signal(syscall.SIGKILL) }
 
 // Stop ends the daemon as systemctl stop would: SIGTERM.
 func (h *Host) Stop() { h.daemon.Signal(syscall.SIGTERM) }
+
+// Upgrade has the daemon replaced by the program at its path, as systemctl
+// reload would: SIGUSR2. It does not wait.
+func (h *Host) Upgrade() { h.daemon.Signal(syscall.SIGUSR2) }
 
 // Log returns what the daemons of this host have logged.
 func (h *Host) Log() string {

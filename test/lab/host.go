@@ -28,6 +28,8 @@ type Host struct {
 	// Addr4 and Addr6 are its addresses on the first wire that has one of
 	// that family.
 	Addr4, Addr6 netip.Addr
+	// Program is the daemon; "" is that of this tree.
+	Program string
 	// DaemonEnv is added to the environment of the daemons started next.
 	DaemonEnv []string
 

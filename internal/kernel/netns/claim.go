@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"regexp"
@@ -39,14 +38,39 @@ const claimPatience = time.Second
 // closes it, so that nobody can fill its queue for long; a user who floods it
 // at the very moment when a second daemon starts hides it at most, and blocks
 // neither.
-func Claim(name string) (io.Closer, error) {
+func Claim(name string) (*net.UnixListener, error) {
 	var random [8]byte
 	rand.Read(random[:])
 	mine := name + "-" + hex.EncodeToString(random[:])
-	l, err := net.Listen("unix", "@"+mine)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + mine, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("claim network namespace: %w", err)
 	}
+	uphold(l)
+	if err := rival(name, mine); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Reclaim goes on with a claim that the program before us in this process has
+// made and handed over.
+func Reclaim(claim *os.File) (*net.UnixListener, error) {
+	defer claim.Close()
+	l, err := net.FileListener(claim)
+	if err != nil {
+		return nil, fmt.Errorf("go on with claim of network namespace: %w", err)
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("go on with claim of network namespace: a %T is none", l), l.Close())
+	}
+	uphold(u)
+	return u, nil
+}
+
+// uphold takes every connection and closes it, until the claim is closed.
+func uphold(l net.Listener) {
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -60,10 +84,6 @@ func Claim(name string) (io.Closer, error) {
 			c.Close()
 		}
 	}()
-	if err := rival(name, mine); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
 }
 
 // rival returns a conflict error if somebody else has claimed the name.

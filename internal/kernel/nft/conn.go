@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,15 +36,23 @@ type Conn struct {
 type Options struct {
 	// NoOwner makes tables without an owner even where the kernel has them.
 	NoOwner bool
+	// Inherited is the socket of another Conn, in another program, with
+	// which the tables that it owns go over; nil is a new one. Open takes it
+	// over.
+	Inherited *os.File
 }
 
 // Open connects to the namespace of the current thread and finds out what
 // the kernel has.
 func Open(o Options) (*Conn, error) {
-	c, err := dial()
+	s, err := inheritSocket(o.Inherited)
+	if err == nil && s == nil {
+		s, err = newSocket(0)
+	}
 	if err != nil {
 		return nil, err
 	}
+	c := newConn(s)
 	if c.caps, err = c.probe(); err != nil {
 		return nil, errors.Join(err, c.s.close())
 	}
@@ -56,8 +65,13 @@ func dial() (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{s: s, snd: 64 << 10}, nil
+	return newConn(s), nil
 }
+
+func newConn(s *socket) *Conn { return &Conn{s: s, snd: 64 << 10} }
+
+// SyscallConn gives access to the socket, for who hands it over.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.s.f.SyscallConn() }
 
 // Close closes the socket. Owned tables that persist stay, without an owner.
 func (c *Conn) Close() error { return c.s.close() }

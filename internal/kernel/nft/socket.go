@@ -54,15 +54,53 @@ func newSocket(group int) (*socket, error) {
 	return s, nil
 }
 
+// inheritSocket takes over another program's socket, which was set up there;
+// nil for nil. Answers that nobody has read there any more are thrown away.
+func inheritSocket(f *os.File) (*socket, error) {
+	if f == nil {
+		return nil, nil
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take over nf_tables socket: %w", err)
+	}
+	s := &socket{f: os.NewFile(uintptr(fd), "nf_tables"), buf: make([]byte, bufLen)}
+	for err != unix.EAGAIN {
+		if _, _, err = unix.Recvfrom(fd, s.buf, unix.MSG_DONTWAIT); err != nil && err != unix.EAGAIN && err != unix.ENOBUFS {
+			return nil, errors.Join(fmt.Errorf("empty nf_tables socket: %w", err), s.f.Close())
+		}
+	}
+	if s.port, err = portOf(fd); err != nil {
+		return nil, errors.Join(fmt.Errorf("take over nf_tables socket: %w", err), s.f.Close())
+	}
+	return s, nil
+}
+
+// portOf returns a netlink socket's port ID.
+func portOf(fd int) (uint32, error) {
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	nl, ok := name.(*unix.SockaddrNetlink)
+	if !ok {
+		return 0, fmt.Errorf("a %T is no netlink socket", name)
+	}
+	return nl.Pid, nil
+}
+
 func (s *socket) setUp(fd, group int) error {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
+	var err error
+	if s.port, err = portOf(fd); err != nil {
 		return err
 	}
-	s.port = name.(*unix.SockaddrNetlink).Pid
 	if group != 0 {
 		return unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
 	}

@@ -3,9 +3,12 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +23,9 @@ import (
 type Options struct {
 	Shim string // path of catenet-shim; "" is beside the daemon's executable
 	Log  *slog.Logger
+	// Adopt reaps, once they end, the children that this process has already:
+	// execve(2) has left them to us.
+	Adopt bool
 }
 
 // Runner is kernel.Processes on the real kernel. It keeps nothing in memory
@@ -54,7 +60,40 @@ func New(o Options) *Runner {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		r.log.Debug("inherited descriptors stay open in shims", "err", err)
 	}
+	if o.Adopt {
+		r.adopt()
+	}
 	return r
+}
+
+// adopt reaps, once they end, the children of the program that ran in this
+// process before us.
+func (r *Runner) adopt() {
+	// The first thread's are all (proc_pid_children(5)): no other has any yet.
+	list, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+	if err != nil {
+		r.log.Debug("children of an earlier program are not reaped", "err", err)
+	}
+	for _, word := range strings.Fields(string(list)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			continue
+		}
+		p, err := os.FindProcess(pid)
+		if err != nil {
+			continue // nobody else's: it can only be gone by our own doing
+		}
+		r.reapLater(p)
+	}
+}
+
+// reapLater reaps a child once it ends.
+func (r *Runner) reapLater(p *os.Process) {
+	r.reaped.Go(func() {
+		if _, err := reap(r.ctx, p); err != nil && r.ctx.Err() == nil {
+			r.log.Warn("a shim can't be reaped", "pid", p.Pid, "err", err)
+		}
+	})
 }
 
 // Close stops looking after the shims that were started here, and waits for

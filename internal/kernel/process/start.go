@@ -138,11 +138,7 @@ func (r *Runner) start(ctx context.Context, c kernel.Container, spec []byte, loc
 		}
 		return err
 	}
-	r.reaped.Go(func() {
-		if _, err := reap(r.ctx, p); err != nil && r.ctx.Err() == nil {
-			r.log.Warn("a shim can't be reaped", "pid", p.Pid, "err", err)
-		}
-	})
+	r.reapLater(p)
 	return nil
 }
 

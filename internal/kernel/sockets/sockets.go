@@ -20,14 +20,16 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/handover"
 	"github.com/catenet/catenet/internal/kernel/limit"
 )
 
 // Sockets implements kernel.Sockets. Its ports are of the network namespace
 // that the process runs in.
 type Sockets struct {
-	log    *slog.Logger
-	holder holderSearch
+	log       *slog.Logger
+	holder    holderSearch
+	inherited *handover.Parcel // nil: nothing
 
 	mu    sync.Mutex // guards what follows, and the fields of every port
 	ports map[kernel.HeldPort]*port
@@ -77,7 +79,10 @@ func (s *Sockets) Hold(_ context.Context, key kernel.HeldPort) (kernel.Held, err
 
 // open binds a port that has no socket yet. s.mu is held.
 func (s *Sockets) open(key kernel.HeldPort) (*port, error) {
-	fd, err := bind(key)
+	fd, err := s.inherit(key)
+	if err == nil && fd < 0 {
+		fd, err = bind(key)
+	}
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, taken(key, s.holder.find(key))
 	}

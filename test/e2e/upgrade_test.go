@@ -1,0 +1,320 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/client"
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
+	"github.com/catenet/catenet/test/lab"
+)
+
+// upgrades is how often the daemon is replaced under load.
+const upgrades = 10
+
+// TestUpgradesFailNothing replaces the daemon ten times while lookups and
+// requests go on. Each is sent once, and waited for.
+func TestUpgradesFailNothing(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "front")
+	slowUpstream(g)
+	g.serve("db", "--network", "front", "-p", "8080:80")
+	for i := range 3 {
+		g.idle(fmt.Sprintf("web%d", i), "--network", "front", "--dns", g.out.Addr4.String())
+	}
+	g.upgrade()
+	before := held(t, g.a)
+	var l load
+	for i := range 3 {
+		ns := g.ns(fmt.Sprintf("web%d", i))
+		for _, name := range []string{"db", "far.example"} {
+			for _, proto := range []string{"udp", "tcp"} {
+				l.lookups(ns, proto, name, false)
+				l.lookups(ns, proto, name, true)
+			}
+		}
+	}
+	for range 2 {
+		l.requests(t, g.a.Socket())
+	}
+	pid := g.a.DaemonPid()
+	for range upgrades {
+		g.upgrade()
+		l.more(g)
+	}
+	l.stop(t)
+	g.upgrade() // which has nothing to do, as the first
+	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "db")
+	g.answers(g.a, "", "tcp", "127.0.0.1:8080", "db")
+	g.Eventually(soon, func() string {
+		if now := held(t, g.a); now != before {
+			return fmt.Sprintf("before the upgrades the daemon had\n%safter the last\n%s", before, now)
+		}
+		return ""
+	})
+	if got := proc(t, pid, "cmdline"); strings.Count(got, "--run-dir") != 1 {
+		t.Errorf("the command line is %q", got)
+	}
+	if got := proc(t, pid, "environ"); strings.Count(got, "CATENETD_HANDOVER=") != 1 {
+		t.Errorf("the environment is %q", got)
+	}
+	if got := g.a.Exec("web0", "env").Text(); strings.Contains(got, "HANDOVER") {
+		t.Errorf("a program of a container has %s", got)
+	}
+	// Programs that an earlier daemon has started are reaped by this one.
+	g.a.Catenet("rm", "-f", "web0", "web1", "web2", "db")
+	g.Eventually(soon, func() string {
+		return g.a.Run("ps", "-o", "pid,stat,args", "--no-headers", "--ppid", fmt.Sprint(pid)).Text()
+	})
+}
+
+// TestAProgramThatCannotStartReplacesNothing: the daemon goes on, with who is
+// connected to it.
+func TestAProgramThatCannotStartReplacesNothing(t *testing.T) {
+	t.Parallel()
+	lb := lab.New(t)
+	g := &ground{lb, lb.Host("a"), nil}
+	good := filepath.Join(lab.Binaries(t), "catenetd")
+	g.a.Program = filepath.Join(g.a.Dir, "catenetd")
+	place := func(what ...string) {
+		t.Helper()
+		g.a.MustRun(what[0], append(what[1:], g.a.Program+".new")...)
+		g.a.MustRun("mv", g.a.Program+".new", g.a.Program)
+	}
+	place("cp", good)
+	g.a.MustRun("ln", "-s", filepath.Join(lab.Binaries(t), "catenet-shim"), g.a.Dir)
+	g.a.Daemon()
+	g.a.Catenet("network", "create", "front")
+	g.idle("db", "--network", "front")
+	g.idle("web", "--network", "front")
+	var l load
+	for _, proto := range []string{"udp", "tcp"} {
+		l.lookups(g.ns("web"), proto, "db", false)
+	}
+	l.requests(t, g.a.Socket())
+	refused := func(why string) {
+		t.Helper()
+		before := strings.Count(g.a.Log(), "cannot take our place") + strings.Count(g.a.Log(), "can take our place")
+		g.a.Upgrade()
+		g.Eventually(soon, func() string {
+			if strings.Count(g.a.Log(), "cannot take our place")+strings.Count(g.a.Log(), "can take our place") == before {
+				return why + " is not refused:\n" + g.a.Log()
+			}
+			return ""
+		})
+		l.more(g)
+	}
+	served := strings.Count(g.a.Log(), "catenetd serves")
+	place("cp", "/etc/hostname")
+	refused("a file that is no program")
+	place("cp", "/bin/false")
+	refused("a program that fails")
+	place("sh", "-c", `printf '#!/bin/sh\nrm "$0"\n' >"$0" && chmod +x "$0"`) // fit to start, and gone when it is to
+	refused("a program that is gone")
+	if strings.Count(g.a.Log(), "catenetd serves") != served {
+		t.Errorf("another program has started:\n%s", g.a.Log())
+	}
+	place("cp", good)
+	g.upgrade()
+	l.more(g)
+	l.stop(t)
+}
+
+// upgrade has the daemon replaced, and returns when the next one serves.
+func (g *ground) upgrade() {
+	g.T.Helper()
+	before := strings.Count(g.a.Log(), "catenetd serves")
+	g.a.Upgrade()
+	g.Eventually(soon, func() string {
+		if strings.Count(g.a.Log(), "catenetd serves") == before {
+			return "no other program has taken the daemon's place:\n" + g.a.Log()
+		}
+		return ""
+	})
+}
+
+// load is lookups and requests that go on until stop.
+type load struct {
+	wg      sync.WaitGroup
+	over    atomic.Bool
+	done    []*atomic.Int64 // by who asks
+	longest atomic.Int64    // in nanoseconds
+	closers []func()
+	mu      sync.Mutex
+	failed  []string
+}
+
+// run does one thing again and again.
+func (l *load) run(what string, do func() error) {
+	n := new(atomic.Int64)
+	l.done = append(l.done, n)
+	l.wg.Go(func() {
+		for !l.over.Load() {
+			began := time.Now()
+			if err := do(); err != nil {
+				l.mu.Lock()
+				l.failed = append(l.failed, fmt.Sprintf("%s, after %d: %v", what, n.Load(), err))
+				l.mu.Unlock()
+				return
+			}
+			took := time.Since(began).Nanoseconds()
+			for was := l.longest.Load(); took > was && !l.longest.CompareAndSwap(was, took); was = l.longest.Load() {
+			}
+			n.Add(1)
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+// lookups asks a namespace's resolver for a name; again says that each
+// question has a socket of its own.
+func (l *load) lookups(ns, proto, name string, again bool) {
+	var conn *dns.Conn
+	d := dns.Client{Net: proto, Timeout: soon}
+	l.run(fmt.Sprintf("%s by %s, new sockets: %v", name, proto, again), func() error {
+		if again && conn != nil {
+			if err := conn.Close(); err != nil {
+				return err
+			}
+			conn = nil
+		}
+		if conn == nil {
+			if err := kerneltest.In(ns, func() (err error) { conn, err = d.Dial("127.0.0.11:53"); return err }); err != nil {
+				return err
+			}
+		}
+		reply, _, err := d.ExchangeWithConn(new(dns.Msg).SetQuestion(name+".", dns.TypeA), conn)
+		if err != nil {
+			return err
+		}
+		if len(reply.Answer) != 1 {
+			return fmt.Errorf("the answer is %v", reply)
+		}
+		return nil
+	})
+}
+
+// requests asks the API, by connections that are kept.
+func (l *load) requests(t *testing.T, socket string) {
+	c, err := client.New("unix://" + socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.closers = append(l.closers, c.Close)
+	i := len(l.done)
+	l.run("a request", func() error {
+		if _, err := c.Networks(context.Background()); err != nil {
+			return err
+		}
+		name := fmt.Sprintf("n%d", i)
+		if _, _, err := c.CreateNetwork(context.Background(), catenet.NetworkSpec{Name: name}); err != nil {
+			return fmt.Errorf("create: %w", err)
+		}
+		return c.RemoveNetwork(context.Background(), name)
+	})
+}
+
+// more waits until everybody has got on, or somebody has failed.
+func (l *load) more(g *ground) {
+	g.T.Helper()
+	var at []int64
+	for _, n := range l.done {
+		at = append(at, n.Load())
+	}
+	g.Eventually(soon, func() string {
+		l.mu.Lock()
+		failed := len(l.failed)
+		l.mu.Unlock()
+		for i, n := range l.done {
+			if n.Load() < at[i]+2 && failed == 0 {
+				return fmt.Sprintf("number %d of those who ask does not get on", i)
+			}
+		}
+		return ""
+	})
+}
+
+// stop waits for the last answers, and tells what failed.
+func (l *load) stop(t *testing.T) {
+	t.Helper()
+	l.over.Store(true)
+	l.wg.Wait()
+	for _, c := range l.closers {
+		c()
+	}
+	total := int64(0)
+	for _, n := range l.done {
+		total += n.Load()
+	}
+	t.Logf("%d lookups and requests, the longest took %s", total, time.Duration(l.longest.Load()).Round(time.Millisecond))
+	for _, f := range l.failed {
+		t.Error(f)
+	}
+}
+
+// slowUpstream answers, from the outside, any name with an address after some
+// time, so that there are always questions on their way.
+func slowUpstream(g *ground) {
+	g.T.Helper()
+	var pc net.PacketConn
+	err := kerneltest.In(g.out.NS.Path, func() (err error) {
+		pc, err = net.ListenPacket("udp", g.out.Addr4.String()+":53")
+		return err
+	})
+	if err != nil {
+		g.T.Fatal(err)
+	}
+	s := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		time.Sleep(20 * time.Millisecond)
+		m := new(dns.Msg).SetReply(q)
+		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(203, 0, 113, 1)}}
+		_ = w.WriteMsg(m) // whoever asked may be gone
+	})}
+	served := make(chan error, 1)
+	go func() { served <- s.ActivateAndServe() }()
+	g.T.Cleanup(func() { _ = s.Shutdown(); <-served })
+}
+
+// held is what descriptors a daemon has: how many of each kind.
+func held(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", h.DaemonPid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, l := range links {
+		if at, err := os.Readlink(l); err == nil { // else it was closed just now
+			kind, _, _ := strings.Cut(at, ":[")
+			kinds[kind]++
+		}
+	}
+	var out strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(&out, "%d %s\n", kinds[k], k)
+	}
+	return out.String()
+}
+
+// proc reads a file of a process.
+func proc(t *testing.T, pid int, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
