@@ -8,7 +8,7 @@ base=(nftables iptables iproute2 iputils-ping busybox-static conntrack curl soca
 	bind9-dnsutils dnsmasq-base tcpdump iperf3 util-linux
 	bash-completion zsh fish man-db containerd docker.io podman
 	ufw firewalld dbus-daemon qemu-system-x86 kmod xz-utils)
-bench=(containernetworking-plugins netavark aardvark-dns dnsperf)
+bench=(containernetworking-plugins dnsperf)
 
 want=()
 for set in "$@"; do
