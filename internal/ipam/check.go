@@ -52,8 +52,8 @@ func checkSubnet(s netip.Prefix) error {
 	if s != s.Masked() {
 		return catenet.Invalidf("subnet %s has bits set beyond its length", s).WithHint("it should be %s", s.Masked())
 	}
-	if most := s.Addr().BitLen() - 2; s.Bits() > most {
-		return catenet.Invalidf("subnet %s is too small for a gateway and a container", s).WithHint("the longest prefix of this family is /%d", most)
+	if s.IsSingleIP() {
+		return catenet.Invalidf("subnet %s is too small: it is one address", s).WithHint("a network needs one for each container")
 	}
 	return catenet.ValidateRange("subnet", s)
 }
@@ -62,6 +62,9 @@ func checkSubnet(s netip.Prefix) error {
 func usable(subnet netip.Prefix, a netip.Addr, what string) error {
 	if !subnet.Contains(a) {
 		return catenet.Invalidf("%s %s is not in the subnet %s", what, a, subnet)
+	}
+	if pair(subnet) {
+		return nil
 	}
 	if a == subnet.Addr() {
 		if a.Is6() {
@@ -74,3 +77,8 @@ func usable(subnet netip.Prefix, a netip.Addr, what string) error {
 	}
 	return nil
 }
+
+// pair tells a subnet of two addresses, which are both for interfaces: a point
+// to point link has no network and broadcast address (RFC 3021) and no
+// anycast address (RFC 6164).
+func pair(subnet netip.Prefix) bool { return subnet.Bits() == subnet.Addr().BitLen()-1 }

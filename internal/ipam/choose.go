@@ -1,8 +1,10 @@
 package ipam
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"net/netip"
+	"slices"
 
 	"github.com/catenet/catenet"
 )
@@ -25,6 +27,14 @@ func Choose(defaults []catenet.AddressPool, taken []netip.Prefix) (netip.Prefix,
 		if _, err := d.Fault(); err != nil {
 			return netip.Prefix{}, err
 		}
+	}
+	return choose(defaults, taken)
+}
+
+// choose is Choose for pools that are right, or whose subnets have room for
+// no gateway.
+func choose(defaults []catenet.AddressPool, taken []netip.Prefix) (netip.Prefix, error) {
+	for _, d := range defaults {
 		if p, ok := cut(d, taken); ok {
 			return p, nil
 		}
@@ -62,13 +72,21 @@ func cut(d catenet.AddressPool, taken []netip.Prefix) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// ChooseULA returns the first /64 that overlaps none of taken from a unique
-// local /48 (RFC 4193). Its 40-bit global ID is a hash of the seed, the
-// node's identity: always the same on one node, and different on any other.
-func ChooseULA(seed string, taken []netip.Prefix) (netip.Prefix, error) {
+// ulaBits is the length of unique local subnets (RFC 4193, section 3.1).
+const ulaBits = 64
+
+// ChooseULA returns the first subnet of that length (0: 64) that overlaps none
+// of taken from a unique local /48 (RFC 4193). Its 40-bit global ID is a hash of
+// the seed, the node's identity: always the same on one node, and different on
+// any other.
+func ChooseULA(seed string, bits int, taken []netip.Prefix) (netip.Prefix, error) {
 	sum := sha256.Sum256([]byte("catenet ula " + seed))
 	var a [16]byte
 	a[0] = 0xfd
 	copy(a[1:6], sum[:])
-	return Choose([]catenet.AddressPool{{Base: netip.PrefixFrom(netip.AddrFrom16(a), 48), Size: 64}}, taken)
+	site := netip.PrefixFrom(netip.AddrFrom16(a), 48)
+	if bits > ulaBits { // an interface with 64 zero bits is none's (RFC 6164, section 5.2)
+		taken = append(slices.Clone(taken), netip.PrefixFrom(site.Addr(), bits))
+	}
+	return choose([]catenet.AddressPool{{Base: site, Size: cmp.Or(bits, ulaBits)}}, taken)
 }

@@ -94,22 +94,35 @@ func TestChooseIsFirstFree(t *testing.T) {
 }
 
 func TestChooseULA(t *testing.T) {
-	a, err := ChooseULA("node-a", nil)
+	a, err := ChooseULA("node-a", 0, nil)
 	if err != nil || a.Bits() != 64 || !netip.MustParsePrefix("fd00::/8").Contains(a.Addr()) {
 		t.Fatalf("got %v, %v, want a /64 of fd00::/8", a, err)
 	}
-	if again, _ := ChooseULA("node-a", nil); again != a {
+	if again, _ := ChooseULA("node-a", 0, nil); again != a {
 		t.Errorf("the same node got %v and %v", a, again)
 	}
-	next, err := ChooseULA("node-a", []netip.Prefix{a})
+	next, err := ChooseULA("node-a", 0, []netip.Prefix{a})
 	site := netip.PrefixFrom(a.Addr(), 48)
 	if err != nil || next.Overlaps(a) || !site.Overlaps(next) {
 		t.Errorf("the next one after %v is %v, %v, want another of the same /48", a, next, err)
 	}
-	if b, _ := ChooseULA("node-b", nil); site.Overlaps(b) {
+	if b, _ := ChooseULA("node-b", 0, nil); site.Overlaps(b) {
 		t.Errorf("two nodes share the site prefix of %v", b)
 	}
-	if p, err := ChooseULA("node-a", []netip.Prefix{site}); catenet.KindOf(err) != catenet.KindExhausted {
+	if p, err := ChooseULA("node-a", 0, []netip.Prefix{site}); catenet.KindOf(err) != catenet.KindExhausted {
 		t.Errorf("got %v, %v from a taken site, want exhausted", p, err)
+	}
+}
+
+// TestChoosePair: a subnet for two, IPv6 without the interface that is all
+// zeros.
+func TestChoosePair(t *testing.T) {
+	p, err := ChooseULA("node-a", 127, nil)
+	site := netip.PrefixFrom(p.Addr(), 48).Masked()
+	if err != nil || p.Bits() != 127 || p.Addr() != site.Addr().Next().Next() {
+		t.Fatalf("got %v, %v, want the second /127 of %v", p, err, site)
+	}
+	if next, _ := ChooseULA("node-a", 127, []netip.Prefix{p}); next.Addr() != p.Addr().Next().Next() {
+		t.Errorf("after %v comes %v", p, next)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// Surroundings are what a new network's pools have to fit in with.
+// Surroundings are what a network's pools have to fit in with.
 type Surroundings struct {
 	// Networks are those that exist; no pool may overlap one of theirs.
 	Networks []catenet.Network
@@ -16,82 +16,125 @@ type Surroundings struct {
 	Host     []netip.Prefix
 	Defaults []catenet.AddressPool // nil means DefaultPools()
 	Seed     string                // of unique local addresses: the node's identity
+	// Apart: the host is not in the network, and its pools have no gateway.
+	Apart bool
+	// Bits4 and Bits6 are the lengths of chosen subnets; 0: those of Defaults,
+	// and 64.
+	Bits4, Bits6 int
 }
 
-// Complete returns the pools of a network: those that spec asks for, checked,
-// and a chosen one for each family that it wants and names no subnet of. IPv4
-// comes first, and every pool has a gateway, unless its family is isolated: the
-// first usable address if none was asked for. An error says what is wrong and what would be right.
+// Complete returns the pools of a network that is to be made: those that spec
+// asks for, checked, and a chosen one for each family that it wants and names
+// no subnet of. IPv4 comes first, and every pool has a gateway, unless its
+// family is isolated: the first usable address if none was asked for. An error
+// says what is wrong and what would be right.
 func Complete(spec catenet.NetworkSpec, around Surroundings) ([]catenet.Pool, error) {
 	if spec.DisableIPv4 && !spec.IPv6 {
 		return nil, catenet.Invalidf("the network has neither IPv4 nor IPv6").WithHint("leave IPv4 on, or add --ipv6")
 	}
-	var v4, v6 *catenet.Pool
-	for _, p := range spec.Pools {
+	pools, err := Admit(spec, spec.Pools, around)
+	if err != nil {
+		return nil, err
+	}
+	for _, missing := range []struct {
+		wanted bool
+		is     func(catenet.Pool) bool
+		choose func() (netip.Prefix, error)
+	}{
+		{!spec.DisableIPv4, isFour, around.choose4},
+		{spec.IPv6, isSix, around.choose6},
+	} {
+		if !missing.wanted || slices.ContainsFunc(pools, missing.is) {
+			continue
+		}
+		subnet, err := missing.choose()
+		if err != nil {
+			return nil, err
+		}
+		p, err := around.withGateway(spec, catenet.Pool{Subnet: subnet})
+		if err != nil {
+			return nil, err
+		}
+		pools = append(pools, p)
+	}
+	slices.SortStableFunc(pools, func(a, b catenet.Pool) int { return a.Subnet.Addr().BitLen() - b.Subnet.Addr().BitLen() })
+	return pools, nil
+}
+
+func isFour(p catenet.Pool) bool { return p.Subnet.Addr().Is4() }
+func isSix(p catenet.Pool) bool  { return p.Subnet.Addr().Is6() }
+
+// Admit checks pools that a network asks for, now or in addition, and gives
+// each its gateway.
+func Admit(spec catenet.NetworkSpec, asked []catenet.Pool, around Surroundings) ([]catenet.Pool, error) {
+	var pools []catenet.Pool
+	for _, p := range asked {
 		if err := checkPool(p); err != nil {
 			return nil, err
 		}
-		slot, family, on, hint := &v4, "IPv4", !spec.DisableIPv4, "leave IPv4 on, or the subnet out"
-		if p.Subnet.Addr().Is6() {
-			slot, family, on, hint = &v6, "IPv6", spec.IPv6, "add --ipv6, or leave the subnet out"
+		family, on, hint := "IPv4", !spec.DisableIPv4, "leave IPv4 on, or the subnet out"
+		if isSix(p) {
+			family, on, hint = "IPv6", spec.IPv6, "add --ipv6, or leave the subnet out"
 		}
 		if !on {
-			return nil, catenet.Invalidf("subnet %s is %s, which the network has not", p.Subnet, family).WithHint("%s", hint)
+			return nil, catenet.Invalidf("subnet %s is %s, which the network has not", p.Subnet, family).
+				WithHint("%s; that is settled when a network is made", hint)
 		}
-		if *slot != nil {
-			return nil, catenet.Invalidf("the network has two %s subnets, %s and %s", family, (*slot).Subnet, p.Subnet).
-				WithHint("name at most one subnet of each family")
+		for _, other := range pools {
+			if other.Subnet.Overlaps(p.Subnet) {
+				return nil, catenet.Invalidf("the subnets %s and %s overlap", other.Subnet, p.Subnet).WithHint("name subnets that have no address in common")
+			}
 		}
 		if err := around.overlap(p.Subnet); err != nil {
 			return nil, err
 		}
-		if err := around.own(p.Gateway); err != nil {
-			return nil, err
-		}
-		*slot = &p
-	}
-	return around.fill(spec, v4, v6)
-}
-
-// fill chooses the missing pools and gives each a gateway.
-func (s Surroundings) fill(spec catenet.NetworkSpec, v4, v6 *catenet.Pool) ([]catenet.Pool, error) {
-	taken := s.taken()
-	if v4 == nil && !spec.DisableIPv4 {
-		defaults := s.Defaults
-		if defaults == nil {
-			defaults = DefaultPools()
-		}
-		subnet, err := Choose(defaults, taken)
+		p, err := around.withGateway(spec, p)
 		if err != nil {
 			return nil, err
 		}
-		v4 = &catenet.Pool{Subnet: subnet}
-	}
-	if v6 == nil && spec.IPv6 {
-		subnet, err := ChooseULA(s.Seed, taken)
-		if err != nil {
-			return nil, err
-		}
-		v6 = &catenet.Pool{Subnet: subnet}
-	}
-	var pools []catenet.Pool
-	for _, p := range []*catenet.Pool{v4, v6} {
-		if p == nil {
-			continue
-		}
-		if !p.Gateway.IsValid() && spec.HasGateway(p.Subnet.Addr().Is4()) {
-			gw, err := firstUsable(*p)
-			if err != nil {
-				return nil, err
-			}
-			if err := s.own(gw); err != nil {
-				return nil, err
-			}
-			p.Gateway = gw
-		}
-		pools = append(pools, *p)
+		pools = append(pools, p)
 	}
 	return pools, nil
+}
+
+// choose4 returns an IPv4 subnet that is nobody's. One of a length of its own
+// comes from the end of the default pools, where it is least in the way of
+// those.
+func (s Surroundings) choose4() (netip.Prefix, error) {
+	defaults := s.Defaults
+	if defaults == nil {
+		defaults = DefaultPools()
+	}
+	if s.Bits4 == 0 {
+		return Choose(defaults, s.taken())
+	}
+	sized := slices.Clone(defaults)
+	slices.Reverse(sized)
+	for i := range sized {
+		sized[i].Size = s.Bits4
+	}
+	return choose(sized, s.taken())
+}
+
+// choose6 returns a unique local subnet that is nobody's.
+func (s Surroundings) choose6() (netip.Prefix, error) { return ChooseULA(s.Seed, s.Bits6, s.taken()) }
+
+// withGateway gives a pool the gateway that it is to have.
+func (s Surroundings) withGateway(spec catenet.NetworkSpec, p catenet.Pool) (catenet.Pool, error) {
+	if !p.Gateway.IsValid() && (s.Apart || !spec.HasGateway(isFour(p))) {
+		return p, nil
+	}
+	if most := p.Subnet.Addr().BitLen() - 2; p.Subnet.Bits() > most {
+		return p, catenet.Invalidf("subnet %s is too small for a gateway and a container", p.Subnet).
+			WithHint("the longest prefix of this family is /%d", most)
+	}
+	if !p.Gateway.IsValid() {
+		var err error
+		if p.Gateway, err = firstUsable(p); err != nil {
+			return p, err
+		}
+	}
+	return p, s.own(p.Gateway)
 }
 
 // taken lists what a chosen subnet must keep clear of.
@@ -121,7 +164,7 @@ func (s Surroundings) overlap(subnet netip.Prefix) error {
 // would have it too.
 func (s Surroundings) own(gateway netip.Addr) error {
 	for _, h := range s.Host {
-		if gateway.IsValid() && h.Addr() == gateway {
+		if h.Addr() == gateway {
 			return catenet.Conflictf("the gateway %s is an address of the host already, or a host that it has a route to", gateway).
 				WithHint("name another --gateway, or a subnet that is nobody's")
 		}

@@ -52,7 +52,7 @@ func around(t *testing.T) Surroundings {
 }
 
 func TestComplete(t *testing.T) {
-	ula, err := ChooseULA("n", nil)
+	ula, err := ChooseULA("n", 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,8 @@ func TestComplete(t *testing.T) {
 			[]string{"10.1.0.0/16 range=10.1.0.0/16 gateway=10.1.0.1"}},
 		{"over a route of the host, as asked", catenet.NetworkSpec{Pools: pools(t, "192.0.2.0/25")},
 			[]string{"192.0.2.0/25 gateway=192.0.2.1"}},
+		{"two of a family, in their order", catenet.NetworkSpec{IPv6: true, Pools: pools(t, "fd02::/64", "10.2.0.0/24", "10.1.0.0/24", "fd01::/64")},
+			[]string{"10.2.0.0/24 gateway=10.2.0.1", "10.1.0.0/24 gateway=10.1.0.1", "fd02::/64 gateway=fd02::1", "fd01::/64 gateway=fd01::1"}},
 		{"the smallest", catenet.NetworkSpec{Pools: pools(t, "10.1.0.0/30")},
 			[]string{"10.1.0.0/30 gateway=10.1.0.1"}},
 	} {
@@ -131,8 +133,8 @@ func TestCompleteRefuses(t *testing.T) {
 		{"10.1.0.0/24 x=10.1.0.9 y=10.1.0.9", `"y" is 10.1.0.9, which is the auxiliary address "x"`, 0},
 		{"10.1.0.0/24 gateway=10.1.0.9 x=10.1.0.9", "which is the gateway", 0},
 		{"10.1.0.0/30 x=10.1.0.1 y=10.1.0.2", "no address left", catenet.KindExhausted},
-		{"10.1.0.0/24;10.2.0.0/24", "two IPv4 subnets", 0},
-		{"fd01::/64;fd02::/64", "two IPv6 subnets", 0},
+		{"10.1.0.0/24;10.1.0.128/25", "10.1.0.0/24 and 10.1.0.128/25 overlap", 0},
+		{"fd01::/64;10.1.0.0/24;fd01::/48", "fd01::/64 and fd01::/48 overlap", 0},
 		{"gateway=10.1.0.1", "a pool has no subnet|--subnet", 0},
 	} {
 		if c.kind == 0 {
@@ -160,6 +162,31 @@ func TestCompleteRefusesFamilies(t *testing.T) {
 	} {
 		if got, err := Complete(spec, Surroundings{}); !catenet.IsInvalid(err) || catenet.HintOf(err) == "" {
 			t.Errorf("%+v: got %v, %v, want an invalid error with a hint", spec, got, err)
+		}
+	}
+}
+
+// TestCompleteApart: the host is not in the network.
+func TestCompleteApart(t *testing.T) {
+	apart := around(t)
+	apart.Apart, apart.Bits4, apart.Bits6 = true, 30, 127
+	ula, err := ChooseULA("n", 127, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		asked, want []string
+	}{
+		{nil, []string{"192.168.0.0/30", ula.String()}},
+		{[]string{"10.1.0.0/31"}, []string{"10.1.0.0/31", ula.String()}},
+		{[]string{"198.51.100.0/24", "fd01::/127"}, []string{"198.51.100.0/24", "fd01::/127"}},
+	} {
+		got, err := Complete(catenet.NetworkSpec{IPv6: true, Pools: pools(t, c.asked...)}, apart)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(pools(t, c.want...), got, byValue, addrByValue); diff != "" {
+			t.Errorf("%v:\n%s", c.asked, diff)
 		}
 	}
 }

@@ -51,8 +51,10 @@ func NewPool(p catenet.Pool) (*Pool, error) {
 	pool.cursor = first(pool.rng)
 	// The network and the broadcast address (RFC 1122, section 3.2.1.3); the
 	// subnet-router anycast address (RFC 4291, section 2.6.1).
-	pool.take(first(p.Subnet), "")
-	if p.Subnet.Addr().Is4() {
+	if !pair(p.Subnet) {
+		pool.take(first(p.Subnet), "")
+	}
+	if p.Subnet.Addr().Is4() && !pair(p.Subnet) {
 		pool.take(last(p.Subnet), "")
 	}
 	if p.Gateway.IsValid() {

@@ -322,3 +322,24 @@ func BenchmarkEmpty(b *testing.B) {
 		})
 	}
 }
+
+// TestPair: both addresses of a subnet of two are handed out.
+func TestPair(t *testing.T) {
+	for _, subnet := range []string{"10.1.0.0/31", "fd01::2/127"} {
+		p, err := NewPool(pool(t, subnet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := p.Use(); u.Used != 0 || u.Free != 2 {
+			t.Errorf("%s: %+v", subnet, u)
+		}
+		lo, err1 := p.Request("a", netip.Addr{})
+		hi, err2 := p.Request("b", netip.Addr{})
+		if err1 != nil || err2 != nil || lo != p.subnet.Addr() || hi != lo.Next() {
+			t.Errorf("%s: %v, %v, %v, %v", subnet, lo, err1, hi, err2)
+		}
+		if a, err := p.Request("c", netip.Addr{}); catenet.KindOf(err) != catenet.KindExhausted {
+			t.Errorf("%s: a third is %v, %v", subnet, a, err)
+		}
+	}
+}
