@@ -62,6 +62,16 @@ type Host interface {
 	// Removing a veth in the kernel takes milliseconds (an RCU grace
 	// period), for many in one batch hardly longer than for one.
 	DeleteLinks(ctx context.Context, names ...string) error
+	// JoinPair gives the namespace l.Peer.NS one end of a veth pair of which the
+	// host keeps none: the end that waits on the host as l, or else one of a
+	// new pair, whose other end waits there from then on. What waits is down,
+	// so that the host hears nothing of it. The end is known again by
+	// l.Peer.Alias. On failure nothing that it made is left.
+	JoinPair(ctx context.Context, l Link) error
+	// PartPair takes that end back: it waits on the host as l from then on; but
+	// if its other end waits there, or l has no name, the pair goes. An absent
+	// end is no error.
+	PartPair(ctx context.Context, l Link) error
 	// Links returns the links that carry our Mark.
 	Links(ctx context.Context) ([]Link, error)
 	// Routes returns the destinations of all routes, of every table (VPNs have
@@ -138,6 +148,8 @@ type Peer struct {
 	Name string
 	MAC  net.HardwareAddr
 	NS   *Namespace // nil: it stays on the host, parked
+	// Alias marks it once it is dressed; for JoinPair and PartPair.
+	Alias string
 }
 
 // Outfit is everything that a namespace is given in one visit.

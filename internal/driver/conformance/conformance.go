@@ -113,11 +113,10 @@ func life(t *testing.T, d driver.Driver, w World, n catenet.Network) {
 	}
 	// What somebody takes away comes back.
 	full := w.State()
-	for _, a := range links {
+	for i, a := range links {
 		if a.HostLink == "" {
-			continue
-		}
-		if err := w.Host.DeleteLinks(ctx, a.HostLink); err != nil {
+			w.Cut(places[i], a.Interface.Name)
+		} else if err := w.Host.DeleteLinks(ctx, a.HostLink); err != nil {
 			t.Fatal(err)
 		}
 	}

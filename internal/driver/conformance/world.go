@@ -20,6 +20,9 @@ type World struct {
 	Host kernel.Host
 	// Place makes a namespace for a container; it lives as long as the test.
 	Place func() *kernel.Namespace
+	// Cut removes a link inside a namespace, as its container could, if it is
+	// there: one end takes the other along.
+	Cut func(ns *kernel.Namespace, name string)
 	// Writes counts the changes made so far.
 	Writes func() uint64
 	// State is all that a driver can have made on the host.
@@ -34,6 +37,7 @@ type World struct {
 func Fake(t testing.TB) World {
 	k, places := fake.New(), 0
 	return World{Host: k, Writes: k.Writes, FailAt: k.FailAt,
+		Cut:   func(ns *kernel.Namespace, name string) { k.Cut(ns.Path, name) },
 		State: func() string { return made(k.String()) },
 		Place: func() *kernel.Namespace {
 			places++
@@ -73,6 +77,9 @@ func Real(t testing.TB) World {
 		}
 	})
 	return World{Host: h, Writes: h.Writes, NS: host,
+		Cut: func(ns *kernel.Namespace, name string) {
+			host.Run("nsenter", "--net="+ns.Path, "sh", "-c", "ip link del "+name+" || ! ip link show "+name)
+		},
 		State: func() string {
 			// Only what is lasting: an index or a carrier is not.
 			script := `ip -o link | sed -E 's/^[0-9]+: ([^@:]+).*(mtu [0-9]+).*/\1 \2/' | sort

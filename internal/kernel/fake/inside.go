@@ -69,3 +69,23 @@ func (k *Kernel) Strip(path, name string) {
 	k.mu.Unlock()
 	k.tell(kernel.Loss{Namespace: inode})
 }
+
+// Cut removes a link inside a namespace, as its container could. Its other end
+// goes too, wherever that is.
+func (k *Kernel) Cut(path, name string) {
+	k.mu.Lock()
+	outside := k.inside[k.places[path]].parked[name]
+	lost := []kernel.Loss{{Link: outside}}
+	for inode, in := range k.inside {
+		for _, end := range in.parked {
+			if end == outside {
+				lost = append(lost, kernel.Loss{Namespace: inode})
+			}
+		}
+	}
+	k.remove(outside)
+	k.mu.Unlock()
+	for _, l := range lost {
+		k.tell(l)
+	}
+}

@@ -133,7 +133,7 @@ func (k *Kernel) unplace(path string) {
 		return
 	}
 	for _, outside := range k.inside[inode].parked {
-		delete(k.links, outside)
+		k.remove(outside)
 	}
 	delete(k.inside, inode)
 }

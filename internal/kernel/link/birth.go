@@ -1,6 +1,10 @@
 package link
 
-import "github.com/catenet/catenet/internal/kernel"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel"
+)
 
 // birth names the inside of a veth that we have just made: asking the kernel
 // what it is like would take rtnl again, for which attaches queue up.
@@ -45,6 +49,22 @@ func (h *Host) delivered(b birth) *info {
 func (h *Host) catchUp(c *conn, outsides []string) error {
 	for _, name := range outsides {
 		if _, err := c.link(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncPairs has the kernel notice, likewise, that both ends of veths are up
+// now.
+func (c *conn) syncPairs(raised []*info) error {
+	for _, i := range raised {
+		if _, err := c.linkIn(i.peerNS, i.peer); err != nil {
+			return err
+		}
+		var b batch
+		b.message("look at link", unix.RTM_GETLINK, 0, ifinfo(i.index, 0, 0))
+		if _, err := c.oneLink(&b); err != nil {
 			return err
 		}
 	}

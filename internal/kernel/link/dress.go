@@ -48,6 +48,9 @@ func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.syncPairs(p.raised); err != nil {
+		return nil, errors.Join(err, p.revert(h, c))
+	}
 	if o.ResolverPort == 0 && !o.NoResolver {
 		return p.born, nil
 	}
@@ -155,8 +158,11 @@ func (p *plan) wear(worn []*info, interfaces []kernel.Interface, have belongings
 		}
 	}
 	for i, want := range interfaces {
-		if name := worn[i].outside; name != "" {
-			p.born = append(p.born, name)
+		switch {
+		case worn[i].outside != "":
+			p.born = append(p.born, worn[i].outside)
+		case !worn[i].up() && worn[i].peerNS >= 0:
+			p.raised = append(p.raised, worn[i])
 		}
 		if err := p.addRoutes(worn[i], want, have.routes); err != nil {
 			return err

@@ -193,7 +193,7 @@ func (h *Host) quiet(c *conn, l kernel.Link) error {
 // newLink appends the message by which a link is born.
 func newLink(b *batch, l kernel.Link, want aim) {
 	var up uint32
-	if l.Kind == "veth" {
+	if l.Kind == "veth" && !want.down {
 		up = unix.IFF_UP
 	}
 	b.message("make link "+l.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfo(0, up, up))

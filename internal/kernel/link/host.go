@@ -37,6 +37,8 @@ type Host struct {
 	writes     atomic.Uint64
 	noGateward atomic.Bool // the kernel refuses the filters of isolated ports
 
+	pairs sync.Mutex // held while an end of a pair is moved
+
 	mu       sync.Mutex          // guards what follows
 	known    map[int]uint64      // nsid → inode of the namespaces dressed
 	born     map[birth]*info     // insides of veths as they were born, until they are dressed

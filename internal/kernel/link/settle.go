@@ -16,6 +16,7 @@ type aim struct {
 	name, alias string
 	mtu         int
 	mac         net.HardwareAddr
+	down        bool   // a new link is not raised
 	master      int    // index
 	port        *port  // nil: leave it
 	gate        string // name of the bridge, for an isolated port
