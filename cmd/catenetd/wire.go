@@ -15,6 +15,7 @@ import (
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
 	"github.com/catenet/catenet/internal/driver/mode"
+	"github.com/catenet/catenet/internal/driver/ptp"
 	"github.com/catenet/catenet/internal/engine"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/kernel"
@@ -39,6 +40,7 @@ const reunion = 45 * time.Second
 func drivers() []driver.Driver {
 	return []driver.Driver{
 		bridge.New(),
+		ptp.New(),
 		mode.New("host", catenet.ModeHost, catenet.NetworkHost),
 		mode.New("null", catenet.ModeNone, catenet.NetworkNone),
 	}

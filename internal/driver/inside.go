@@ -22,8 +22,7 @@ var (
 
 // Inside is an endpoint's interface as its container sees it, whatever the
 // kind of network: it was born with its name, and has the endpoint's addresses
-// and default routes. What is in another subnet of the network is on the link
-// too.
+// and default routes.
 func Inside(n catenet.Network, ep catenet.Endpoint) (kernel.Interface, error) {
 	mac, err := net.ParseMAC(ep.MAC)
 	if err != nil {
@@ -38,14 +37,8 @@ func Inside(n catenet.Network, ep catenet.Endpoint) (kernel.Interface, error) {
 		NoIPv6: !ep.IPv6.IsValid(), Sysctls: more,
 	}
 	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
-		if !a.IsValid() {
-			continue
-		}
-		i.Addrs = append(i.Addrs, a)
-		for _, p := range n.Pools {
-			if p.Subnet.Addr().Is4() == a.Addr().Is4() && p.Subnet != a.Masked() {
-				i.Routes = append(i.Routes, kernel.Route{Dst: p.Subnet})
-			}
+		if a.IsValid() {
+			i.Addrs = append(i.Addrs, a)
 		}
 	}
 	if n.Internal {

@@ -38,11 +38,18 @@ func (a absent) Link(context.Context, kernel.Host, catenet.Network, catenet.Endp
 	return driver.Attachment{}, a.why
 }
 
-// Unlink removes the links by their names.
-func (a absent) Unlink(ctx context.Context, h kernel.Host, _ catenet.Network, _ driver.Place, eps ...catenet.Endpoint) error {
+// Unlink removes the links by their names, and those that the host has no end
+// of with their pair.
+func (a absent) Unlink(ctx context.Context, h kernel.Host, _ catenet.Network, at driver.Place, eps ...catenet.Endpoint) error {
 	links := make([]string, len(eps))
 	for i, ep := range eps {
 		links[i] = hostLink(ep)
+		if ep.HostLink != "" || at.NS == nil {
+			continue
+		}
+		if err := h.PartPair(ctx, kernel.Link{Peer: &kernel.Peer{Name: ep.Interface, NS: at.NS, Alias: kernel.Mark + ep.ID}}); err != nil {
+			return err
+		}
 	}
 	return h.DeleteLinks(ctx, links...)
 }

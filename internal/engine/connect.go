@@ -67,7 +67,7 @@ func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec c
 	if err := checkAlone(now.Name, spec, now.Networks); err != nil {
 		return err
 	}
-	if err := n.driver.ValidateEndpoint(n.Network, spec); err != nil {
+	if err := n.driver.ValidateEndpoint(e.asItIs(n), spec); err != nil {
 		return err
 	}
 	var u undo

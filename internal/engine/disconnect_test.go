@@ -30,13 +30,13 @@ func TestPortsComeBackWithTheWayOut(t *testing.T) {
 	must(t, err)
 	_, plain := w.published("x")
 	must(t, w.Disconnect(ctx, "open", "x", false))
-	if n, warning := w.published("x"); n != 0 || !strings.Contains(warning, "8") || !strings.Contains(warning, "internal networks only") {
+	if n, warning := w.published("x"); n != 0 || !strings.Contains(warning, "8") || !strings.Contains(warning, "no network of container") {
 		t.Errorf("without a way out: %d ports, %q", n, warning)
 	}
 	w.network(catenet.NetworkSpec{Name: "closed2", Internal: true})
 	_, err = w.Connect(ctx, "closed2", "x", catenet.EndpointSpec{})
 	must(t, err)
-	if _, warning := w.published("x"); strings.Count(warning, "internal networks only") != 1 {
+	if _, warning := w.published("x"); strings.Count(warning, "no network of container") != 1 {
 		t.Errorf("warned twice: %q", warning)
 	}
 	_, err = w.Connect(ctx, "open", "x", catenet.EndpointSpec{})
@@ -54,7 +54,7 @@ func TestAContainerStartsWithoutAWayOutForItsPorts(t *testing.T) {
 	must(t, w.Stop(ctx, "c", 0))
 	must(t, w.Disconnect(ctx, "open", "c", false))
 	must(t, w.Start(ctx, "c"))
-	if n, warning := w.published("c"); n != 0 || !strings.Contains(warning, "internal networks only") {
+	if n, warning := w.published("c"); n != 0 || !strings.Contains(warning, "no network of container") {
 		t.Errorf("%d ports, %q", n, warning)
 	}
 }
@@ -102,7 +102,7 @@ func TestAContainerStartsWithoutNetworks(t *testing.T) {
 	must(t, err)
 	must(t, w.Disconnect(ctx, "open", "c", false))
 	must(t, w.Start(ctx, "c"))
-	if n, warning := w.published("c"); n != 0 || !strings.Contains(warning, "internal networks only") {
+	if n, warning := w.published("c"); n != 0 || !strings.Contains(warning, "no network of container") {
 		t.Errorf("without a way out: %d ports, %q", n, warning)
 	}
 
@@ -131,7 +131,7 @@ func TestANewContainerIsToldOfPortsWithoutAWayIn(t *testing.T) {
 	for _, start := range []bool{false, true} {
 		_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Ports: web,
 			Networks: []catenet.EndpointSpec{{Network: "closed"}}, Process: &catenet.Process{Args: []string{"sleep"}}}, start)
-		if !catenet.IsInvalid(err) || !strings.Contains(err.Error(), "internal networks only") {
+		if !catenet.IsInvalid(err) || !strings.Contains(err.Error(), "no network of container") {
 			t.Errorf("start %v: %v", start, err)
 		}
 	}

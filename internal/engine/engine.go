@@ -150,7 +150,9 @@ func New(o Options) *Engine {
 	for _, d := range o.Drivers {
 		e.drivers[d.Name()] = d
 	}
-	e.reaper = newReaper(ctx, o.Log, e.unlink)
+	e.reaper = newReaper(ctx, o.Log, func(ctx context.Context, eps []catenet.Endpoint) error {
+		return e.unlink(ctx, driver.Place{}, eps...)
+	})
 	return e
 }
 

@@ -61,6 +61,13 @@ func (e *Engine) network(ref string) (*network, error) {
 	return e.networks[id], nil
 }
 
+// asItIs is a network's present description, which an update may change.
+func (e *Engine) asItIs(n *network) catenet.Network {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return n.Network
+}
+
 // sandbox resolves a ref. e.mu is held.
 func (e *Engine) sandbox(ref string) (*sandbox, error) {
 	id, err := find("container", ref, func(yield func(id, name string) bool) {

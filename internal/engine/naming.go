@@ -56,13 +56,37 @@ func (e *Engine) unredirect(ctx context.Context, ns *kernel.Namespace) error {
 // view is a sandbox as the resolver serves it: its networks in the order of
 // their priority.
 func (e *Engine) view(r *record) names.Sandbox {
-	eps := slices.Clone(r.Endpoints)
-	slices.SortStableFunc(eps, func(a, b catenet.Endpoint) int { return cmp.Compare(b.Spec.GwPriority, a.Spec.GwPriority) })
-	v := names.Sandbox{ID: r.ID, DNS: r.DNS, ExtraHosts: e.extraHosts(r)}
+	eps := byPriority(r)
+	v := names.Sandbox{ID: r.ID, DNS: e.dnsOf(r), ExtraHosts: e.extraHosts(r)}
 	for _, ep := range eps {
 		v.Networks = append(v.Networks, ep.NetworkID)
 	}
 	return v
+}
+
+// byPriority are a sandbox's endpoints, the one with the highest priority first.
+func byPriority(r *record) []catenet.Endpoint {
+	eps := slices.Clone(r.Endpoints)
+	slices.SortStableFunc(eps, func(a, b catenet.Endpoint) int { return cmp.Compare(b.Spec.GwPriority, a.Spec.GwPriority) })
+	return eps
+}
+
+// dnsOf is how a sandbox resolves what nobody here knows: by the servers that
+// it asked for, else by those of its networks.
+func (e *Engine) dnsOf(r *record) catenet.DNSConfig {
+	dns := r.DNS
+	if len(dns.Servers) > 0 {
+		return dns
+	}
+	dns.Servers = nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ep := range byPriority(r) {
+		if n := e.networks[ep.NetworkID]; n != nil {
+			dns.Servers = append(dns.Servers, n.DNS...)
+		}
+	}
+	return dns
 }
 
 // extraHosts are a sandbox's --add-host, with the host's own address in place
@@ -102,7 +126,9 @@ func (e *Engine) predefinedGateways() (gateways [2]netip.Addr) {
 		if p.Gateway.Is6() {
 			family = 1
 		}
-		gateways[family] = p.Gateway
+		if !gateways[family].IsValid() {
+			gateways[family] = p.Gateway
+		}
 	}
 	return gateways
 }
@@ -168,7 +194,7 @@ func (e *Engine) content(r *record, name string) []byte {
 	}
 	host := e.o.Names.HostConf()
 	if in := e.networkOf(r); in.networked() {
-		return names.ResolvConf(in.DNS, host, e.outside(in))
+		return names.ResolvConf(e.dnsOf(in), host, e.outside(in))
 	}
 	return names.HostResolvConf(hostFile("/etc/resolv.conf"), r.DNS, host)
 }
@@ -200,6 +226,6 @@ func (e *Engine) outside(r *record) bool {
 	defer e.mu.Unlock()
 	return slices.ContainsFunc(r.Endpoints, func(ep catenet.Endpoint) bool {
 		n := e.networks[ep.NetworkID]
-		return n != nil && !n.Internal
+		return n != nil && !n.inward()
 	})
 }

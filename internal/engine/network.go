@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/names"
 	"github.com/catenet/catenet/internal/store"
 )
 
@@ -41,6 +43,8 @@ func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (c
 		return catenet.Network{}, nil, err
 	}
 	e.tell("network", "create", n.ID, "name", n.Name, "type", n.Driver)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return n.Network, n.state.Warnings, nil
 }
 
@@ -59,6 +63,9 @@ func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 	d := e.drivers[spec.Driver]
 	if d == nil {
 		return catenet.Invalidf("there is no driver %q", spec.Driver).WithHint("drivers: %s", strings.Join(e.driverNames(), ", "))
+	}
+	if err := names.ValidateDNS(catenet.DNSConfig{Servers: spec.DNS}); err != nil {
+		return err
 	}
 	return d.Validate(spec)
 }
@@ -96,15 +103,40 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 	if err = e.keepNetwork(net.Network, false); err != nil {
 		return nil, err
 	}
-	for _, p := range net.Pools {
-		if i := slices.IndexFunc(host, p.Subnet.Overlaps); i >= 0 {
-			net.state.Warnings = append(net.state.Warnings, fmt.Sprintf(
+	net.state.Warnings = append(net.state.Warnings, net.overlaps(net.Pools, host)...)
+	e.o.Names.SetNetwork(net.ID, net.Name, net.inward())
+	e.locked(func() { net.ready = true })
+	return net, nil
+}
+
+// inward reports whether nothing outside is reached by way of the network.
+func (n *network) inward() bool { return n.Internal || driver.ShapeOf(n.driver).Apart }
+
+// overlaps says which pools have addresses that the host reaches otherwise.
+func (n *network) overlaps(pools []catenet.Pool, host []netip.Prefix) (warnings []string) {
+	for _, p := range pools {
+		if i := slices.IndexFunc(host, p.Subnet.Overlaps); i >= 0 && !driver.ShapeOf(n.driver).Apart {
+			warnings = append(warnings, fmt.Sprintf(
 				"subnet %s overlaps %s, which the host reaches otherwise: what both have goes to the network's containers from now on", p.Subnet, host[i].Masked()))
 		}
 	}
-	e.o.Names.SetNetwork(net.ID, net.Name, net.Internal)
-	e.locked(func() { net.ready = true })
-	return net, nil
+	return warnings
+}
+
+// newPools makes the allocators of pools.
+func newPools(pools []catenet.Pool) (made []*ipam.Pool, err error) {
+	for _, p := range pools {
+		pool, err := ipam.NewPool(p)
+		if err != nil {
+			return nil, err
+		}
+		if p.Range.IsValid() && pool.Use().Free == 0 {
+			return nil, catenet.Invalidf("the range %s has no address for a container", p.Range).
+				WithHint("its addresses are the network's own, the gateway's or auxiliary ones; name a larger --ip-range, or none")
+		}
+		made = append(made, pool)
+	}
+	return made, nil
 }
 
 // enter adds a network to the model, with its name and pools taken, but not
@@ -128,24 +160,19 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 	}
 	d := e.driverOf(n)
 	if _, mode := d.(driver.Mode); !mode && !n.ConfigOnly {
+		shape := driver.ShapeOf(d)
+		around.Apart, around.Bits4, around.Bits6 = shape.Apart, shape.Bits4, shape.Bits6
 		pools, err := ipam.Complete(n.NetworkSpec, around)
 		if err != nil {
 			return nil, err
 		}
 		n.Pools = pools
 	}
-	net := &network{Network: n, driver: d, members: make(map[string]string)}
-	for _, p := range livePools(n) {
-		pool, err := ipam.NewPool(p)
-		if err != nil {
-			return nil, err
-		}
-		if p.Range.IsValid() && pool.Use().Free == 0 {
-			return nil, catenet.Invalidf("the range %s has no address for a container", p.Range).
-				WithHint("its addresses are the network's own, the gateway's or auxiliary ones; name a larger --ip-range, or none")
-		}
-		net.pools = append(net.pools, pool)
+	pools, err := newPools(livePools(n))
+	if err != nil {
+		return nil, err
 	}
+	net := &network{Network: n, driver: d, members: make(map[string]string), pools: pools}
 	e.networks[n.ID] = net
 	for _, sb := range e.sandboxes { // that asked for an address in an earlier network of that name
 		if sb.now != nil {
@@ -235,15 +262,20 @@ func (e *Engine) removable(n *network) error {
 	if len(n.members) == 0 {
 		return nil
 	}
-	var names []string
+	return catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(e.memberNames(n), ", ")).
+		WithHint("catenet network disconnect %s CONTAINER takes one out", n.Name)
+}
+
+// memberNames are the names of the containers in a network, sorted. e.mu is
+// held.
+func (e *Engine) memberNames(n *network) (names []string) {
 	for _, id := range n.members {
 		if sb := e.sandboxes[id]; sb != nil {
 			names = append(names, sb.name)
 		}
 	}
 	slices.Sort(names)
-	return catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(names, ", ")).
-		WithHint("catenet network disconnect %s CONTAINER takes one out", n.Name)
+	return names
 }
 
 // removeNetwork removes a network marked as being removed: first on record,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/ipam"
 	"github.com/catenet/catenet/internal/store"
 )
@@ -23,6 +24,9 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	}
 	if _, ok := next.endpoint(n.ID); ok {
 		return networkTaken(next.Name, n.Name)
+	}
+	if err := e.checkRoom(n); err != nil {
+		return err
 	}
 	if err := checkEndpoint(spec); err != nil {
 		return err
@@ -55,6 +59,17 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	u.add(func() { e.locked(func() { delete(n.members, ep.ID) }) })
 	next.Endpoints = append(next.Endpoints, ep)
 	return nil
+}
+
+// checkRoom refuses one more member of a network that has as many as it can.
+// e.mu is held.
+func (e *Engine) checkRoom(n *network) error {
+	most := driver.ShapeOf(n.driver).Members
+	if most == 0 || len(n.members) < most {
+		return nil
+	}
+	return catenet.Conflictf("network %s joins %d containers, and has them: %s", n.Name, most, strings.Join(e.memberNames(n), ", ")).
+		WithHint("take one out of it, catenet network disconnect %s CONTAINER, or make another network", n.Name)
 }
 
 // checkMAC refuses a MAC address that somebody in the network has: neither
@@ -160,11 +175,12 @@ func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
 				WithHint("its subnets are: %s", subnets(n.Network))
 		}
 	}
+	var full [2]error // why a family has no address, so far
 	for i, pool := range n.pools {
 		subnet := n.Pools[i].Subnet
-		want, slot, gateway := ep.Spec.IPv4, &ep.IPv4, &ep.Gateway4
+		family, want, slot, gateway := 0, ep.Spec.IPv4, &ep.IPv4, &ep.Gateway4
 		if subnet.Addr().Is6() {
-			want, slot, gateway = ep.Spec.IPv6, &ep.IPv6, &ep.Gateway6
+			family, want, slot, gateway = 1, ep.Spec.IPv6, &ep.IPv6, &ep.Gateway6
 		}
 		if slot.IsValid() || want.IsValid() && !subnet.Contains(want) {
 			continue // one address a family
@@ -172,14 +188,19 @@ func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
 		a := want
 		if by, _ := pool.Owner(want); by != ep.SandboxID { // else it is reserved for this one
 			var err error
-			if a, err = e.request(n, pool, ep.SandboxID, want); err != nil {
+			a, err = e.request(n, pool, ep.SandboxID, want)
+			if catenet.KindOf(err) == catenet.KindExhausted {
+				full[family] = err // the next one may have room
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			u.add(func() { e.locked(func() { e.giveBack(n, pool, ep.SandboxID, a) }) })
 		}
-		*slot, *gateway = netip.PrefixFrom(a, subnet.Bits()), n.Pools[i].Gateway
+		*slot, *gateway, full[family] = netip.PrefixFrom(a, subnet.Bits()), n.Pools[i].Gateway, nil
 	}
-	return nil
+	return cmp.Or(full[0], full[1])
 }
 
 // request takes an address for a sandbox. e.mu is held.

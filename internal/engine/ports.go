@@ -153,8 +153,8 @@ func noWay(r *record, p catenet.PortSpec) error {
 		return catenet.Invalidf("port %d/%s cannot be published on %s: container %s has no default route of that family", p.Port, p.Proto, p.HostIP, r.Name).
 			WithHint("join a network with that family, or publish on an address of the other")
 	}
-	return catenet.Invalidf("port %d/%s cannot be published: container %s is in internal networks only", p.Port, p.Proto, r.Name).
-		WithHint("join a network that is not --internal, or leave -p out")
+	return catenet.Invalidf("port %d/%s cannot be published: no network of container %s leads outside", p.Port, p.Proto, r.Name).
+		WithHint("join a network that the host is in and that is not --internal, or leave -p out")
 }
 
 // hostAddresses returns the host addresses that a port is published on by way

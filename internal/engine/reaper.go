@@ -149,27 +149,23 @@ func (b *batch) clashes(addrs []netip.Addr, sandboxes []string) bool {
 func (r *reaper) wait() { r.done.Wait() }
 
 // unlink has each driver remove the links of its endpoints. A network that is
-// gone already took its driver with it, so the endpoints carry enough: the
-// links' names follow from the IDs.
-func (e *Engine) unlink(ctx context.Context, eps []catenet.Endpoint) error {
+// gone already took its driver with it, so the endpoints carry enough: what
+// the links are called.
+func (e *Engine) unlink(ctx context.Context, at driver.Place, eps ...catenet.Endpoint) error {
 	byNetwork := make(map[string][]catenet.Endpoint)
 	for _, ep := range eps {
 		byNetwork[ep.NetworkID] = append(byNetwork[ep.NetworkID], ep)
 	}
 	var errs []error
 	for id, eps := range byNetwork {
-		e.mu.Lock()
-		n := e.networks[id]
-		e.mu.Unlock()
-		if n != nil {
-			errs = append(errs, n.driver.Unlink(ctx, e.o.Host, n.Network, driver.Place{}, eps...))
-			continue
-		}
-		links := make([]string, len(eps))
-		for i, ep := range eps {
-			links[i] = hostLink(ep)
-		}
-		errs = append(errs, e.o.Host.DeleteLinks(ctx, links...))
+		var d driver.Driver = absent{}
+		var on catenet.Network
+		e.locked(func() {
+			if n := e.networks[id]; n != nil {
+				d, on = n.driver, n.Network
+			}
+		})
+		errs = append(errs, d.Unlink(ctx, e.o.Host, on, at, eps...))
 	}
 	return errors.Join(errs...)
 }

@@ -37,5 +37,13 @@ func (e *Engine) redress(ctx context.Context, eps []catenet.Endpoint, ns *kernel
 
 // losersFirst has an interface lose its default route before another gets it.
 func losersFirst(o *kernel.Outfit) {
-	slices.SortStableFunc(o.Interfaces, func(a, b kernel.Interface) int { return len(a.Routes) - len(b.Routes) })
+	defaults := func(i kernel.Interface) (n int) {
+		for _, r := range i.Routes {
+			if r.Dst.Bits() == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	slices.SortStableFunc(o.Interfaces, func(a, b kernel.Interface) int { return defaults(a) - defaults(b) })
 }

@@ -89,7 +89,7 @@ func (e *Engine) loadNetworks(ctx context.Context) error {
 			n.pools[i].SetCursor(at)
 		}
 		e.locked(func() { e.networks[id] = n })
-		e.o.Names.SetNetwork(n.ID, n.Name, n.Internal)
+		e.o.Names.SetNetwork(n.ID, n.Name, n.inward())
 	}
 	return nil
 }
@@ -162,6 +162,9 @@ func (e *Engine) loadLive(ctx context.Context, id string, entry sandboxEntry, co
 		return nil, nil
 	}
 	alive := e.alive(now)
+	if entry.Next != nil {
+		e.report("leave networks", now.Name, e.partFrom(ctx, now, endpointsBut(entry.Next, now)))
+	}
 	if entry.Next != nil || !alive {
 		if err := e.keep(id, sandboxEntry{Now: now}); err != nil {
 			return nil, err
@@ -237,6 +240,7 @@ func (e *Engine) abandon(ctx context.Context, id string, entry sandboxEntry) {
 		if r.Owner == catenet.OwnerAttach {
 			e.report("leave namespace", r.Name, e.leave(ctx, r))
 		} else {
+			e.report("leave networks", r.Name, e.partFrom(ctx, r, r.Endpoints))
 			e.report("end container", r.Name, e.o.Processes.Signal(ctx, e.processDir(id), syscall.SIGKILL))
 		}
 	}

@@ -296,7 +296,7 @@ func (e *Engine) leave(ctx context.Context, now *record) error {
 		return err
 	}
 	defer ns.Close()
-	return e.unredirect(ctx, ns)
+	return errors.Join(e.unredirect(ctx, ns), e.part(ctx, ns, now.Endpoints))
 }
 
 // dissolve takes everything from a running sandbox: its record first, then
@@ -306,8 +306,9 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 	if sb.unwatch != nil {
 		sb.unwatch()
 	}
-	// Files first: those in /etc/netns are known by the record alone.
-	errs := []error{e.removeFiles(now)}
+	// First what is known by the record alone: files in /etc/netns, and links
+	// that the host has no end of.
+	errs := []error{e.removeFiles(now), e.partFrom(ctx, now, now.Endpoints)}
 	cursors := e.cursors(now.Endpoints)
 	errs = append(errs, e.o.Store.Update(store.Live, func(tx *store.Tx) error {
 		return errors.Join(tx.Delete(kindSandbox, sb.id), putCursors(tx, cursors))

@@ -179,6 +179,9 @@ func (e *Engine) links(ctx context.Context, now, next *record, ns *kernel.Namesp
 	if eps := changing(now, next); len(eps) > 0 {
 		u.add(func() { e.report("take back routes", next.Name, e.redress(context.WithoutCancel(ctx), eps, ns)) })
 	}
+	if err := e.part(ctx, ns, endpointsBut(now, next)); err != nil {
+		return outfit, err
+	}
 	for _, ep := range leavers(now, next) {
 		outfit.Interfaces = append(outfit.Interfaces, parting(ep))
 	}
@@ -266,7 +269,7 @@ func (e *Engine) linkNamed(ctx context.Context, now, next *record, i int, ns *ke
 	if fresh {
 		dead := *ep
 		u.add(func() {
-			if err := e.unlink(context.WithoutCancel(ctx), []catenet.Endpoint{dead}); err != nil {
+			if err := e.unlink(context.WithoutCancel(ctx), driver.Place{NS: ns}, dead); err != nil {
 				e.log.Error("take back link", "endpoint", catenet.ShortID(dead.ID), "err", err)
 			}
 		})
@@ -297,7 +300,7 @@ func (e *Engine) link(ctx context.Context, ep catenet.Endpoint, ns *kernel.Names
 	if n == nil {
 		return driver.Attachment{}, catenet.NotFoundf("network %s is gone", ep.Spec.Network)
 	}
-	att, err := n.driver.Link(ctx, e.o.Host, n.Network, ep, driver.Place{NS: ns})
+	att, err := n.driver.Link(ctx, e.o.Host, e.asItIs(n), ep, driver.Place{NS: ns})
 	if err != nil {
 		return att, fmt.Errorf("link to network %s: %w", n.Name, err)
 	}

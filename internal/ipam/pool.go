@@ -88,7 +88,7 @@ func (p *Pool) Request(owner string, want netip.Addr) (netip.Addr, error) {
 	if !ok {
 		u := p.Use()
 		return netip.Addr{}, catenet.Errorf(catenet.KindExhausted, "no address left in %s: %d used, %d free", p.rng, u.Used, u.Free).
-			WithHint("remove containers that nobody uses, or make a network with a larger subnet or range")
+			WithHint("remove containers that nobody uses, or give the network one more subnet: catenet network update --subnet")
 	}
 	p.take(n, owner)
 	p.cursor = n.plus(number{lo: 1})

@@ -32,3 +32,21 @@ func around(a netip.Prefix, gateway netip.Addr) []kernel.Route {
 	}
 	return routes
 }
+
+// siblings are routes that lead to the other subnets of an endpoint's network:
+// what is in them is on the bridge too, unless that carries nothing.
+func siblings(n catenet.Network, ep catenet.Endpoint, o options) (routes []kernel.Route) {
+	for _, p := range n.Pools {
+		own, gateway := ep.IPv4, ep.Gateway4
+		if p.Subnet.Addr().Is6() {
+			own, gateway = ep.IPv6, ep.Gateway6
+		}
+		if o.icc {
+			gateway = netip.Addr{}
+		}
+		if own.IsValid() && own.Masked() != p.Subnet {
+			routes = append(routes, kernel.Route{Dst: p.Subnet, Gateway: gateway})
+		}
+	}
+	return routes
+}
