@@ -101,10 +101,10 @@ func TestNoPortIsHeldByHalf(t *testing.T) {
 // of one family: the other one must not be open.
 func TestOneAddressIsNotAll(t *testing.T) {
 	w := newWorld(t)
-	for name, at := range map[string]string{"lone": "127.0.0.1", "any": "0.0.0.0"} {
+	for name, at := range map[string]string{"lone": "127.0.0.1", "any": "0.0.0.0", "lone6": "::1", "six": "::"} {
 		w.network(catenet.NetworkSpec{Name: name, IPv6: true, Options: map[string]string{catenet.OptionHostBinding: at}})
 	}
-	for network, want := range map[string]string{"lone": "80->127.0.0.1:8080", "any": "80->0.0.0.0:8080 80->:::8080"} {
+	for network, want := range map[string]string{"lone": "80->127.0.0.1:8080", "any": "80->0.0.0.0:8080 80->:::8080", "lone6": "80->::1:8080", "six": "80->:::8080"} {
 		st, err := w.attachSpec(catenet.SandboxSpec{Name: network, Networks: []catenet.EndpointSpec{{Network: network}}, Ports: specs(t, "8080:80")})
 		must(t, err)
 		if got := published(st); got != want {
@@ -188,5 +188,63 @@ func TestChosenPortsThatNobodyCanHoldDiffer(t *testing.T) {
 			t.Errorf("%s: twice, or none", b)
 		}
 		seen[b.HostPort] = true
+	}
+}
+
+// TestRoutedPortsAreNoneOfTheHosts publishes where one family is routed, and
+// where both are.
+func TestRoutedPortsAreNoneOfTheHosts(t *testing.T) {
+	w := newWorld(t)
+	six := map[string]string{catenet.OptionGatewayMode6: "routed"}
+	w.network(catenet.NetworkSpec{Name: "mixed", IPv6: true, Options: six})
+	w.network(catenet.NetworkSpec{Name: "routed", IPv6: true, DisableIPv4: true, Options: six})
+	for _, name := range []string{"a", "b"} { // alike: nothing is in the other's way
+		st, err := w.attachSpec(catenet.SandboxSpec{Name: name, Networks: []catenet.EndpointSpec{{Network: "routed"}},
+			Ports: specs(t, "[2001:db8::1]:9000:90", "90", "91-92")})
+		must(t, err)
+		if got := published(st); got != "90->:::0 90->:::0 91->:::0 92->:::0" {
+			t.Error(got)
+		}
+		if got := strings.Join(st.Warnings, "\n"); strings.Count(got, unmapped) != 1 || !strings.Contains(got, unmapped+"port 90/tcp") {
+			t.Errorf("a port of the host was asked for and is none: %q", got)
+		}
+		if held := w.ports.String(); !strings.HasPrefix(held, "0 held map[]") {
+			t.Errorf("held, or served on loopback: %s", held)
+		}
+	}
+	st, err := w.attachSpec(catenet.SandboxSpec{Name: "c", Networks: []catenet.EndpointSpec{{Network: "mixed"}}, Ports: specs(t, "9000:90")})
+	must(t, err)
+	if got := published(st); got != "90->0.0.0.0:9000 90->:::0" || strings.Contains(fmt.Sprint(st.Warnings), unmapped) {
+		t.Error(got, st.Warnings)
+	}
+	rules := func() string {
+		_, after, _ := strings.Cut(w.state(), "inet catenet")
+		return after
+	}
+	before := rules()
+	w.restart()
+	if after := rules(); after != before {
+		t.Errorf("a start changes\n%s\nto\n%s", before, after)
+	}
+	// The default route moves to a network where the port is mapped, and back.
+	w.network(catenet.NetworkSpec{Name: "all", IPv6: true})
+	_, err = w.Connect(ctx, "all", "a", catenet.EndpointSpec{GwPriority: 1})
+	must(t, err)
+	st, err = w.Sandbox(ctx, "a")
+	must(t, err)
+	if got := published(st); !strings.Contains(got, "90->2001:db8::1:9000") || strings.Contains(got, ":0 ") || strings.Contains(fmt.Sprint(st.Warnings), unmapped) {
+		t.Errorf("in a network that maps: %s, %v", got, st.Warnings)
+	}
+	must(t, w.Disconnect(ctx, "all", "a", false))
+	st, err = w.Sandbox(ctx, "a")
+	must(t, err)
+	if got := published(st); got != "90->:::0 90->:::0 91->:::0 92->:::0" {
+		t.Error(got)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		must(t, w.Remove(ctx, name, false))
+	}
+	if held := w.ports.String(); !strings.HasPrefix(held, "0 held map[]") {
+		t.Errorf("left: %s", held)
 	}
 }

@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -97,4 +100,35 @@ func TestChosenPoolsAvoidTheHostsRoutes(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestDefaultAddressPools(t *testing.T) {
+	g := newGround(t, "--default-address-pool", "base=10.99.0.0/25,size=26")
+	subnet := func(network string) string {
+		var n []struct {
+			IPAM struct{ Config []struct{ Subnet string } }
+		}
+		g.a.Inspect(&n, "network", "inspect", network)
+		return n[0].IPAM.Config[0].Subnet
+	}
+	g.a.Catenet("network", "create", "front")
+	if got := []string{subnet("bridge"), subnet("front")}; got[0] != "10.99.0.0/26" || got[1] != "10.99.0.64/26" {
+		t.Errorf("the subnets are %s", got)
+	}
+	g.serve("web", "--network", "front")
+	g.a.Refused([]string{"default pools", "--subnet"}, "network", "create", "second")
+
+	// Other pools are for other networks: what there is stays as it is.
+	g.a.Stop()
+	settings := filepath.Join(g.a.Dir, "catenet.yaml")
+	if err := os.WriteFile(settings, []byte("default-address-pools:\n- base: 10.98.0.0/16\n  size: 28\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.a.Daemon("--config", settings)
+	g.a.Catenet("network", "create", "second")
+	if got := []string{subnet("bridge"), subnet("front"), subnet("second")}; fmt.Sprint(got) != "[10.99.0.0/26 10.99.0.64/26 10.98.0.0/28]" {
+		t.Errorf("the subnets are %s", got)
+	}
+	g.serve("db", "--network", "second", "--network", "front")
+	g.answers(g.a, g.ns("db"), "tcp", at(g.addr4("web"), 80), "web")
 }

@@ -174,7 +174,12 @@ func TestRoutedPorts(t *testing.T) {
 	g.ways(append(open, way{g.out, "", at(g.addr4("hidden"), 80), ""}, way{g.out, "", at(g.addr6("hidden"), 80), ""})...)
 
 	// Another container with its address inherits nothing, not even a flow.
+	flows := func() string { return g.a.MustRun("conntrack", "-L", "-p", "udp", "--orig-dst", "10.20.0.77") }
+	if flows() == "" {
+		t.Fatal("the flow is not tracked: this test proves nothing")
+	}
 	g.a.Catenet("rm", "-f", "r")
+	g.Eventually(soon, flows)
 	g.serve("heir", "--network", "routed:ip=10.20.0.77,ip6=fd00:20:0::77")
 	g.ways(way{g.out, "", "10.20.0.77:80", ""}, way{g.out, "", "[fd00:20:0::77]:80", ""})
 }
@@ -220,6 +225,9 @@ func TestContainersAreSeenAsAnAddressOfTheHost(t *testing.T) {
 	g.a.MustRun("ip", "addr", "add", "192.0.2.77/24", "dev", "eth0")
 	g.a.MustRun("ip", "addr", "add", "2001:db8:1::77/64", "dev", "eth0", "nodad", "preferred_lft", "0")
 	g.create("front", 0, "-o", "com.docker.network.host_ipv4=192.0.2.77", "-o", "com.docker.network.host_ipv6=2001:db8:1::77")
+	if got := g.a.Try("network", "create", "-o", "com.docker.network.host_ipv4=192.0.2.88", "lost").Text(); !strings.Contains(got, "192.0.2.88 is no address of this host") {
+		t.Errorf("an address that the host has not is worth a word: %s", got)
+	}
 	g.create("plain", 1)
 	g.out.Serve("", 7000, "out")
 	g.out.ServeUDP("", 7000, "out")

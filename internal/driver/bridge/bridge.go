@@ -71,6 +71,9 @@ func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 		wants.Subnets = append(wants.Subnets, p.Subnet)
 	}
 	state := driver.State{Firewall: []firewall.Network{wants}}
+	if state.Warnings, err = o.warnings(ctx, h); err != nil {
+		return state, err
+	}
 	if l.MTU, err = mtuOf(ctx, h, o); err != nil {
 		return state, err
 	}

@@ -1,12 +1,15 @@
 package bridge
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/kernel"
 )
 
 // gatewayMode checks one family's catenet.GatewayMode.
@@ -67,4 +70,22 @@ func (o options) gateway(spec catenet.NetworkSpec, four bool) firewall.Gateway {
 	}
 	g.Masquerade = o.masquerade && !spec.Internal && g.Mode != catenet.GatewayRouted
 	return g
+}
+
+// warnings are of addresses to be seen as that the host does not have: nobody
+// may ever see an answer.
+func (o options) warnings(ctx context.Context, h kernel.Host) (warnings []string, err error) {
+	for _, a := range []netip.Addr{o.host4, o.host6} {
+		if !a.IsValid() {
+			continue
+		}
+		has, err := h.Routes(ctx)
+		if err != nil {
+			return warnings, fmt.Errorf("read addresses of the host: %w", err)
+		}
+		if !slices.ContainsFunc(has, func(p netip.Prefix) bool { return p.Addr() == a }) {
+			warnings = append(warnings, fmt.Sprintf("%s is no address of this host: what answers containers has to be routed here", a))
+		}
+	}
+	return warnings, nil
 }
