@@ -18,6 +18,14 @@ const (
 	OptionInterface    = "com.docker.network.endpoint.ifname"        // an endpoint's: what its interface inside is called
 )
 
+// Options that say what a field of NetworkSpec says, for every driver: true or
+// false. They are fields once the network is made.
+const (
+	OptionIPv4     = "com.docker.network.enable_ipv4"
+	OptionIPv6     = "com.docker.network.enable_ipv6"
+	OptionInternal = "com.docker.network.internal"
+)
+
 // Names of the predefined networks, which exist always and cannot be created
 // or removed.
 const (

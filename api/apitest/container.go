@@ -80,7 +80,7 @@ func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, st
 }
 
 func (e *Engine) told(c *container, ep catenet.Endpoint, action string) {
-	e.tell("network", action, ep.NetworkID, map[string]string{"name": ep.Spec.Network, "container": c.status.ID, "container_name": c.status.Name})
+	e.tell("network", action, ep.NetworkID, map[string]string{"name": ep.Spec.Network, "type": e.networks[ep.NetworkID].Driver, "container": c.status.ID, "container_name": c.status.Name})
 }
 
 // join gives the container an endpoint with the next address.

@@ -103,7 +103,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, m := range []string{"GET", "POST", "DELETE"} {
 		other := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := s.mux.Handler(other); pattern != "/" {
+		if _, pattern := s.mux.Handler(other); pattern != "/"+catenet.APIVersion+"/" {
 			allowed = append(allowed, m)
 		}
 	}

@@ -131,35 +131,52 @@ func body(w http.ResponseWriter, r *request, v any) error {
 				catenet.Invalidf("the body is of type %q, not %s", ct, api.TypeJSON).WithHint("set Content-Type: %s", api.TypeJSON))
 		}
 	}
-	large := refuse(http.StatusRequestEntityTooLarge, catenet.Invalidf("the body is larger than %d bytes", api.MaxBody).WithHint("ask for less at once"))
+	return receive(w, r.Request, v, true, badBody)
+}
+
+// errBehind is what is wrong with a body of more than one value.
+var errBehind = errors.New("there is something behind the value")
+
+// receive decodes a body: one value, of at most api.MaxBody bytes, sent within
+// bodyTimeout; strict, it has no unknown field. bad puts what is wrong with it
+// into words.
+func receive(w http.ResponseWriter, r *http.Request, v any, strict bool, bad func(error) error) error {
 	if r.ContentLength > api.MaxBody {
-		return large
+		return errTooLarge()
 	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
 		return fmt.Errorf("set deadline of body: %w", err)
 	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, api.MaxBody))
-	dec.DisallowUnknownFields()
+	if strict {
+		dec.DisallowUnknownFields()
+	}
 	err := dec.Decode(v)
+	var large *http.MaxBytesError
 	if err == nil {
-		if _, terr := dec.Token(); terr != io.EOF {
-			err = errors.New("there is something behind the value")
-			if me, ok := errors.AsType[*http.MaxBytesError](terr); ok {
-				err = me
-			}
+		switch _, end := dec.Token(); {
+		case end == io.EOF:
+		case errors.As(end, &large):
+			err = large
+		default:
+			err = errBehind
 		}
 	}
-	if err == nil {
-		err = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		if err != nil {
-			return fmt.Errorf("clear deadline of body: %w", err)
-		}
-		return nil
+	switch {
+	case errors.As(err, &large):
+		return errTooLarge()
+	case err != nil:
+		return bad(err)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return large
+	if err := rc.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("clear deadline of body: %w", err)
 	}
-	return badBody(err)
+	return nil
+}
+
+func errTooLarge() error {
+	return refuse(http.StatusRequestEntityTooLarge, catenet.Invalidf("the body is larger than %d bytes", api.MaxBody).WithHint("ask for less at once"))
 }
 
 // badBody says what is wrong with a body in the words of its sender.

@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/catenet/catenet"
 )
 
-// Server answers requests with an engine's answers.
+// Server answers requests with an engine's answers, in our own words below
+// /v1/ and in Docker's elsewhere.
 //
 // A request that changes something is carried out to its end even if its
 // client goes away, so that nothing is half done; one that waits or streams
@@ -38,7 +41,8 @@ func New(e Engine, log *slog.Logger) *Server {
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, s.handle(r))
 	}
-	s.mux.HandleFunc("/", s.noRoute)
+	s.mux.HandleFunc("/"+catenet.APIVersion+"/", s.noRoute)
+	s.mux.Handle("/", s.dockerAPI())
 	s.http = &http.Server{
 		Handler: s.mux,
 		// No timeout on reading as a whole: it would end streams. A slow

@@ -71,7 +71,7 @@ func TestBadRequests(t *testing.T) {
 		{"bad duration", "POST", "/v1/sandboxes/x/stop?grace=-1s", "", "", 400, `grace: "-1s"`, "10s"},
 		{"unknown filter", "GET", "/v1/networks?filter=colour%3Dred", "", "", 400, `"colour"`, "driver"},
 		{"bad query", "GET", "/v1/networks?%zz", "", "", 400, "query", ""},
-		{"no route", "GET", "/v2/networks", "", "", 404, "/v2/networks", "/v1/"},
+		{"no route", "GET", "/v1/nothing", "", "", 404, "/v1/nothing", "/v1/"},
 		{"wrong method", "PUT", "/v1/networks", "", "", 405, "no method PUT", "GET, POST"},
 		{"no network", "GET", "/v1/networks/nowhere", "", "", 404, "nowhere", ""},
 		{"predefined", "DELETE", "/v1/networks/bridge", "", "", 403, "predefined", ""},

@@ -77,12 +77,31 @@ func (f *format) one(w io.Writer, v any) error {
 	if f.table {
 		v = named(v, f.id)
 	}
-	if err := f.tmpl.Execute(w, v); err != nil {
+	text, err := fill(f.tmpl, v)
+	if err != nil {
 		said, _, _ := strings.Cut(err.Error(), " in type ") // which is spelled out, and long
 		return catenet.Invalidf("format: %s", said).WithHint("--format json shows which fields there are")
 	}
-	_, err := io.WriteString(w, "\n")
+	_, err = io.WriteString(w, text+"\n")
 	return err
+}
+
+// fill executes a template on a value, and if its fields are not called so, on
+// what its JSON has, as docker does: {{.Id}}.
+func fill(t *template.Template, v any) (string, error) {
+	var b strings.Builder
+	err := t.Execute(&b, v)
+	if err == nil {
+		return b.String(), nil
+	}
+	var raw any
+	if text, jerr := json.Marshal(v); jerr == nil && json.Unmarshal(text, &raw) == nil {
+		b.Reset()
+		if t.Option("missingkey=error").Execute(&b, raw) == nil {
+			return b.String(), nil
+		}
+	}
+	return "", err
 }
 
 // id shortens an ID for people, unless they want it whole.

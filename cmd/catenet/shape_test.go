@@ -8,6 +8,7 @@ import (
 	"text/template"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/docker"
 )
 
 // TestShape: a template sees all that the API tells, absent addresses as
@@ -16,7 +17,7 @@ func TestShape(t *testing.T) {
 	ep := catenet.Endpoint{ID: "e", IPv4: netip.MustParsePrefix("10.0.0.2/24"), Gateway4: netip.MustParseAddr("10.0.0.1")}
 	for _, v := range []any{
 		catenet.NetworkStatus{Endpoints: []catenet.Endpoint{ep}, Network: catenet.Network{ID: "n", NetworkSpec: catenet.NetworkSpec{Pools: []catenet.Pool{{Subnet: ep.IPv4.Masked(), Aux: map[string]netip.Addr{"a": ep.Gateway4, "b": {}}}}}}},
-		catenet.NetworkStatus{}, catenet.SandboxStatus{}, catenet.Endpoint{}, catenet.Info{}, catenet.Event{}, inspected{},
+		catenet.NetworkStatus{}, catenet.SandboxStatus{}, catenet.Endpoint{}, catenet.Info{}, catenet.Event{}, docker.Inspected{}, docker.Inspect(catenet.NetworkStatus{Endpoints: []catenet.Endpoint{ep}}, nil),
 		catenet.SandboxStatus{
 			Sandbox:   catenet.Sandbox{SandboxSpec: catenet.SandboxSpec{Ports: []catenet.PortSpec{{Port: 80}}, Process: &catenet.Process{Args: []string{"x"}}}},
 			Endpoints: []catenet.Endpoint{ep}, Bindings: []catenet.PortBinding{{Proto: catenet.TCP, HostIP: ep.Gateway4, HostPort: 1, Port: 2}},

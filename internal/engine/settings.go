@@ -25,9 +25,9 @@ func generalize(spec *catenet.NetworkSpec) error {
 		key   string
 		field *bool
 	}{
-		{"com.docker.network.enable_ipv4", &ipv4},
-		{"com.docker.network.enable_ipv6", &spec.IPv6},
-		{"com.docker.network.internal", &spec.Internal},
+		{catenet.OptionIPv4, &ipv4},
+		{catenet.OptionIPv6, &spec.IPv6},
+		{catenet.OptionInternal, &spec.Internal},
 	} {
 		value, asked := spec.Options[o.key]
 		if !asked {

@@ -65,6 +65,7 @@ var Arrows = []Arrow{
 
 	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
 
+	{"api/docker/...", []string{".", "api"}, "a translation is pure: the CLI shows Docker's JSON by it, the server answers by it"},
 	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},
 	{"api/...", []string{".", "api"}, "a client needs the wire types and nothing that runs in the daemon"},

@@ -1,0 +1,117 @@
+package docker
+
+import (
+	"maps"
+	"net"
+	"net/netip"
+
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/catenet/catenet"
+)
+
+// Network puts a network into Docker's words.
+func Network(n catenet.Network) network.Network {
+	out := network.Network{
+		Name: n.Name, ID: n.ID, Created: n.Created, Scope: catenet.ScopeLocal, Driver: n.Driver,
+		EnableIPv4: !n.DisableIPv4, EnableIPv6: n.IPv6, Internal: n.Internal, Attachable: n.Attachable,
+		ConfigOnly: n.ConfigOnly, ConfigFrom: network.ConfigReference{Network: n.ConfigFrom},
+		IPAM:    network.IPAM{Driver: "default", Options: map[string]string{}, Config: []network.IPAMConfig{}},
+		Options: present(n.Options), Labels: present(n.Labels),
+	}
+	for _, p := range n.Pools {
+		out.IPAM.Config = append(out.IPAM.Config, network.IPAMConfig{Subnet: p.Subnet, IPRange: p.Range, Gateway: p.Gateway, AuxAddress: p.Aux})
+	}
+	return out
+}
+
+// present makes an absent map an empty one: Docker's clients are shown no null.
+func present(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return maps.Clone(m)
+}
+
+// Inspected is a network as docker network inspect shows it, and who owns its
+// addresses, which Docker does not tell.
+type Inspected struct {
+	network.Inspect
+	Status *Status `json:",omitempty"` // in place of Inspect's
+}
+
+// Status is what changes of a network.
+type Status struct{ IPAM IPAMStatus }
+
+// IPAMStatus says which addresses are in use.
+type IPAMStatus struct {
+	network.IPAMStatus
+	Owners map[string]string // by address
+}
+
+// Inspect puts a network and what is in it into Docker's words; names are
+// those of sandboxes by ID.
+func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
+	status := &Status{IPAMStatus{Owners: map[string]string{}}}
+	status.IPAM.Subnets = network.SubnetStatuses{}
+	for _, u := range n.Use {
+		status.IPAM.Subnets[u.Subnet] = network.SubnetStatus{IPsInUse: u.Used, DynamicIPsAvailable: u.Free}
+	}
+	for _, o := range n.Owners {
+		status.IPAM.Owners[o.Address.String()] = o.Owner
+	}
+	containers := map[string]network.EndpointResource{}
+	for _, ep := range n.Endpoints {
+		mac, _ := net.ParseMAC(ep.MAC) // none is shown as none
+		containers[ep.SandboxID] = network.EndpointResource{
+			Name: names[ep.SandboxID], EndpointID: ep.ID, MacAddress: network.HardwareAddr(mac), IPv4Address: ep.IPv4, IPv6Address: ep.IPv6,
+		}
+	}
+	return Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status}
+}
+
+// Spec reads what is asked for by POST /networks/create.
+func Spec(r network.CreateRequest) (catenet.NetworkSpec, error) {
+	s := catenet.NetworkSpec{
+		Name: r.Name, Driver: r.Driver, Internal: r.Internal, Attachable: r.Attachable, ConfigOnly: r.ConfigOnly,
+		Options: maps.Clone(r.Options), Labels: r.Labels,
+	}
+	if r.ConfigFrom != nil {
+		s.ConfigFrom = r.ConfigFrom.Network
+	}
+	switch {
+	case r.Ingress:
+		return s, refuse(403, "Ingress network can only be global scope network")
+	case r.Scope == "swarm":
+		return s, refuse(403, "cannot create a swarm scoped network when swarm is not active")
+	case r.Scope != "" && r.Scope != catenet.ScopeLocal:
+		return s, catenet.Invalidf("scope %q is none of a network here", r.Scope).WithHint("every network is of scope %s", catenet.ScopeLocal)
+	}
+	if r.EnableIPv4 != nil { // what the field says counts, as with Docker
+		s.DisableIPv4 = !*r.EnableIPv4
+		delete(s.Options, catenet.OptionIPv4)
+	}
+	if r.EnableIPv6 != nil {
+		s.IPv6 = *r.EnableIPv6
+		delete(s.Options, catenet.OptionIPv6)
+	}
+	if r.IPAM == nil {
+		return s, nil
+	}
+	if d := r.IPAM.Driver; d != "" && d != "default" {
+		return s, catenet.Invalidf("there is no IPAM driver %q", d).WithHint("there is one, default")
+	}
+	if len(r.IPAM.Options) > 0 {
+		return s, catenet.Invalidf("the IPAM driver has no options").WithHint("leave --ipam-opt (IPAM.Options) out")
+	}
+	for _, c := range r.IPAM.Config {
+		if c.Subnet == (netip.Prefix{}) && c.IPRange == (netip.Prefix{}) && c.Gateway == (netip.Addr{}) && len(c.AuxAddress) == 0 {
+			continue
+		}
+		s.Pools = append(s.Pools, catenet.Pool{Subnet: c.Subnet, Range: c.IPRange, Gateway: c.Gateway, Aux: c.AuxAddress})
+		// Docker drops an IPv6 subnet of a network that nobody said has IPv6;
+		// who gives one wants it.
+		s.IPv6 = s.IPv6 || r.EnableIPv6 == nil && c.Subnet.Addr().Is6()
+	}
+	return s, nil
+}
