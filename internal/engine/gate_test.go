@@ -91,7 +91,7 @@ func (p gatedPorts) Set(ctx context.Context, add, remove []kernel.LoopbackPort) 
 	return p.fakePorts.Set(ctx, add, remove)
 }
 
-func (p gatedPorts) Forget(ctx context.Context, ports []kernel.LoopbackPort) error {
+func (p gatedPorts) Forget(ctx context.Context, ports []kernel.Flow) error {
 	if err := p.pass(); err != nil {
 		return err
 	}

@@ -152,13 +152,17 @@ func onLoopback(b catenet.PortBinding) bool {
 
 // flowsOf are those that a binding lets in: to the host's port, and to the
 // container's own.
-func (r *record) flowsOf(b catenet.PortBinding) []kernel.LoopbackPort {
-	to := r.target(b)
-	direct := kernel.LoopbackPort{Proto: string(b.Proto), IP: to.Addr(), Port: to.Port(), To: to}
+func (r *record) flowsOf(b catenet.PortBinding) []kernel.Flow {
+	direct := direct(b.Proto, r.target(b))
 	if b.Routed {
-		return []kernel.LoopbackPort{direct}
+		return []kernel.Flow{direct}
 	}
-	return []kernel.LoopbackPort{direct, r.loopbackPort(b)}
+	return []kernel.Flow{direct, {LoopbackPort: r.loopbackPort(b)}}
+}
+
+// direct are the flows to a container's own address and port.
+func direct(proto catenet.Proto, to netip.AddrPort) kernel.Flow {
+	return kernel.Flow{LoopbackPort: kernel.LoopbackPort{Proto: string(proto), IP: to.Addr(), Port: to.Port(), To: to}}
 }
 
 // bindingsDiff returns what next has and now has not, and the reverse. A

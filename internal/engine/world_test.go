@@ -323,9 +323,9 @@ func (p *fakePorts) Restore(_ context.Context, ports []kernel.LoopbackPort) erro
 	return p.Set(context.Background(), ports, nil)
 }
 
-func (p *fakePorts) Forget(context.Context, []kernel.LoopbackPort) error { return nil }
-func (p *fakePorts) Name() string                                        { return "fake" }
-func (p *fakePorts) Close() error                                        { return nil }
+func (p *fakePorts) Forget(context.Context, []kernel.Flow) error { return nil }
+func (p *fakePorts) Name() string                                { return "fake" }
+func (p *fakePorts) Close() error                                { return nil }
 
 func (p *fakePorts) String() string {
 	p.mu.Lock()

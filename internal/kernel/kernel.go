@@ -301,5 +301,11 @@ type LoopbackPort struct {
 type Flows interface {
 	// Forget removes the conntrack entries whose original destination is
 	// one of the given host ports and whose reply comes from To.
-	Forget(ctx context.Context, ports []LoopbackPort) error
+	Forget(ctx context.Context, flows []Flow) error
+}
+
+// Flow is what tracked connections have in common.
+type Flow struct {
+	LoopbackPort            // what they were made to, and who answers
+	From         netip.Addr // who made them; zero: anybody
 }

@@ -34,8 +34,11 @@ var _ kernel.Flows = (*Flows)(nil)
 func New() *Flows { return &Flows{} }
 
 // wanted says what connections to forget: the address of the host that they
-// were made to, by what else they are.
-type wanted map[service][]netip.Addr
+// were made to and who made them, by what else they are.
+type wanted map[service][]between
+
+// between is who made a connection, zero for anybody, and to which address.
+type between struct{ from, to netip.Addr }
 
 // service is a port of the host and the place in a container that it leads to.
 type service struct {
@@ -46,9 +49,9 @@ type service struct {
 
 // Forget removes connections, as kernel.Flows says. One that ends by itself
 // meanwhile is no error.
-func (*Flows) Forget(ctx context.Context, ports []kernel.LoopbackPort) error {
+func (*Flows) Forget(ctx context.Context, flows []kernel.Flow) error {
 	want := make(map[netip.Addr]wanted) // by what to list
-	for _, p := range ports {
+	for _, p := range flows {
 		to := p.To.Addr()
 		from := to
 		if to.Is6() {
@@ -58,7 +61,7 @@ func (*Flows) Forget(ctx context.Context, ports []kernel.LoopbackPort) error {
 			want[from] = make(wanted)
 		}
 		s := service{catenet.Proto(p.Proto).Number(), p.Port, p.To}
-		want[from][s] = append(want[from][s], p.IP)
+		want[from][s] = append(want[from][s], between{p.From, p.IP})
 	}
 	if len(want) == 0 {
 		return nil
@@ -98,8 +101,11 @@ func dial() (*netlink.Conn, error) {
 
 // has reports whether a connection is to be forgotten.
 func (w wanted) has(c connection) bool {
-	for _, ip := range w[service{c.orig.proto, c.orig.dst.Port(), c.reply.src}] {
-		if ip == c.orig.dst.Addr() || ip.IsUnspecified() && ip.Is4() == c.orig.dst.Addr().Is4() {
+	for _, b := range w[service{c.orig.proto, c.orig.dst.Port(), c.reply.src}] {
+		if b.from.IsValid() && b.from != c.orig.src.Addr() {
+			continue
+		}
+		if ip := b.to; ip == c.orig.dst.Addr() || ip.IsUnspecified() && ip.Is4() == c.orig.dst.Addr().Is4() {
 			return true
 		}
 	}

@@ -131,14 +131,14 @@ func ask(c net.Conn) string {
 	return strings.TrimSpace(s)
 }
 
-func (w *world) forget(ports ...kernel.LoopbackPort) {
+func (w *world) forget(ports ...kernel.Flow) {
 	w.t.Helper()
 	w.host.MustDo(func() error { return New().Forget(context.Background(), ports) })
 }
 
-func port(proto, at, to string) kernel.LoopbackPort {
+func port(proto, at, to string) kernel.Flow {
 	a := netip.MustParseAddrPort(at)
-	return kernel.LoopbackPort{Proto: proto, IP: a.Addr(), Port: a.Port(), To: netip.MustParseAddrPort(to)}
+	return kernel.Flow{LoopbackPort: kernel.LoopbackPort{Proto: proto, IP: a.Addr(), Port: a.Port(), To: netip.MustParseAddrPort(to)}}
 }
 
 const (
@@ -262,7 +262,7 @@ func TestForgetEndsWithItsContext(t *testing.T) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := w.host.Do(func() error {
-		return New().Forget(over, []kernel.LoopbackPort{port("udp", "0.0.0.0:8080", old4)})
+		return New().Forget(over, []kernel.Flow{port("udp", "0.0.0.0:8080", old4)})
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
