@@ -71,6 +71,7 @@ func (c *cli) argWords() map[string]cobra.CompletionFunc {
 func (c *cli) flagWords() map[string]cobra.CompletionFunc {
 	return map[string]cobra.CompletionFunc{
 		"network":    c.networkFlag,
+		"link":       c.containers(func(sb catenet.SandboxStatus) bool { return sb.State == catenet.StateRunning }),
 		"driver":     c.drivers,
 		"opt":        c.options,
 		"driver-opt": c.endpointOptions,

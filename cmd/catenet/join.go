@@ -15,6 +15,7 @@ import (
 type endpointFlags struct {
 	ip, ip6, mac, iface string
 	aliases, options    []string
+	links               []string
 	priority            int
 }
 
@@ -25,6 +26,7 @@ func (e *endpointFlags) add(cmd *cobra.Command, aliasFlag string) {
 	f.StringVar(&e.ip6, "ip6", "", "fixed IPv6 address")
 	f.StringVar(&e.mac, "mac-address", "", "MAC address")
 	f.StringArrayVar(&e.aliases, aliasFlag, nil, "one more name in the network")
+	f.StringArrayVar(&e.links, "link", nil, "know a container of the network by one more name, NAME[:ALIAS], which nobody else does")
 	f.IntVar(&e.priority, "gw-priority", 0, "the network with the highest gives the default route")
 }
 
@@ -57,6 +59,16 @@ func (e *endpointFlags) apply(ep *catenet.EndpointSpec) (err error) {
 		}
 	}
 	ep.Aliases = append(ep.Aliases, e.aliases...)
+	for _, s := range e.links {
+		l, err := catenet.ParseLink(s)
+		if err != nil {
+			return err
+		}
+		ep.Links = append(ep.Links, l)
+	}
+	if err := catenet.ValidateLinks(ep.Links); err != nil {
+		return err
+	}
 	if e.priority != 0 {
 		ep.GwPriority = e.priority
 	}
@@ -68,7 +80,7 @@ func (e *endpointFlags) apply(ep *catenet.EndpointSpec) (err error) {
 }
 
 func (e *endpointFlags) set() bool {
-	return e.ip != "" || e.ip6 != "" || e.mac != "" || len(e.aliases) > 0 || e.priority != 0
+	return e.ip != "" || e.ip6 != "" || e.mac != "" || len(e.aliases) > 0 || len(e.links) > 0 || e.priority != 0
 }
 
 // joinFlags are the network flags that run and attach share.
@@ -86,7 +98,7 @@ func (j *joinFlags) add(cmd *cobra.Command) {
 	f.Bool("help", false, "help for "+cmd.Name()) // cobra's would take -h
 	f.StringVar(&j.name, "name", "", "name of the container")
 	f.StringVarP(&j.hostname, "hostname", "h", "", "host name inside (default: the short ID)")
-	f.StringArrayVar(&j.networks, "network", nil, "network to join, NET[:ip=…,ip6=…,mac=…,alias=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
+	f.StringArrayVar(&j.networks, "network", nil, "network to join, NET[:ip=…,ip6=…,mac=…,alias=…,link=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
 	f.StringArrayVarP(&j.ports, "publish", "p", nil, "publish ports, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]")
 	f.BoolVarP(&j.publishAll, "publish-all", "P", false, "publish every exposed port on a free host port")
 	f.StringArrayVar(&j.expose, "expose", nil, "port, or range of ports, that -P publishes")
@@ -164,7 +176,7 @@ func (j *joinFlags) network(s *catenet.SandboxSpec) error {
 				}
 			}
 			if j.endpoint.set() {
-				return catenet.Invalidf("--network %s has no address, alias or gateway of its own", arg)
+				return catenet.Invalidf("--network %s has no address, alias, link or gateway of its own", arg)
 			}
 			return nil
 		}
@@ -173,7 +185,7 @@ func (j *joinFlags) network(s *catenet.SandboxSpec) error {
 			return err
 		}
 		if ep.Network == catenet.ModeHost || ep.Network == catenet.ModeNone {
-			return catenet.Invalidf("network %q: %s has no address, alias or gateway of its own", arg, ep.Network)
+			return catenet.Invalidf("network %q: %s has no address, alias, link or gateway of its own", arg, ep.Network)
 		}
 		if slices.ContainsFunc(s.Networks, func(o catenet.EndpointSpec) bool { return o.Network == ep.Network }) {
 			return catenet.Invalidf("network %s is named twice", ep.Network)
@@ -184,8 +196,8 @@ func (j *joinFlags) network(s *catenet.SandboxSpec) error {
 		s.Networks = []catenet.EndpointSpec{{Network: catenet.NetworkBridge}}
 	}
 	if len(s.Networks) > 1 && j.endpoint.set() {
-		return catenet.Invalidf("--ip, --ip6, --mac-address, --network-alias and --gw-priority belong to a single network").
-			WithHint("with several: --network NET:ip=…,alias=…")
+		return catenet.Invalidf("--ip, --ip6, --mac-address, --network-alias, --link and --gw-priority belong to a single network").
+			WithHint("with several: --network NET:ip=…,alias=…,link=…")
 	}
 	return j.endpoint.apply(&s.Networks[0])
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // endpointKeys are those that may stand behind a network.
-var endpointKeys = []string{"ip", "ip6", "mac", "alias", "interface_name", "gw-priority", "driver-opt"}
+var endpointKeys = []string{"ip", "ip6", "mac", "alias", "link", "interface_name", "gw-priority", "driver-opt"}
 
 // parseNetwork reads one --network that is no mode: a network's name, or with
 // more, NET:ip=…,alias=…, or docker's long form name=NET,ip=…
@@ -28,7 +28,7 @@ func parseNetwork(s string) (catenet.EndpointSpec, error) {
 			return ep, badNetwork(s, "the network is followed by ':', or preceded by name=")
 		}
 	}
-	seen := map[string]bool{"alias": false, "driver-opt": false} // which may be there more than once
+	seen := map[string]bool{"alias": false, "link": false, "driver-opt": false} // which may be there more than once
 	for part := range strings.SplitSeq(rest, ",") {
 		if rest == "" {
 			break
@@ -74,6 +74,12 @@ func setEndpoint(ep *catenet.EndpointSpec, arg, key, value string) (err error) {
 	case "alias":
 		ep.Aliases = append(ep.Aliases, value)
 		err = catenet.ValidateName("alias", value)
+	case "link":
+		var l catenet.Link
+		if l, err = catenet.ParseLink(value); err == nil {
+			ep.Links = append(ep.Links, l)
+			err = catenet.ValidateLinks(ep.Links)
+		}
 	case "interface-name":
 		ep.Interface = value
 		err = catenet.ValidateInterfaceName(value)

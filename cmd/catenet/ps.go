@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,10 +28,19 @@ func (c *cli) ps() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			header := []string{"CONTAINER ID", "NAME", "OWNER", "STATUS", "NETWORKS", "IP", "PORTS"}
+			linked := slices.ContainsFunc(sbs, func(sb catenet.SandboxStatus) bool { return linksCell(sb, nil) != "" })
+			if linked {
+				header = append(header, "LINKS")
+			}
 			return list(c.out, &f, sbs, func(sb catenet.SandboxStatus) string { return f.id(sb.ID) },
-				[]string{"CONTAINER ID", "NAME", "OWNER", "STATUS", "NETWORKS", "IP", "PORTS"},
+				header,
 				func(sb catenet.SandboxStatus) []string {
-					return []string{f.id(sb.ID), sb.Name, string(sb.Owner), status(sb), networksCell(sb), strings.Join(addresses(sb.Endpoints), ", "), portCell(sb)}
+					cells := []string{f.id(sb.ID), sb.Name, string(sb.Owner), status(sb), networksCell(sb), strings.Join(addresses(sb.Endpoints), ", "), portCell(sb)}
+					if linked {
+						cells = append(cells, linksCell(sb, sbs))
+					}
+					return cells
 				})
 		},
 	}
@@ -55,6 +65,25 @@ func networksCell(sb catenet.SandboxStatus) string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+// linksCell tells a sandbox's links, and of one that runs which lead nowhere:
+// their targets are not among all, or not in the network.
+func linksCell(sb catenet.SandboxStatus, all []catenet.SandboxStatus) string {
+	var cells []string
+	for _, spec := range sb.Networks {
+		for _, l := range spec.Links {
+			lives := slices.ContainsFunc(all, func(to catenet.SandboxStatus) bool {
+				return to.Name == l.Container && slices.ContainsFunc(to.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.Network == spec.Network })
+			})
+			cell := l.String()
+			if !lives && sb.State == catenet.StateRunning {
+				cell += " (dead)"
+			}
+			cells = append(cells, cell)
+		}
+	}
+	return strings.Join(cells, ", ")
 }
 
 func addresses(eps []catenet.Endpoint) []string {

@@ -38,7 +38,15 @@ namespaces, on the host's file system or on --rootfs.
 In the foreground its output is shown until it ends, SIGINT and SIGTERM stop it
 (a second one at once), and the exit code is its own. Its standard input is
 empty. A daemon that goes away meanwhile is waited for. With -d the ID is
-printed.`,
+printed.
+
+--link NAME[:ALIAS] makes a running container of the same network known to this
+one alone by ALIAS: to lookups and in /etc/hosts, also when it is started again
+and has another address. Where containers do not reach each other (enable_icc is
+false) it opens the ports that NAME exposes or publishes, to this one alone. On
+every network the environment tells what is known at the start, as with
+Docker's legacy links: ALIAS_NAME, ALIAS_PORT, ALIAS_PORT_80_TCP with _ADDR,
+_PORT and _PROTO, and NAME's own variables as ALIAS_ENV_….`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := f.spec(args)

@@ -30,6 +30,11 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 		return ep, catenet.Forbiddenf("network %s cannot be joined beside others", n.Name).WithHint("it is a mode: run --network %s", n.Name)
 	}
 	spec.Network = n.Name
+	specs := []catenet.EndpointSpec{spec}
+	if err := e.checkLinks(now.Name, specs, now.State == catenet.StateRunning); err != nil {
+		return ep, err
+	}
+	spec = specs[0]
 	next := now.clone()
 	next.Networks = append(next.Networks, spec)
 	if now.State != catenet.StateRunning {
@@ -37,7 +42,7 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	}
 	var u undo
 	defer u.unless(&err)
-	if err = e.plan(now, next, []catenet.EndpointSpec{spec}, &u); err != nil {
+	if err = e.plan(now, next, specs, &u); err != nil {
 		return ep, err
 	}
 	if err = e.transition(ctx, sb, now, next); err != nil {

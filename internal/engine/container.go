@@ -34,6 +34,9 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 	if err = e.checkNetworks(r); err != nil {
 		return st, err
 	}
+	if err = e.checkLinks(r.Name, r.Networks, start); err != nil {
+		return st, err
+	}
 	if err = checkRootfs(r.Process.Rootfs); err != nil {
 		return st, err
 	}
@@ -188,6 +191,9 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 	next = now.clone()
 	next.State, next.Started, next.Finished, next.ExitCode = catenet.StateRunning, time.Now(), time.Time{}, 0
 	next.Warnings = nil
+	if err = e.checkLinks(next.Name, next.Networks, true); err != nil {
+		return nil, err
+	}
 	if err = e.house(ctx, next, &u); err != nil {
 		return nil, err
 	}

@@ -47,7 +47,25 @@ func operations() []operation {
 		_, err := w.CreateSandbox(ctx, container, true)
 		must(w.t, err)
 	}
+	quiet := func(w *world) {
+		w.network(catenet.NetworkSpec{Name: "one"})
+		w.network(quietSpec("two"))
+		w.kernel.Adopt("/test/x")
+		_, err := w.attachSpec(servingSpec("db", "two"))
+		must(w.t, err)
+	}
+	linking := catenet.SandboxSpec{Name: "x", Networks: []catenet.EndpointSpec{{Network: "two", Links: []catenet.Link{{Container: "db", Alias: "store"}}}}}
+	linked := func(w *world) {
+		quiet(w)
+		_, err := w.attachSpec(linking)
+		must(w.t, err)
+	}
 	return []operation{
+		{"link", quiet, func(w *world) error { _, err := w.attachSpec(linking); return err }},
+		{"disconnect who is linked", linked, func(w *world) error { return w.Disconnect(ctx, "two", "db", false) }},
+		{"connect who is linked", func(w *world) { linked(w); must(w.t, w.Disconnect(ctx, "two", "db", false)) },
+			func(w *world) error { _, err := w.Connect(ctx, "two", "db", catenet.EndpointSpec{}); return err }},
+		{"detach who links", linked, func(w *world) error { return w.Remove(ctx, "x", false) }},
 		{"create network", func(*world) {}, func(w *world) error {
 			_, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "n", IPv6: true})
 			return err

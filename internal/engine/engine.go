@@ -80,7 +80,7 @@ type LogReader func(ctx context.Context, path string, o catenet.LogOptions, ende
 	emit func(stream string, t time.Time, line []byte) error) error
 
 // Engine keeps the networks of one host. Its methods are safe for concurrent
-// use. Locks are taken in this order: a sandbox's op, then mu.
+// use. Locks are taken in this order: a sandbox's op, linking, mu.
 type Engine struct {
 	o       Options
 	log     *slog.Logger
@@ -93,9 +93,12 @@ type Engine struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
+	linking sync.Mutex // held while it is worked out what links lead to; before mu
+
 	mu        sync.Mutex // guards what follows, and all records and pools
 	networks  map[string]*network
 	sandboxes map[string]*sandbox
+	linkers   map[string]*sandbox              // those whose names are known and that have links
 	unheld    map[string][]catenet.PortBinding // by sandbox: published, and held by somebody else
 
 	madeEtcNetns atomic.Bool // Options.EtcNetns was not there before us
@@ -122,6 +125,7 @@ type sandbox struct {
 
 	// Guarded by Engine.mu.
 	now   *record       // nil while it is being made
+	named *record       // by which it is known to others; nil: it is not
 	name  string        // taken from the moment the request is accepted
 	inode uint64        // of the namespace that it was attached to
 	ended chan struct{} // closed when the present run has ended
@@ -129,6 +133,8 @@ type sandbox struct {
 
 	inherited bool     // an earlier daemon started it
 	ailment   *ailment // why it is not as its record says, else nil
+
+	open map[firewall.Link]bool // what its links open in the firewall; Engine.linking guards it
 
 	// Guarded by op.
 	held    map[portKey]kernel.Held
@@ -145,6 +151,7 @@ func New(o Options) *Engine {
 		drivers:   make(map[string]driver.Driver),
 		networks:  make(map[string]*network),
 		sandboxes: make(map[string]*sandbox),
+		linkers:   make(map[string]*sandbox),
 		unheld:    make(map[string][]catenet.PortBinding),
 	}
 	for _, d := range o.Drivers {

@@ -56,8 +56,9 @@ func (e *Engine) unredirect(ctx context.Context, ns *kernel.Namespace) error {
 // view is a sandbox as the resolver serves it: its networks in the order of
 // their priority.
 func (e *Engine) view(r *record) names.Sandbox {
+	answers, _ := e.aliases(r)
 	eps := byPriority(r)
-	v := names.Sandbox{ID: r.ID, DNS: e.dnsOf(r), ExtraHosts: e.extraHosts(r)}
+	v := names.Sandbox{ID: r.ID, DNS: e.dnsOf(r), ExtraHosts: append(e.extraHosts(r), answers...)}
 	for _, ep := range eps {
 		v.Networks = append(v.Networks, ep.NetworkID)
 	}
@@ -133,23 +134,25 @@ func (e *Engine) predefinedGateways() (gateways [2]netip.Addr) {
 	return gateways
 }
 
-// name makes next's names known and renews what the sandbox itself sees.
-func (e *Engine) name(now, next *record, u *undo) {
-	e.register(next)
-	e.o.Names.Update(e.view(next))
-	gone := endpointsBut(now, next)
-	for _, ep := range gone {
-		e.o.Names.Delete(ep.ID)
-	}
+// name makes next's names known and renews what the sandbox itself sees, and
+// those that link to it.
+func (e *Engine) name(ctx context.Context, sb *sandbox, now, next *record, u *undo) error {
 	u.add(func() {
 		for _, ep := range endpointsBut(next, now) {
 			e.o.Names.Delete(ep.ID)
 		}
+		var back *record
 		if now != nil && now.State == catenet.StateRunning {
-			e.register(now)
-			e.o.Names.Update(e.view(now))
+			back = now
+			e.register(back)
 		}
+		e.report("take back links", next.Name, e.relink(context.WithoutCancel(ctx), sb, back))
 	})
+	e.register(next)
+	for _, ep := range endpointsBut(now, next) {
+		e.o.Names.Delete(ep.ID)
+	}
+	return e.relink(ctx, sb, next)
 }
 
 // register makes a record's names known.
@@ -180,7 +183,8 @@ func (e *Engine) content(r *record, name string) []byte {
 		return []byte(r.Hostname + "\n")
 	case "hosts":
 		in := e.networkOf(r)
-		h := names.HostsFile{Names: []string{r.Hostname, r.Name}, Extra: e.extraHosts(in)}
+		_, lines := e.aliases(in)
+		h := names.HostsFile{Names: []string{r.Hostname, r.Name}, Extra: append(e.extraHosts(in), lines...)}
 		if in != r {
 			h.Names = append(h.Names, in.Hostname, in.Name)
 		}

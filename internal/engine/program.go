@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,7 +18,7 @@ func (e *Engine) program(r *record) kernel.Container {
 	c := kernel.Container{
 		ID: r.ID, Dir: e.processDir(r.ID), Log: e.logPath(r.ID), Netns: r.NetnsPath,
 		Hostname: r.Hostname, HostUTS: r.Mode == catenet.ModeHost,
-		Args: r.Process.Args, Env: r.Process.Env, WorkDir: r.Process.Dir, Rootfs: r.Process.Rootfs,
+		Args: r.Process.Args, Env: append(e.linkEnv(r), r.Process.Env...), WorkDir: r.Process.Dir, Rootfs: r.Process.Rootfs,
 		Hide: []string{e.netnsDir()},
 	}
 	if r.Etc != "" {
@@ -115,7 +116,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, spec catenet.ExecSpec, st
 	}
 	x := kernel.Exec{Args: spec.Args, Env: spec.Env, Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	if r.Owner == catenet.OwnerRun {
-		x.Dir, x.Env = e.processDir(r.ID), append(append([]string(nil), r.Process.Env...), spec.Env...)
+		x.Dir, x.Env = e.processDir(r.ID), slices.Concat(e.linkEnv(r), r.Process.Env, spec.Env)
 	} else {
 		x.Netns, x.Etc = r.NetnsPath, r.Etc
 	}

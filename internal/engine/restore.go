@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -209,7 +210,10 @@ func (e *Engine) loadStopped(id string, c containerEntry) {
 // revive puts a sandbox into the model.
 func (e *Engine) revive(r *record) *sandbox {
 	sb := &sandbox{id: r.ID, name: r.Name, now: r, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
-	e.locked(func() { e.sandboxes[r.ID] = sb })
+	if r.State == catenet.StateRunning {
+		sb.named = r
+	}
+	e.locked(func() { e.sandboxes[r.ID] = sb; e.noteLinks(sb) })
 	return sb
 }
 
@@ -291,6 +295,7 @@ func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
 	var networks []firewall.Network
 	var ports []firewall.Port
 	var loopback []kernel.LoopbackPort
+	var links []firewall.Link
 	for _, n := range e.networks {
 		n.state, n.down = n.driver.Up(ctx, e.o.Host, n.Network)
 		if n.down != nil {
@@ -299,6 +304,8 @@ func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
 		networks = append(networks, n.state.Firewall...)
 	}
 	for _, sb := range live {
+		e.locked(func() { sb.open = e.opened(sb.named) })
+		links = slices.AppendSeq(links, maps.Keys(sb.open))
 		for _, b := range sb.now.Bindings {
 			ports = append(ports, sb.now.firewallPort(b))
 			if onLoopback(b) {
@@ -306,7 +313,7 @@ func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
 			}
 		}
 	}
-	if err := e.o.Firewall.Restore(ctx, networks, ports); err != nil {
+	if err := e.o.Firewall.Restore(ctx, networks, ports, links...); err != nil {
 		return fmt.Errorf("restore firewall: %w", err)
 	}
 	if err := e.o.Loopback.Restore(ctx, loopback); err != nil {

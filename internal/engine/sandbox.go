@@ -156,6 +156,9 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 		return st, err
 	}
 	next.State, next.Started = catenet.StateRunning, next.Created
+	if err = e.checkLinks(next.Name, next.Networks, true); err != nil {
+		return st, err
+	}
 	if err = e.plan(nil, next, next.Networks, &u); err != nil {
 		return st, err
 	}
@@ -306,9 +309,9 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 	if sb.unwatch != nil {
 		sb.unwatch()
 	}
-	// First what is known by the record alone: files in /etc/netns, and links
-	// that the host has no end of.
-	errs := []error{e.removeFiles(now), e.partFrom(ctx, now, now.Endpoints)}
+	// Links first: nobody writes its hosts any more. Then what is known by the
+	// record alone: files in /etc/netns, and links that the host has no end of.
+	errs := []error{e.relink(ctx, sb, nil), e.removeFiles(now), e.partFrom(ctx, now, now.Endpoints)}
 	cursors := e.cursors(now.Endpoints)
 	errs = append(errs, e.o.Store.Update(store.Live, func(tx *store.Tx) error {
 		return errors.Join(tx.Delete(kindSandbox, sb.id), putCursors(tx, cursors))

@@ -49,7 +49,9 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 	if err = e.publish(ctx, now, next, &u); err != nil {
 		return err
 	}
-	e.name(now, next, &u)
+	if err = e.name(ctx, sb, now, next, &u); err != nil {
+		return err
+	}
 	if now != next {
 		if err = e.commit(sb, next); err != nil {
 			return err
@@ -326,7 +328,8 @@ func (e *Engine) publish(ctx context.Context, now, next *record, u *undo) error 
 // switchPorts adds bindings of one record and removes bindings of another.
 func (e *Engine) switchPorts(ctx context.Context, a *record, add []catenet.PortBinding, r *record, remove []catenet.PortBinding) error {
 	var change firewall.Change
-	var on, off, flows []kernel.LoopbackPort
+	var on, off []kernel.LoopbackPort
+	var flows []kernel.Flow
 	for _, b := range remove {
 		change.RemovePorts = append(change.RemovePorts, r.firewallPort(b))
 		flows = append(flows, r.flowsOf(b)...)

@@ -106,10 +106,10 @@ func newHost(r Record) (h *host, bad []string) {
 	return h, bad
 }
 
-// Host is a name with an address, of --add-host.
+// Host is a name with an address, of --add-host or a link.
 type Host struct {
 	Name string
-	Addr netip.Addr
+	Addr netip.Addr // zero, for lookups alone: there is nobody of that name
 }
 
 // ExtraHosts reads entries of --add-host. HostGateway stands for each of
