@@ -79,10 +79,13 @@ func (c *cli) flagWords() map[string]cobra.CompletionFunc {
 		"format":     cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp),
 		"netns":      files,
 		"host":       files,
-		"rootfs": func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return nil, cobra.ShellCompDirectiveFilterDirs
-		},
+		"dir":        folders,
+		"rootfs":     folders,
 	}
+}
+
+func folders(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
 func files(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

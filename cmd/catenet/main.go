@@ -90,7 +90,7 @@ func (c *cli) root() *cobra.Command {
 		c.runCmd(), c.attach(), c.detach(),
 		c.ps(), c.inspect(), c.port(), c.exec(), c.logs(),
 		c.start(), c.stop(), c.rm(),
-		c.events(), c.topology(), c.info(), c.version(), c.completion(),
+		c.events(), c.topology(), c.info(), c.version(), c.adopt(), c.completion(),
 	)
 	c.completions(root)
 	return root

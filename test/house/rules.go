@@ -71,6 +71,7 @@ var Arrows = []Arrow{
 	{"api/...", []string{".", "api"}, "a client needs the wire types and nothing that runs in the daemon"},
 
 	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/...", "packaging/man"}, "the CLI is a client like any other: what it can do, others can"},
+	{"cmd/catenet/adopt", []string{".", "api/docker"}, "what others define is read and translated; who makes it is the verb's affair"},
 	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
 	{"cmd/catenetd/...", []string{"./..."}, "only the daemon's main wires"},
 

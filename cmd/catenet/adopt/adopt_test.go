@@ -1,0 +1,112 @@
+package adopt
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/catenet/catenet"
+)
+
+func TestLease(t *testing.T) {
+	for in, want := range map[string]string{
+		"10.0.0.0/24 10.0.0.129 10.0.0.255": "10.0.0.128/25",
+		"10.0.0.0/24 10.0.0.128 10.0.0.191": "10.0.0.128/26",
+		"10.0.0.0/24 10.0.0.1 10.0.0.254":   "10.0.0.0/24",
+		"10.0.0.0/24 10.0.0.1 -":            "10.0.0.0/24",
+		"10.0.0.0/24 10.0.0.129 -":          "10.0.0.128/25",
+		"10.0.0.0/24 - 10.0.0.127":          "10.0.0.0/25",
+		"10.0.0.0/24 10.0.0.10 10.0.0.20":   "",
+		"10.0.0.0/24 10.0.1.1 10.0.1.255":   "",
+		"10.0.0.0/24 10.0.0.20 10.0.0.10":   "",
+		"fd00::/64 fd00::8000:0:0:1 -":      "fd00::8000:0:0:0/65",
+		"fd00::/64 fd00::1 fd00::ffff":      "fd00::/112",
+		"10.0.0.0/24 10.0.0.129 fd00::1":    "",
+	} {
+		words := strings.Fields(in)
+		addr := func(s string) netip.Addr { a, _ := netip.ParseAddr(s); return a } // "-" is none
+		p, whole := lease(netip.MustParsePrefix(words[0]), addr(words[1]), addr(words[2]))
+		if whole != (want != "") || whole && p != netip.MustParsePrefix(want) {
+			t.Errorf("%s: %v %v, want %q", in, p, whole, want)
+		}
+	}
+}
+
+func TestPodmanTranslates(t *testing.T) {
+	f, err := podman([]byte(`{"name": "n", "driver": "bridge", "network_interface": "mine",
+		"subnets": [{"subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "lease_range": {"start_ip": "10.0.0.7", "end_ip": "10.0.0.9"}}],
+		"routes": [{"destination": "10.9.0.0/16", "gateway": "10.0.0.5"}], "dns_enabled": true, "network_dns_servers": ["192.0.2.1"],
+		"options": {"mtu": "1400", "vlan": "7", "isolate": "true"}, "ipam_options": {"driver": "host-local"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := catenet.NetworkSpec{
+		Name: "n", Driver: "bridge", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1")}},
+		DNS: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Options: map[string]string{catenet.OptionMTU: "1400", catenet.OptionBridge: "mine"},
+	}
+	if d := cmp.Diff(want, f.Spec, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); d != "" {
+		t.Error(d)
+	}
+	said := strings.Join(f.Notes, "\n")
+	for _, words := range []string{"10.0.0.7 to 10.0.0.9", "static routes", "option vlan=7 has no like here", "option isolate is not needed"} {
+		if !strings.Contains(said, words) {
+			t.Errorf("it is not said of %q:\n%s", words, said)
+		}
+	}
+	if f.Link != "mine" || f.Err != nil {
+		t.Errorf("%+v", f)
+	}
+	if f, err := podman([]byte(`{"name": "n", "driver": "macvlan", "ipam_options": {"driver": "dhcp"}}`)); err != nil || !catenet.IsUnsupported(f.Err) {
+		t.Errorf("addresses from elsewhere: %+v, %v", f, err)
+	}
+}
+
+func TestDockerTranslates(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"Name": "bridge", "Driver": "bridge", "Scope": "local"}`:                                       "every engine has its own",
+		`{"Name": "none", "Driver": "null", "Scope": "local"}`:                                           "every engine has its own",
+		`{"Name": "ingress", "Driver": "overlay", "Scope": "swarm", "Ingress": true}`:                    "it is the swarm's",
+		`{"Name": "docker_gwbridge", "Driver": "bridge", "Scope": "local"}`:                              "it is the swarm's",
+		`{"Name": "odd", "Driver": "bridge", "IPAM": {"Driver": "dhcp"}}`:                                "there is no IPAM driver",
+		`{"Name": "fine", "Driver": "bridge", "Id": "0123456789abcdef", "ConfigFrom": {"Network": "c"}}`: "",
+	} {
+		f, err := dockerNetwork([]byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got := f.LeftOut
+		if f.Err != nil {
+			got = f.Err.Error()
+		}
+		if !strings.Contains(got, want) || want == "" && (got != "" || f.Link != "br-0123456789ab" || f.Spec.ConfigFrom != "") {
+			t.Errorf("%s: %+v", text, f)
+		}
+	}
+}
+
+func FuzzPodman(f *testing.F) {
+	f.Add([]byte(`{"name": "n", "driver": "bridge", "subnets": [{"subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "lease_range": {"start_ip": "10.0.0.7"}}]}`))
+	f.Add([]byte(`{"name": "n", "subnets": [{"subnet": "fd00::/64", "lease_range": {"end_ip": "1.2.3.4"}}], "options": {"mode": "x"}, "driver": "macvlan"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if n, err := podman(text); err == nil {
+			for _, p := range n.Spec.Pools {
+				if p.Range.IsValid() && !p.Subnet.Overlaps(p.Range) {
+					t.Errorf("range %s of %s", p.Range, p.Subnet)
+				}
+			}
+		}
+	})
+}
+
+func FuzzDocker(f *testing.F) {
+	f.Add([]byte(`{"Name": "n", "Driver": "bridge", "IPAM": {"Driver": "default", "Config": [{"Subnet": "10.0.0.0/24"}]}, "Containers": {"a": {"Name": "b"}}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if n, err := dockerNetwork(text); err == nil && n.LeftOut == "" && n.Err == nil && n.Spec.Name == "" {
+			t.Errorf("a network without a name: %+v", n)
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package adopt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/catenet/catenet"
+)
+
+// PodmanDirs are the folders where root's Podman keeps definitions, one file a
+// network, unless containers.conf(5) names another (network_config_dir).
+var PodmanDirs = []string{"/etc/containers/networks", "/var/lib/containers/storage/networks"}
+
+// maxFile bounds a definition, in bytes: what is longer is none.
+const maxFile = 1 << 20
+
+// podmanNetwork is what such a file holds: see podman-network-inspect(1).
+type podmanNetwork struct {
+	Name      string `json:"name"`
+	Driver    string `json:"driver"`
+	Interface string `json:"network_interface"`
+	Subnets   []struct {
+		Subnet  netip.Prefix `json:"subnet"`
+		Gateway netip.Addr   `json:"gateway"`
+		Lease   struct {
+			Start netip.Addr `json:"start_ip"`
+			End   netip.Addr `json:"end_ip"`
+		} `json:"lease_range"`
+	} `json:"subnets"`
+	Routes   []json.RawMessage `json:"routes"`
+	IPv6     bool              `json:"ipv6_enabled"`
+	Internal bool              `json:"internal"`
+	DNS      bool              `json:"dns_enabled"`
+	Servers  []netip.Addr      `json:"network_dns_servers"`
+	Labels   map[string]string `json:"labels"`
+	Options  map[string]string `json:"options"`
+	IPAM     map[string]string `json:"ipam_options"`
+}
+
+// Podman reads the definitions in folders, by name. That there are none is a
+// not found error.
+func Podman(dirs ...string) (found []Found, err error) {
+	for _, dir := range dirs {
+		paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", dir, err)
+		}
+		if _, err := os.ReadDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("list definitions: %w", err)
+		}
+		for _, path := range paths {
+			found = append(found, podmanFile(path))
+		}
+	}
+	if found == nil {
+		return nil, catenet.NotFoundf("Podman defines no network in %s", strings.Join(dirs, " or ")).
+			WithHint("--dir names another folder, like ~/.local/share/containers/storage/networks, where Podman without root has them")
+	}
+	return found, nil
+}
+
+// podmanFile reads one definition.
+func podmanFile(path string) Found {
+	bad := Found{Spec: catenet.NetworkSpec{Name: strings.TrimSuffix(filepath.Base(path), ".json")}}
+	st, err := os.Stat(path)
+	if err == nil && st.Size() > maxFile {
+		err = catenet.Invalidf("%s is too long to define a network", path)
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		bad.Err = err
+		return bad
+	}
+	f, err := podman(b)
+	if err != nil {
+		bad.Err = catenet.Invalidf("%s defines no network: %w", path, err)
+		return bad
+	}
+	return f
+}
+
+// podman translates one definition.
+func podman(b []byte) (Found, error) {
+	var n podmanNetwork
+	if err := json.Unmarshal(b, &n); err != nil {
+		return Found{}, err
+	}
+	f := Found{Spec: catenet.NetworkSpec{Name: n.Name, Driver: n.Driver, IPv6: n.IPv6, Internal: n.Internal, Labels: n.Labels, DNS: n.Servers}}
+	if err := catenet.ValidateName("network", n.Name); err != nil {
+		return f, err
+	}
+	v4 := false
+	for _, s := range n.Subnets {
+		p := catenet.Pool{Subnet: s.Subnet, Gateway: s.Gateway}
+		if !s.Subnet.IsValid() {
+			return f, errors.New("one of its subnets is empty")
+		}
+		v4 = v4 || s.Subnet.Addr().Is4()
+		if s.Lease.Start.IsValid() || s.Lease.End.IsValid() {
+			var whole bool
+			if p.Range, whole = lease(s.Subnet, s.Lease.Start, s.Lease.End); !whole {
+				f.note(fmt.Sprintf("addresses from %s to %s are no one part of a subnet: all of %s is handed out", s.Lease.Start, s.Lease.End, s.Subnet))
+			}
+		}
+		f.Spec.Pools = append(f.Spec.Pools, p)
+	}
+	f.Spec.DisableIPv4 = !v4 && len(n.Subnets) > 0
+	if driver := n.IPAM["driver"]; driver != "" && driver != "host-local" {
+		f.Err = catenet.Unsupportedf("its addresses come from %s", driver).WithHint("make it by hand: catenet network create")
+	}
+	if !n.DNS {
+		f.note("its containers have no names with Podman; here they have")
+	}
+	if len(n.Routes) > 0 {
+		f.note("its static routes are left out")
+	}
+	f.podmanOptions(n)
+	return f, nil
+}
+
+// podmanBridge is how Podman itself calls a bridge.
+var podmanBridge = regexp.MustCompile(`^podman\d+$`)
+
+// podmanOptions translates what -o has said, and the name of the link.
+func (f *Found) podmanOptions(n podmanNetwork) {
+	f.Spec.Options = map[string]string{}
+	switch n.Driver {
+	case "bridge":
+		f.Link = n.Interface
+		f.Leave = fmt.Sprintf("stop its containers (podman ps --filter network=%s): Podman takes the bridge down with the last", n.Name)
+		if n.Interface != "" && !podmanBridge.MatchString(n.Interface) {
+			f.Spec.Options[catenet.OptionBridge] = n.Interface
+		}
+	case "macvlan", "ipvlan":
+		if n.Interface != "" {
+			f.Spec.Options["parent"] = n.Interface
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(n.Options)) {
+		switch value := n.Options[key]; {
+		case key == "mtu":
+			f.Spec.Options[catenet.OptionMTU] = value
+		case key == "mode" && (n.Driver == "macvlan" || n.Driver == "ipvlan"):
+			f.Spec.Options[n.Driver+"_mode"] = value
+		case key == "isolate":
+			f.note("option isolate is not needed: no network here reaches another's containers")
+		default:
+			f.note(fmt.Sprintf("option %s=%s has no like here: left out", key, value))
+		}
+	}
+	f.note(fmt.Sprintf("Podman goes on to define it: podman network rm %s, before it is used there again", n.Name))
+}
+
+// lease returns the part of a subnet that goes from start to end, if there is
+// one: Podman leaves out the first address of it, and may leave out the last.
+func lease(subnet netip.Prefix, start, end netip.Addr) (part netip.Prefix, whole bool) {
+	if !start.IsValid() {
+		start = subnet.Addr().Next()
+	}
+	if !subnet.Contains(start) || end.IsValid() && !subnet.Contains(end) {
+		return netip.Prefix{}, false
+	}
+	for bits := subnet.Bits(); bits <= subnet.Addr().BitLen(); bits++ {
+		p := netip.PrefixFrom(start, bits).Masked()
+		first, last := p.Addr(), lastOf(p)
+		if (start == first || start == first.Next()) && (!end.IsValid() && last == lastOf(subnet) || end == last || end == last.Prev()) {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// lastOf returns the highest address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
