@@ -106,7 +106,7 @@ func linkRules(bridge string) []nft.Rule {
 }
 
 // directRules let in what is sent to containers' own addresses from outside.
-// Where the mode allows nobody to, the guard has left those who are trusted.
+// The guard has left those who may.
 func (n Network) directRules() (rules []nft.Rule) {
 	for _, f := range n.families() {
 		open := []nft.Expr{f.dest, l4proto(f.after), port(f.after + 1), nft.Lookup(f.open, nft.R0), accept()}
@@ -116,7 +116,7 @@ func (n Network) directRules() (rules []nft.Rule) {
 				rule(f.is, l4proto(nft.R0), nft.Equal(nft.R0, []byte{f.icmp}), accept()),
 				rule(f.is, open))
 		case f.Mode == catenet.GatewayUnprotected:
-			rules = append(rules, rule(f.is, nft.Meta(nft.MetaIifname, nft.R0), nft.NotIn(setBridges, nft.R0), accept()))
+			rules = append(rules, rule(f.is, accept()))
 		case len(n.Trusted) > 0:
 			rules = append(rules, rule(f.is, open))
 		}
