@@ -43,6 +43,10 @@ var Resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 // that a rule can match all of them.
 const EndpointLinkPrefix = "ctn"
 
+// RedirectTable is the IPv4 table of nf_tables in a sandbox's namespace that
+// has the redirect of its resolver, and nothing else.
+const RedirectTable = "catenet"
+
 // RouteProtocol is the number (rtm_protocol) that every route of ours
 // carries; see rtnetlink(7). It is in the range left to user space.
 const RouteProtocol = 159

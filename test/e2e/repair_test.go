@@ -55,3 +55,28 @@ func TestANetworkComesUpOnceItCan(t *testing.T) {
 		return ""
 	})
 }
+
+// TestWhatIsBrokenInsideIsMended: root in a container takes away what it
+// resolves names by, and its way out.
+func TestWhatIsBrokenInsideIsMended(t *testing.T) {
+	g := newGround(t)
+	g.out.Serve("", 7000, "out")
+	g.a.Catenet("network", "create", "--ipv6", "front")
+	g.idle("web", "--network", "front")
+	g.idle("db", "--network", "front")
+	want := g.addr4("db").String()
+	whole := func() string {
+		if got := g.a.Exec("web", "dig", "+short", "+time=1", "+tries=1", "db").Text(); got != want {
+			return "db is " + got
+		}
+		if g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr4, 7000)) == "" || g.a.Ask(g.ns("web"), "tcp", at(g.out.Addr6, 7000)) == "" {
+			return "the outside is not reached"
+		}
+		return ""
+	}
+	g.Eventually(soon, whole)
+	for _, harm := range []string{"nft flush ruleset", "nft flush table ip catenet", "ip link set lo down", "ip route del default", "ip -6 route del default"} {
+		g.a.MustRun("nsenter", append([]string{"--net=" + g.ns("web")}, strings.Fields(harm)...)...)
+		g.Eventually(soon, whole)
+	}
+}

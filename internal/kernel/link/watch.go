@@ -2,9 +2,9 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,46 +13,60 @@ import (
 	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
-// watchBuffer is the receive buffer of the watch, in bytes: a container that
-// comes or goes makes some ten events of about 2 KiB in kernel memory.
-const watchBuffer = 8 << 20
-
 // atHost stands for the host where an event says in which namespace it was.
 const atHost = -1
 
-// Watch tells of links set down or removed and addresses removed. One socket
-// on the host hears all namespaces that the host has a number for
-// (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a veth of it leads to. It
-// keeps none of them alive. What DeleteLinks removes on the host is not told.
-// A Loss with neither field set says that events were lost, or that one came
-// from a namespace not dressed since the start: everything may be affected.
+// Watch tells of links set down or removed, and of addresses and, inside,
+// routes and redirects removed. Sockets on the host hear all namespaces that
+// the host has a number for (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a
+// veth of it leads to. They keep none of them alive. What DeleteLinks removes
+// on the host is not told. A Loss with neither field set says that events were
+// lost, or that one came from a namespace not dressed since the start:
+// everything may be affected. lost is called from two goroutines.
 func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var f *os.File
-	err := h.there(func() (err error) { f, err = openWatch(); return err })
+	var links, tables *os.File
+	err := h.there(func() (err error) {
+		if links, err = hearLinks(); err == nil {
+			tables, err = hearTables()
+		}
+		return err
+	})
+	defer links.Close()
+	defer tables.Close()
 	if err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
-	defer f.Close()
 	h.watching(1)
 	defer h.watching(-1)
 	w := watch{h: h, lost: lost, names: map[int]string{}}
 	if err := h.with(ctx, w.learn); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
+	asked := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	// A deadline in the past wakes the receive; it fails where f is closed.
-	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() {
+		_ = links.SetReadDeadline(time.Unix(1, 0))
+		_ = tables.SetReadDeadline(time.Unix(1, 0))
+	})
 	defer stop()
-	if err := w.listen(ctx, f); ctx.Err() == nil {
-		return fmt.Errorf("watch links: %w", err)
+	var both sync.WaitGroup
+	both.Go(func() { cancel(listen(links, w.take, func() error { return w.restart(ctx) })) })
+	both.Go(func() { cancel(listen(tables, w.tables, func() error { lost(kernel.Loss{}); return nil })) })
+	both.Wait()
+	if asked.Err() == nil {
+		return fmt.Errorf("watch links: %w", context.Cause(ctx))
 	}
-	return ctx.Err()
+	return asked.Err()
 }
 
-// listen takes events until ctx ends or something fails.
-func (w *watch) listen(ctx context.Context, f *os.File) error {
+// listen takes events until something fails. After some were lost it has the
+// listener start again.
+func listen(f *os.File, take func(nsid int, b []byte), again func() error) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -70,12 +84,12 @@ func (w *watch) listen(ctx context.Context, f *os.File) error {
 		case err != nil:
 			return err
 		case rerr == nil:
-			w.take(nsidOf(oob[:oobn]), buf[:n])
+			take(nsidOf(oob[:oobn]), buf[:n])
 		case rerr == unix.ENOBUFS:
 			overrun = true // until the buffer is empty the kernel drops in silence
 		case rerr == unix.EAGAIN && overrun:
 			overrun = false
-			if err := w.restart(ctx); err != nil {
+			if err := again(); err != nil {
 				return err
 			}
 		case rerr != unix.EINTR:
@@ -94,28 +108,6 @@ func (w *watch) restart(ctx context.Context) error {
 	}
 	w.lost(kernel.Loss{})
 	return nil
-}
-
-// openWatch opens the socket.
-func openWatch() (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "rtnetlink")
-	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, watchBuffer),
-	)
-	var groups uint32
-	for _, g := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_NSID} {
-		groups |= 1 << (g - 1)
-	}
-	err = errors.Join(err, unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}))
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 // nsidOf returns the number of the namespace that a message came from.
@@ -171,8 +163,31 @@ func (w *watch) take(nsid int, b []byte) {
 			w.link(nsid, m)
 		case unix.RTM_DELADDR:
 			w.address(nsid, m.Data)
+		case unix.RTM_DELROUTE: // ours, says the filter
+			if nsid != atHost {
+				w.inside(nsid)
+			}
 		case unix.RTM_DELNSID:
 			w.forget(m.Data)
+		}
+	}
+}
+
+// tables reads what one receive returned of nf_tables.
+func (w *watch) tables(nsid int, b []byte) {
+	if nsid == atHost {
+		return
+	}
+	const header = 4 // struct nfgenmsg, whose first byte is the family
+	for m := range wire.Messages(b) {
+		if m.Type != delTable && m.Type != delChain && m.Type != delRule || len(m.Data) < header || m.Data[0] != unix.NFPROTO_IPV4 {
+			continue
+		}
+		for kind, v := range wire.Attrs(m.Data[header:]) {
+			if kind == unix.NFTA_TABLE_NAME && wire.Text(v) == kernel.RedirectTable { // of chains and rules too
+				w.inside(nsid)
+				return
+			}
 		}
 	}
 }
@@ -189,11 +204,14 @@ func (w *watch) link(nsid int, m wire.Message) {
 		}
 		return
 	}
+	// change is all ones where it is not about the flags.
+	lowered := !i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0)
+	if nsid != atHost && i.name == "lo" && lowered { // where the resolver is
+		w.inside(nsid)
+	}
 	if !i.ours() {
 		return
 	}
-	// change is all ones where it is not about the flags.
-	lowered := !i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0)
 	gone := m.Type == unix.RTM_DELLINK
 	if nsid != atHost {
 		if lowered || gone {

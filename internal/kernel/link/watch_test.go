@@ -68,6 +68,16 @@ func TestWatch(t *testing.T) {
 		"inside deleted":         {func(a *attached) { a.ctr.Run("ip", "link", "del", "eth0") }, inside},
 		"inside down":            {func(a *attached) { a.ctr.Run("ip", "link", "set", "eth0", "down") }, inside},
 		"inside address deleted": {func(a *attached) { a.ctr.Run("ip", "addr", "del", "10.9.0.3/16", "dev", "eth0") }, inside},
+		"inside route deleted":   {func(a *attached) { a.ctr.Run("ip", "route", "del", "default") }, inside},
+		"inside lo down":         {func(a *attached) { a.ctr.Run("ip", "link", "set", "lo", "down") }, inside},
+		"inside ruleset flushed": {func(a *attached) {
+			a.ctr.Run("nft", "add table ip theirs; add table ip "+kernel.RedirectTable+"; add chain ip theirs a")
+			a.ctr.Run("nft", "flush ruleset; add table ip theirs")
+		}, inside},
+		"inside chain deleted": {func(a *attached) {
+			a.ctr.Run("nft", "add table ip "+kernel.RedirectTable+"; add chain ip "+kernel.RedirectTable+" there")
+			a.ctr.Run("nft", "delete chain ip "+kernel.RedirectTable+" there")
+		}, inside},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAttached(t)
@@ -93,6 +103,10 @@ func TestWatchTellsOnlyLosses(t *testing.T) {
 	a.host.Run("ip", "link", "del", "theirs")
 	a.ctr.Run("ip", "addr", "add", "10.9.7.7/32", "dev", "eth0")
 	a.ctr.Run("ip", "addr", "del", "10.9.7.7/32", "dev", "eth0")
+	a.ctr.Run("ip", "route", "add", "10.77.0.0/16", "dev", "eth0")
+	a.ctr.Run("ip", "route", "del", "10.77.0.0/16", "dev", "eth0")
+	a.ctr.Run("nft", "add table ip theirs; add chain ip theirs a")
+	a.ctr.Run("nft", "flush ruleset")
 	a.attachDual(dualInside())
 	for i := range 3 {
 		if err := a.h.EnsureLink(t.Context(), vethLink(10+i, a.ns, "tmp")); err != nil {

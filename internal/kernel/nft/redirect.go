@@ -18,7 +18,7 @@ import (
 // many threads, which the runtime keeps.
 const grace = 50 * time.Millisecond
 
-var sandboxTable = Ref{IPv4, "catenet"}
+var sandboxTable = Ref{IPv4, kernel.RedirectTable}
 
 // Redirect sends what the namespace of the current thread sends to
 // 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11. Called again it
