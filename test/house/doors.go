@@ -41,7 +41,7 @@ var doorless = map[string]string{
 	"internal/kernel/foreign/allow.go: run":             "who changes something by it has the door",
 	"internal/kernel/handover/exec.go: Try":             "the program only reads its settings",
 	"internal/kernel/link/conn.go: ask":                 "it sends what those hand it who only read, and run, which has the door",
-	"internal/kernel/link/watch.go: openWatch":          "it listens",
+	"internal/kernel/link/hear.go: hear":                "it listens",
 	"internal/kernel/netns/netns.go: Open":              "it reads",
 	"internal/kernel/nft/conn.go: probe":                "its transaction cannot succeed",
 	"internal/kernel/nft/socket.go: setUp":              "a netlink socket ends with the daemon",
