@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ const restoreWorkers = 4
 // One thing that cannot be restored is told and does not keep the others from
 // it.
 func (e *Engine) Restore(ctx context.Context) error {
+	var wrote atomic.Uint64
+	ctx = kernel.CountWrites(ctx, &wrote)
 	if err := makeFolder(e.netnsDir(), 0o755); err != nil {
 		return fmt.Errorf("make run folder: %w", err)
 	}
@@ -59,6 +62,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 		e.watch(sb, sb.now)
 		sb.op.Unlock()
 	}
+	e.log.Info("what was promised is true again", "networks", len(e.networks), "running", len(live), "link_writes", wrote.Load())
 	e.goTask(e.keepTrue)
 	e.tellObstacles(ctx)
 	return nil
