@@ -65,6 +65,56 @@ func TestKilledAndStartedUnderTraffic(t *testing.T) {
 	g.a.Refused([]string{"8080"}, "run", "-d", "-p", "8080:80", "--", "sleep", "60")
 }
 
+// TestTrafficOutlivesTenDaemons: 50 streams and 1,000 packets a second, each
+// numbered, while the daemon is killed, stopped and replaced in turn.
+func TestTrafficOutlivesTenDaemons(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "front")
+	g.idle("db", "--network", "front", "-p", "8080:80", "-p", "8080:80/udp")
+	g.idle("web", "--network", "front")
+	n := newNumbers(t)
+	n.serve(g.ns("db"), 80)
+	ways := []struct{ name, ns, to string }{
+		{"to a published port from outside", g.out.NS.Path, at(g.a.Addr4, 8080)},
+		{"to a published port from the host", g.a.NS.Path, "127.0.0.1:8080"},
+		{"between containers", g.ns("web"), at(g.addr4("db"), 80)},
+	}
+	for i := range 50 {
+		n.stream(ways[i%3].ns, ways[i%3].to)
+	}
+	for i, rate := range []int{400, 200, 400} {
+		n.packets(ways[i].ns, ways[i].to, rate)
+	}
+	more := func(packets, messages int64) {
+		t.Helper()
+		p, m := n.back.Load()+packets, n.streamed.Load()+messages
+		g.Eventually(3*soon, func() string {
+			if n.back.Load() < p || n.streamed.Load() < m {
+				return "the traffic does not go on"
+			}
+			return ""
+		})
+	}
+	more(500, 500)
+	for round := range 10 {
+		switch round % 3 {
+		case 0:
+			g.a.Kill()
+		case 1:
+			g.a.Stop()
+		case 2:
+			g.upgrade()
+			more(500, 500)
+			continue
+		}
+		more(300, 300)
+		g.a.Daemon()
+		more(300, 300)
+	}
+	more(max(0, 10_000-n.back.Load()), 0)
+	n.stop()
+}
+
 func TestLogsAndExitCodeOutliveTheDaemon(t *testing.T) {
 	g := newGround(t)
 	g.a.Catenet("run", "-d", "--name", "job", "--", "sh", "-c", "echo before; sleep 1.5; echo while; exit 7")
