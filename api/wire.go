@@ -20,7 +20,7 @@ const (
 	TypeStream = "application/x-ndjson" // one JSON value a line, each flushed when it is there
 )
 
-// NetworkCreated answers the creation of a network.
+// NetworkCreated answers the creation of a network, and its update.
 type NetworkCreated struct {
 	Network  catenet.Network `json:"network"`
 	Warnings []string        `json:"warnings,omitempty"`

@@ -57,6 +57,17 @@ func (c *Client) RemoveNetwork(ctx context.Context, ref string) error {
 	return c.call(ctx, "DELETE", path, nil, nil, nil)
 }
 
+// UpdateNetwork changes a network while its containers run, and returns
+// warnings for people beside it.
+func (c *Client) UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error) {
+	var out api.NetworkCreated
+	path, err := at("network", ref, "/update")
+	if err == nil {
+		err = c.call(ctx, "POST", path, nil, up, &out)
+	}
+	return out.Network, out.Warnings, err
+}
+
 // PruneNetworks removes the unused networks that f matches, and returns their
 // names.
 func (c *Client) PruneNetworks(ctx context.Context, f catenet.Filter) ([]string, error) {

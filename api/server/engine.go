@@ -24,6 +24,9 @@ type Engine interface {
 	Networks(ctx context.Context) ([]catenet.NetworkStatus, error)
 	Network(ctx context.Context, ref string) (catenet.NetworkStatus, error)
 	RemoveNetwork(ctx context.Context, ref string) error
+	// UpdateNetwork changes a network while its containers run, and returns
+	// it as it is then, and warnings. What is as asked already is no change.
+	UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error)
 	// PruneNetworks removes the networks that are not predefined and that
 	// no endpoint is in and f matches (Filter.MatchNetwork, keys
 	// PruneFilterKeys), and returns their names.

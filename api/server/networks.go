@@ -59,6 +59,18 @@ func (s *Server) getNetwork(w http.ResponseWriter, r *request) error {
 	return reply(w, http.StatusOK, n)
 }
 
+func (s *Server) updateNetwork(w http.ResponseWriter, r *request) error {
+	var up catenet.NetworkUpdate
+	if err := body(w, r, &up); err != nil {
+		return err
+	}
+	n, warnings, err := s.engine.UpdateNetwork(r.lasting(), r.ref, up)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, api.NetworkCreated{Network: n, Warnings: warnings})
+}
+
 func (s *Server) removeNetwork(w http.ResponseWriter, r *request) error {
 	if err := s.engine.RemoveNetwork(r.lasting(), r.ref); err != nil {
 		return err

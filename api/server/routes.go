@@ -26,6 +26,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/networks/prune", q("filter"), s.pruneNetworks},
 		{"GET", network, nil, s.getNetwork},
 		{"DELETE", network, nil, s.removeNetwork},
+		{"POST", network + "/update", nil, s.updateNetwork},
 		{"POST", network + "/connect", nil, s.connect},
 		{"POST", network + "/disconnect", nil, s.disconnect},
 		{"GET", "/v1/sandboxes", q("all"), s.listSandboxes},

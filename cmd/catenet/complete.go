@@ -61,6 +61,7 @@ func (c *cli) argWords() map[string]cobra.CompletionFunc {
 		"detach":             each(c.containers(func(sb catenet.SandboxStatus) bool { return !own(sb) })),
 		"network inspect":    each(c.networks(nil)),
 		"network rm":         each(c.networks(custom)),
+		"network update":     only(c.networks(joinable)),
 		"network connect":    only(c.networks(joinable), c.containers(nil)),
 		"network disconnect": only(c.networks(joined), c.membersOf),
 		"run":                files,

@@ -204,12 +204,9 @@ func (j *joinFlags) network(s *catenet.SandboxSpec) error {
 
 // names sets what the container resolves names by.
 func (j *joinFlags) names(s *catenet.SandboxSpec) error {
-	for _, d := range j.dns {
-		a, err := address("--dns", d, 0)
-		if err != nil {
-			return err
-		}
-		s.DNS.Servers = append(s.DNS.Servers, a)
+	var err error
+	if s.DNS.Servers, err = servers("--dns", j.dns); err != nil {
+		return err
 	}
 	s.DNS.Search, s.DNS.Options = j.dnsSearch, j.dnsOption
 	for _, h := range j.addHost {

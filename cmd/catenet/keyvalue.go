@@ -81,6 +81,18 @@ func address(flag, s string, bits int) (netip.Addr, error) {
 	return a, nil
 }
 
+// servers reads the addresses of name servers.
+func servers(flag string, args []string) (all []netip.Addr, err error) {
+	for _, arg := range args {
+		a, err := address(flag, arg, 0)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
 // macAddress reads a 48-bit MAC address that one interface can have.
 func macAddress(flag, s string) (string, error) {
 	if err := catenet.ValidateMAC(s); err != nil {

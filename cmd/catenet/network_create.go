@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,12 +10,12 @@ import (
 
 // createFlags are those of network create.
 type createFlags struct {
-	driver                         string
-	subnets, ranges, gateways, aux []string
-	ipv4, ipv6, internal           bool
-	attachable, configOnly         bool
-	configFrom                     string
-	options, labels                []string
+	poolFlags
+	driver                 string
+	ipv4, ipv6, internal   bool
+	attachable, configOnly bool
+	configFrom             string
+	options, labels, dns   []string
 }
 
 func (c *cli) networkCreate() *cobra.Command {
@@ -48,10 +46,7 @@ func (c *cli) networkCreate() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&f.driver, "driver", "d", "bridge", "driver")
-	fl.StringArrayVar(&f.subnets, "subnet", nil, "subnet, like 10.1.0.0/16 (default: chosen by the daemon)")
-	fl.StringArrayVar(&f.ranges, "ip-range", nil, "part of the subnet that addresses are given from unasked")
-	fl.StringArrayVar(&f.gateways, "gateway", nil, "address of the gateway")
-	fl.StringArrayVar(&f.aux, "aux-address", nil, "address that others use, NAME=IP")
+	f.add(fl, "subnet, like 10.1.0.0/16; several: the next one when the first is full (default: chosen by the daemon)")
 	fl.BoolVar(&f.ipv4, "ipv4", true, "give IPv4 addresses")
 	fl.BoolVar(&f.ipv6, "ipv6", false, "give IPv6 addresses")
 	fl.BoolVar(&f.internal, "internal", false, "reach nothing outside the network")
@@ -60,6 +55,7 @@ func (c *cli) networkCreate() *cobra.Command {
 	fl.StringVar(&f.configFrom, "config-from", "", "take subnets, options and labels from this config-only network")
 	fl.StringArrayVarP(&f.options, "opt", "o", nil, "option of the driver, KEY=VALUE")
 	fl.StringArrayVar(&f.labels, "label", nil, "label, KEY=VALUE")
+	fl.StringArrayVar(&f.dns, "dns", nil, "DNS server for names nobody here knows, of containers that ask for none")
 	return cmd
 }
 
@@ -76,89 +72,12 @@ func (f *createFlags) spec(name string) (s catenet.NetworkSpec, err error) {
 	if s.Labels, err = labels(f.labels); err != nil {
 		return s, err
 	}
-	for _, arg := range f.subnets {
-		p, err := prefix("--subnet", arg)
-		if err != nil {
-			return s, err
-		}
-		s.Pools = append(s.Pools, catenet.Pool{Subnet: p})
-		s.IPv6 = s.IPv6 || p.Addr().Is6()
+	if s.DNS, err = servers("--dns", f.dns); err != nil {
+		return s, err
 	}
-	return s, f.pools(s.Pools)
-}
-
-// pools puts ranges, gateways and auxiliary addresses into the subnets that
-// hold them.
-func (f *createFlags) pools(pools []catenet.Pool) error {
-	for _, arg := range f.ranges {
-		r, err := prefix("--ip-range", arg)
-		if err != nil {
-			return err
-		}
-		p, err := holder(pools, "--ip-range", arg, r.Addr())
-		if err != nil {
-			return err
-		}
-		if p.Range.IsValid() || r.Bits() < p.Subnet.Bits() {
-			return catenet.Invalidf("--ip-range %s: it is not the one part of %s", arg, p.Subnet)
-		}
-		p.Range = r
+	s.Pools, err = f.pools()
+	for _, p := range s.Pools {
+		s.IPv6 = s.IPv6 || p.Subnet.Addr().Is6()
 	}
-	for _, arg := range f.gateways {
-		a, err := address("--gateway", arg, 0)
-		if err != nil {
-			return err
-		}
-		p, err := holder(pools, "--gateway", arg, a)
-		if err != nil {
-			return err
-		}
-		if p.Gateway.IsValid() {
-			return catenet.Invalidf("--gateway %s: %s has the gateway %s already", arg, p.Subnet, p.Gateway)
-		}
-		p.Gateway = a
-	}
-	aux, err := keyValues("aux-address", f.aux)
-	if err != nil {
-		return err
-	}
-	for name, arg := range aux {
-		a, err := address("--aux-address", arg, 0)
-		if err != nil {
-			return err
-		}
-		p, err := holder(pools, "--aux-address", arg, a)
-		if err != nil {
-			return err
-		}
-		if p.Aux == nil {
-			p.Aux = map[string]netip.Addr{}
-		}
-		p.Aux[name] = a
-	}
-	return nil
-}
-
-// holder returns the pool that holds a.
-func holder(pools []catenet.Pool, flag, arg string, a netip.Addr) (*catenet.Pool, error) {
-	i := slices.IndexFunc(pools, func(p catenet.Pool) bool { return p.Subnet.Contains(a) })
-	if i < 0 {
-		return nil, catenet.Invalidf("%s %s is in no --subnet", flag, arg).WithHint("give the --subnet that it belongs to")
-	}
-	return &pools[i], nil
-}
-
-// prefix reads a subnet, without host bits.
-func prefix(flag, s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return p, catenet.Invalidf("%s %q is no subnet", flag, s).WithHint("it is written like 10.1.0.0/16 or fd00:1::/64")
-	}
-	if p.Addr().Is4In6() {
-		return p, catenet.Invalidf("%s %s is IPv4 written as IPv6", flag, s).WithHint("write it as IPv4, like 10.1.0.0/16")
-	}
-	if p != p.Masked() {
-		return p, catenet.Invalidf("%s %s is an address within a subnet", flag, s).WithHint("its subnet is %s", p.Masked())
-	}
-	return p, nil
+	return s, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,7 +28,10 @@ type operation struct {
 	do    func(w *world) error
 }
 
-func operations() []operation {
+// operations are all of them.
+func operations() []operation { return append(operationsOnBridges(), operationsOnPairs()...) }
+
+func operationsOnBridges() []operation {
 	two := func(w *world) {
 		w.network(catenet.NetworkSpec{Name: "one"})
 		w.network(catenet.NetworkSpec{Name: "two", IPv6: true})
@@ -107,6 +111,40 @@ func operations() []operation {
 			_, err := w.run(catenet.SandboxSpec{Name: "side", Mode: "container:c"})
 			must(w.t, err)
 		}, func(w *world) error { return w.Stop(ctx, "c", 0) }},
+	}
+}
+
+// operationsOnPairs are those on networks of two, and on one that changes.
+func operationsOnPairs() []operation {
+	pair := []catenet.EndpointSpec{{Network: "pair"}}
+	one := func(w *world) {
+		w.network(catenet.NetworkSpec{Name: "other"})
+		w.network(catenet.NetworkSpec{Name: "pair", Driver: "ptp", IPv6: true})
+		w.mustAttach("y", pair...)
+		w.kernel.Adopt("/test/x")
+	}
+	both := func(w *world) { one(w); w.mustAttach("x", pair...) }
+	c := catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Networks: pair, Process: &catenet.Process{Args: []string{"sleep"}}}
+	return []operation{
+		{"attach to a pair", one, func(w *world) error { _, err := w.attach("x", pair...); return err }},
+		{"connect to a pair", func(w *world) { one(w); w.mustAttach("x", catenet.EndpointSpec{Network: "other"}) },
+			func(w *world) error { _, err := w.Connect(ctx, "pair", "x", catenet.EndpointSpec{}); return err }},
+		{"disconnect from a pair", both, func(w *world) error { return w.Disconnect(ctx, "pair", "x", false) }},
+		{"disconnect who is alone", one, func(w *world) error { return w.Disconnect(ctx, "pair", "y", false) }},
+		{"detach from a pair", both, func(w *world) error { return w.Remove(ctx, "x", false) }},
+		{"run in a pair", one, func(w *world) error { _, err := w.CreateSandbox(ctx, c, true); return err }},
+		{"stop one of a pair", func(w *world) {
+			one(w)
+			_, err := w.CreateSandbox(ctx, c, true)
+			must(w.t, err)
+		}, func(w *world) error { return w.Stop(ctx, "c", 0) }},
+		{"update", func(w *world) { one(w); w.mustAttach("x", catenet.EndpointSpec{Network: "other"}) },
+			func(w *world) error {
+				_, _, err := w.UpdateNetwork(ctx, "other", catenet.NetworkUpdate{
+					AddLabels: map[string]string{"a": "1"}, AddDNS: []netip.Addr{addr("192.0.2.1")}, MTU: 1400,
+					AddPools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}})
+				return err
+			}},
 	}
 }
 
@@ -291,10 +329,10 @@ func dieAt(t *testing.T, op operation, n int, after string) (died bool) {
 }
 
 // undoable checks a state that is not the one before: then the request must
-// be one that takes something away, and doing it again must find it gone or
-// finish it.
+// be one that takes something away, or changes a network that is there, and
+// doing it again must find it done or finish it.
 func (op operation) undoable(w *world, got, before string) error {
-	if !op.takesAway() {
+	if !op.takesAway() && op.name != "update" {
 		return fmt.Errorf("%s was not promised, and left\n%s\nof\n%s", op.name, got, before)
 	}
 	if err := op.do(w); err != nil && !catenet.IsNotFound(err) {
@@ -390,6 +428,20 @@ func (r *reaped) DeleteLinks(ctx context.Context, names ...string) error {
 		return err
 	}
 	return r.Kernel.DeleteLinks(ctx, names...)
+}
+
+func (r *reaped) JoinPair(ctx context.Context, l kernel.Link) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return filed{r.Kernel}.JoinPair(ctx, l)
+}
+
+func (r *reaped) PartPair(ctx context.Context, l kernel.Link) error {
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return filed{r.Kernel}.PartPair(ctx, l)
 }
 
 func (r *reaped) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {

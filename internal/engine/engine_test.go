@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"os"
@@ -202,7 +203,7 @@ func (w *world) use() string {
 	networks, err := w.Networks(ctx)
 	must(w.t, err)
 	for _, n := range networks {
-		b.WriteString(n.Name)
+		fmt.Fprint(&b, n.Name, n.Labels, n.DNS, n.Options)
 		for _, u := range n.Use {
 			b.WriteString(" " + u.Subnet.String())
 			b.WriteString(strings.Repeat("*", int(u.Used)))

@@ -21,6 +21,7 @@ import (
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
 	"github.com/catenet/catenet/internal/driver/mode"
+	"github.com/catenet/catenet/internal/driver/ptp"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/fake"
@@ -89,7 +90,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
 		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
 		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
-		Drivers:  []driver.Driver{bridge.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)},
+		Drivers:  []driver.Driver{bridge.New(), ptp.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)},
 		Reunion:  w.reunion,
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 	})
@@ -166,6 +167,20 @@ func (f filed) EnsureLink(ctx context.Context, l kernel.Link) error {
 		return fmt.Errorf("the namespace %s is closed", l.Peer.NS.Path)
 	}
 	return f.Kernel.EnsureLink(ctx, l)
+}
+
+func (f filed) JoinPair(ctx context.Context, l kernel.Link) error {
+	if closed(l.Peer.NS) {
+		return fmt.Errorf("the namespace %s is closed", l.Peer.NS.Path)
+	}
+	return f.Kernel.JoinPair(ctx, l)
+}
+
+func (f filed) PartPair(ctx context.Context, l kernel.Link) error {
+	if closed(l.Peer.NS) {
+		return fmt.Errorf("the namespace %s is closed", l.Peer.NS.Path)
+	}
+	return f.Kernel.PartPair(ctx, l)
 }
 
 func (f filed) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit) error {

@@ -23,10 +23,12 @@ func (k *Kernel) JoinPair(ctx context.Context, l kernel.Link) error {
 		l.MTU = etherMTU
 	}
 	waiting, waits := k.links[l.Name]
-	pair, taken := in.parked[l.Peer.Name]
+	name := l.Peer.Name
+	l.Peer = nil // where the other end is, the namespace tells
+	pair, taken := in.parked[name]
 	switch {
 	case taken && pair != l.Name:
-		return catenet.Conflictf("there is an interface %s already where %s leads", l.Peer.Name, l.Name)
+		return catenet.Conflictf("there is an interface %s already where %s leads", name, l.Name)
 	case taken && (!waits || waiting.MTU == l.MTU):
 		return nil
 	case waits && !taken:
@@ -34,7 +36,7 @@ func (k *Kernel) JoinPair(ctx context.Context, l kernel.Link) error {
 	default:
 		k.links[l.Name] = l
 	}
-	in.parked[l.Peer.Name] = l.Name
+	in.parked[name] = l.Name
 	k.wrote(ctx)
 	return nil
 }
@@ -55,8 +57,12 @@ func (k *Kernel) PartPair(ctx context.Context, l kernel.Link) error {
 		k.remove(in.parked[l.Peer.Name])
 		return nil
 	}
+	if l.MTU = in.interfaces[l.Peer.Name].MTU; l.MTU == 0 {
+		l.MTU = etherMTU
+	}
 	delete(in.parked, l.Peer.Name)
 	delete(in.interfaces, l.Peer.Name)
+	l.Peer = nil
 	k.links[l.Name] = l
 	return nil
 }

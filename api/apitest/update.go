@@ -1,0 +1,39 @@
+package apitest
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/catenet/catenet"
+)
+
+// UpdateNetwork implements server.Engine.
+func (e *Engine) UpdateNetwork(_ context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.network(ref)
+	if err != nil {
+		return catenet.Network{}, nil, err
+	}
+	labels, options := map[string]string{}, map[string]string{}
+	maps.Copy(labels, n.Labels)
+	maps.Copy(labels, up.AddLabels)
+	maps.DeleteFunc(labels, func(key, _ string) bool { return slices.Contains(up.DropLabels, key) })
+	maps.Copy(options, n.Options)
+	if up.MTU != 0 {
+		options[catenet.OptionMTU] = strconv.Itoa(up.MTU)
+	}
+	n.Labels, n.Options = labels, options
+	n.DNS = slices.DeleteFunc(append(slices.Clone(n.DNS), up.AddDNS...), func(a netip.Addr) bool { return slices.Contains(up.DropDNS, a) })
+	for _, p := range up.AddPools {
+		if !p.Gateway.IsValid() {
+			p.Gateway = p.Subnet.Addr().Next()
+		}
+		n.Pools = append(slices.Clone(n.Pools), p)
+	}
+	e.tell("network", "update", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
+	return n.Network, nil, nil
+}

@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/names"
+)
+
+// UpdateNetwork changes what of a network can be another while its containers
+// run. It returns the network as it is then, and what somebody should know
+// about it. What is as asked already is no change.
+//
+// The record comes first: a daemon that dies behind it has the network as
+// updated at its next start.
+func (e *Engine) UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error) {
+	e.mu.Lock()
+	n, err := e.network(ref)
+	e.mu.Unlock()
+	if err != nil {
+		return catenet.Network{}, nil, err
+	}
+	n.op.Lock()
+	defer n.op.Unlock()
+	host, err := e.o.Host.Routes(ctx)
+	if err != nil {
+		return catenet.Network{}, nil, fmt.Errorf("read routes: %w", err)
+	}
+	now := e.asItIs(n)
+	next, err := e.planUpdate(n, up, host)
+	if err != nil || reflect.DeepEqual(now, next) {
+		return next, nil, err
+	}
+	if err := e.alter(ctx, n, next); err != nil {
+		return catenet.Network{}, nil, err
+	}
+	warnings := n.overlaps(next.Pools[len(now.Pools):], host)
+	now.Labels = next.Labels
+	if !reflect.DeepEqual(now, next) { // containers have no part in labels
+		warnings = append(warnings, e.follow(ctx, n)...)
+	}
+	e.tell("network", "update", n.ID, "name", n.Name, "type", n.Driver)
+	return next, warnings, nil
+}
+
+// planUpdate says what the network is to be, before anything is touched.
+func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.Prefix) (catenet.Network, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next := n.Network
+	if n.removing {
+		return next, catenet.NotFoundf("there is no network %q: it has just been removed", n.Name)
+	}
+	if err := relabel(&next, up); err != nil {
+		return next, err
+	}
+	if err := redirectDNS(&next, up); err != nil {
+		return next, err
+	}
+	if up.MTU != 0 {
+		next.Options = maps.Clone(next.Options)
+		if next.Options == nil {
+			next.Options = make(map[string]string)
+		}
+		delete(next.Options, catenet.OptionMTUShort)
+		next.Options[catenet.OptionMTU] = strconv.Itoa(up.MTU)
+	}
+	fresh, err := newOnes(n, up.AddPools)
+	if err != nil {
+		return next, err
+	}
+	next.Pools = append(slices.Clone(n.Pools), fresh...)
+	if err := n.driver.Validate(next.NetworkSpec); err != nil {
+		return next, err
+	}
+	around := ipam.Surroundings{Host: host, Apart: driver.ShapeOf(n.driver).Apart}
+	for _, other := range e.networks {
+		if !other.ConfigOnly {
+			around.Networks = append(around.Networks, other.Network)
+		}
+	}
+	if fresh, err = ipam.Admit(next.NetworkSpec, fresh, around); err != nil {
+		return next, err
+	}
+	copy(next.Pools[len(n.Pools):], fresh)
+	_, err = newPools(fresh)
+	return next, err
+}
+
+// relabel changes labels. What is to go and is not there is as asked.
+func relabel(next *catenet.Network, up catenet.NetworkUpdate) error {
+	labels := maps.Clone(next.Labels)
+	for _, key := range up.DropLabels {
+		if _, both := up.AddLabels[key]; both {
+			return catenet.Invalidf("the label %q is to be added and to be dropped", key)
+		}
+		delete(labels, key)
+	}
+	for key, value := range up.AddLabels {
+		if key == "" {
+			return catenet.Invalidf("a label has no key")
+		}
+		if labels == nil {
+			labels = make(map[string]string)
+		}
+		labels[key] = value
+	}
+	next.Labels = labels
+	return nil
+}
+
+// redirectDNS changes the servers behind the resolver.
+func redirectDNS(next *catenet.Network, up catenet.NetworkUpdate) error {
+	servers := slices.DeleteFunc(slices.Clone(next.DNS), func(a netip.Addr) bool { return slices.Contains(up.DropDNS, a) })
+	for _, a := range up.AddDNS {
+		if slices.Contains(up.DropDNS, a) {
+			return catenet.Invalidf("the name server %s is to be added and to be dropped", a)
+		}
+		if !slices.Contains(servers, a) {
+			servers = append(servers, a)
+		}
+	}
+	next.DNS = servers
+	return names.ValidateDNS(catenet.DNSConfig{Servers: servers})
+}
+
+// newOnes are the pools that a network does not have. One that it has is as
+// asked, unless it is otherwise in what was named: that stays as it was made.
+// The engine's mu is held.
+func newOnes(n *network, asked []catenet.Pool) (fresh []catenet.Pool, err error) {
+	for _, p := range asked {
+		i := slices.IndexFunc(n.Pools, func(has catenet.Pool) bool { return has.Subnet == p.Subnet })
+		if i < 0 {
+			fresh = append(fresh, p)
+			continue
+		}
+		has := n.Pools[i]
+		if p.Range.IsValid() && p.Range != has.Range || p.Gateway.IsValid() && p.Gateway != has.Gateway || len(p.Aux) > 0 && !maps.Equal(p.Aux, has.Aux) {
+			return nil, catenet.Forbiddenf("subnet %s is in network %s already: its range, gateway and auxiliary addresses stay", p.Subnet, n.Name).
+				WithHint("add another subnet, or make a network anew")
+		}
+	}
+	return fresh, nil
+}
+
+// alter makes a network what next says: on record, in the kernel, then for
+// those who join. If that fails it is as before. n.op is held.
+func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (err error) {
+	now, undoing := e.asItIs(n), context.WithoutCancel(ctx)
+	pools, err := newPools(next.Pools[len(now.Pools):])
+	if err != nil {
+		return err
+	}
+	var u undo
+	defer u.unless(&err)
+	if err = e.keepNetwork(next, false); err != nil {
+		return err
+	}
+	u.add(func() { e.report("take back update of network", n.Name, e.keepNetwork(now, false)) })
+	u.add(func() {
+		_, err := n.driver.Up(undoing, e.o.Host, now)
+		e.report("take back update of network", n.Name, err)
+	})
+	state, err := n.driver.Up(ctx, e.o.Host, next)
+	if err != nil {
+		return fmt.Errorf("update network %s: %w", n.Name, err)
+	}
+	if !reflect.DeepEqual(state.Firewall, n.state.Firewall) {
+		if err = e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: state.Firewall}); err != nil {
+			return fmt.Errorf("guard network %s: %w", n.Name, err)
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n.Labels, n.DNS, n.Options, n.Pools = next.Labels, next.DNS, next.Options, next.Pools
+	n.pools, n.state = append(n.pools, pools...), state
+	return nil
+}
+
+// follow has the containers of a network become what it is now, and says of
+// which it could not: those are tried again, as after any loss.
+func (e *Engine) follow(ctx context.Context, n *network) (warnings []string) {
+	var members []*sandbox
+	e.locked(func() {
+		for _, id := range n.members {
+			if sb := e.sandboxes[id]; sb != nil {
+				members = append(members, sb)
+			}
+		}
+	})
+	sideBySide(members, func(sb *sandbox) { e.repairSandbox(ctx, sb) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, sb := range members {
+		if a := sb.ailment; a != nil {
+			warnings = append(warnings, fmt.Sprintf("container %s is not as its network is yet: %s", sb.name, a.why))
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
