@@ -227,7 +227,7 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 		spec.Driver = "bridge"
 	}
 	if spec.Driver != "bridge" {
-		return catenet.Network{}, nil, catenet.Invalidf("there is no driver %q", spec.Driver).WithHint("drivers: bridge")
+		return catenet.Network{}, nil, catenet.NotFoundf("there is no driver %q", spec.Driver).WithHint("drivers: bridge")
 	}
 	n := catenet.Network{ID: id("network", spec.Name), NetworkSpec: spec, Created: Now}
 	if _, ok := e.networks[n.ID]; ok {

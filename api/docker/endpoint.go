@@ -2,7 +2,9 @@ package docker
 
 import (
 	"maps"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/network"
 
@@ -31,8 +33,16 @@ func EndpointSpec(s *network.EndpointSettings, version string) (catenet.Endpoint
 			return out, refuse(400, "invalid endpoint settings:\ninvalid IPv6 address: %s", c.IPv6Address)
 		}
 	}
-	if len(s.Links) > 0 {
-		return out, catenet.Unsupportedf("links (Links, --link) are not served").WithHint("containers of a network find each other by name and by alias")
+	for _, text := range s.Links {
+		if strings.HasPrefix(text, "/") { // as inspect tells it: /web:/self/alias
+			name, alias, _ := strings.Cut(text[1:], ":")
+			text = name + ":" + path.Base(alias)
+		}
+		l, err := catenet.ParseLink(text)
+		if err != nil {
+			return out, err
+		}
+		out.Links = append(out.Links, l)
 	}
 	if Since(version, "1.54") { // before, it only told how it is
 		out.MAC = s.MacAddress.String()

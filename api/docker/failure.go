@@ -56,9 +56,8 @@ func NoContainer(err error, ref string) error {
 
 // NotCreated is why a network was not made. all are those there are.
 func NotCreated(err error, spec catenet.NetworkSpec, all []catenet.NetworkStatus) error {
-	named := func(name string) func(catenet.NetworkStatus) bool {
-		return func(n catenet.NetworkStatus) bool { return n.Name == name }
-	}
+	named := func(n catenet.NetworkStatus) bool { return n.Name == spec.Name }
+	configured := func(n catenet.NetworkStatus) bool { return n.ConfigOnly && n.Name == spec.ConfigFrom }
 	overlaps := func(n catenet.NetworkStatus) bool {
 		return !n.ConfigOnly && slices.ContainsFunc(n.Pools, func(theirs catenet.Pool) bool {
 			return slices.ContainsFunc(spec.Pools, func(ours catenet.Pool) bool { return theirs.Subnet.Overlaps(ours.Subnet) })
@@ -70,11 +69,11 @@ func NotCreated(err error, spec catenet.NetworkSpec, all []catenet.NetworkStatus
 		return refuse(http.StatusBadRequest, "invalid name: name is empty")
 	case kind == catenet.KindForbidden && predefined(spec.Name):
 		return refuse(http.StatusForbidden, "operation is not permitted on predefined %s network ", spec.Name)
-	case kind == catenet.KindConflict && slices.ContainsFunc(all, named(spec.Name)):
+	case kind == catenet.KindConflict && slices.ContainsFunc(all, named):
 		return refuse(http.StatusConflict, "network with name %s already exists", spec.Name)
 	case kind == catenet.KindConflict && slices.ContainsFunc(all, overlaps):
 		return refuse(http.StatusForbidden, "invalid pool request: Pool overlaps with other one on this address space: %s", told(err))
-	case kind == catenet.KindNotFound && spec.ConfigFrom != "":
+	case kind == catenet.KindNotFound && spec.ConfigFrom != "" && !slices.ContainsFunc(all, configured):
 		return refuse(http.StatusNotFound, "configuration network %q does not exist", spec.ConfigFrom)
 	}
 	return err

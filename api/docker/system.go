@@ -19,7 +19,7 @@ func Version(i catenet.Info) system.VersionResponse {
 		Version:  i.Version.Version, APIVersion: MaxVersion, MinAPIVersion: MinVersion,
 		Os: runtime.GOOS, Arch: runtime.GOARCH, GoVersion: i.Version.Go, KernelVersion: i.Kernel,
 	}
-	v.Components = []system.ComponentVersion{{Name: "catenet", Version: v.Version, Details: map[string]string{
+	v.Components = []system.ComponentVersion{{Name: "Engine", Version: v.Version, Details: map[string]string{
 		"ApiVersion": v.APIVersion, "MinAPIVersion": v.MinAPIVersion, "Os": v.Os, "Arch": v.Arch,
 		"GoVersion": v.GoVersion, "KernelVersion": v.KernelVersion,
 	}}}

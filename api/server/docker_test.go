@@ -74,6 +74,7 @@ func TestDockerRefusals(t *testing.T) {
 		{"too large", "POST", create, js, `{"Name":"` + strings.Repeat("x", 10<<20) + `"}`, 413, "larger than"},
 		{"nameless", "POST", create, "", "", 400, "invalid name: name is empty"},
 		{"predefined name", "POST", create, js, `{"Name":"host"}`, 403, "operation is not permitted on predefined host network "},
+		{"no driver", "POST", create, js, `{"Name":"x","Driver":"foo"}`, 404, `there is no driver "foo" (drivers: bridge)`},
 		{"taken", "POST", create, js, `{"Name":"front"}`, 409, "network with name front already exists"},
 		{"ingress", "POST", create, js, `{"Name":"x","Ingress":true}`, 403, "Ingress network can only be global scope network"},
 		{"swarm", "POST", create, js, `{"Name":"x","Scope":"swarm"}`, 403, "cannot create a swarm scoped network when swarm is not active"},
@@ -244,7 +245,7 @@ func TestDockerSystem(t *testing.T) {
 		t.Errorf("%+v, %v", info.Info, err)
 	}
 	v, err := c.ServerVersion(t.Context(), client.ServerVersionOptions{})
-	if err != nil || v.APIVersion != "1.56" || v.MinAPIVersion != "1.40" || v.Components[0].Name != "catenet" {
+	if err != nil || v.APIVersion != "1.56" || v.MinAPIVersion != "1.40" || !strings.HasPrefix(v.Platform.Name, "catenet") || v.Components[0].Name != "Engine" {
 		t.Errorf("%+v, %v", v, err)
 	}
 }

@@ -88,6 +88,7 @@ func sysctls(spec catenet.EndpointSpec) (map[string]string, error) {
 	out := make(map[string]string)
 	for _, word := range strings.Split(text, ",") {
 		key, value, ok := strings.Cut(strings.TrimSpace(word), "=")
+		key = strings.Replace(key, ".ifname.", ".IFNAME.", 1) // docker run writes options so
 		parts := strings.Split(key, ".")
 		right := ok && len(parts) == 5 && parts[0] == "net" && (parts[1] == "ipv4" || parts[1] == "ipv6" || parts[1] == "mpls") &&
 			(parts[2] == "conf" || parts[2] == "neigh") && parts[3] == "IFNAME" && !strings.ContainsAny(parts[4], "/ ") && parts[4] != ""

@@ -155,7 +155,7 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"network's name", create(catenet.NetworkSpec{Name: "../x"}), catenet.KindInvalid, `"."`},
 		{"predefined", create(catenet.NetworkSpec{Name: "host"}), catenet.KindForbidden, "predefined"},
 		{"duplicate", create(catenet.NetworkSpec{Name: "front"}), catenet.KindConflict, "front"},
-		{"driver", create(catenet.NetworkSpec{Name: "n", Driver: "magic"}), catenet.KindInvalid, "magic"},
+		{"driver", create(catenet.NetworkSpec{Name: "n", Driver: "magic"}), catenet.KindNotFound, "magic"},
 		{"option", create(catenet.NetworkSpec{Name: "n", Options: map[string]string{"com.docker.network.magic": "1"}}), catenet.KindInvalid, "magic"},
 		{"overlap", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/16")}}}), catenet.KindConflict, "front"},
 		{"gateway outside", create(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.9.0.0/16"), Gateway: addr("10.1.0.1")}}}), catenet.KindInvalid, "10.1.0.1"},

@@ -62,7 +62,7 @@ func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 	}
 	d := e.drivers[spec.Driver]
 	if d == nil {
-		return catenet.Invalidf("there is no driver %q", spec.Driver).WithHint("drivers: %s", strings.Join(e.driverNames(), ", "))
+		return catenet.NotFoundf("there is no driver %q", spec.Driver).WithHint("drivers: %s", strings.Join(e.driverNames(), ", "))
 	}
 	if err := names.ValidateDNS(catenet.DNSConfig{Servers: spec.DNS}); err != nil {
 		return err
