@@ -39,6 +39,7 @@ var rows = []Row{
 	{"detach", detachOne},
 	{"detach 100", detachHundred},
 	{"crowd", crowd},
+	{"docker connect", dockerConnect},
 	{"stream", stream},
 	{"connections", connections},
 	{"dns", lookups},

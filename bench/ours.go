@@ -17,8 +17,9 @@ import (
 // ours is catenet on a host of its own: the real daemon, driven through its
 // API as the CLI does.
 type ours struct {
-	b    *Bench
-	host string // path of its namespace
+	b      *Bench
+	host   string // path of its namespace
+	socket string // path of its socket
 	*client.Client
 }
 
@@ -52,16 +53,15 @@ func startOurs(ctx context.Context, b *Bench, flags ...string) (*ours, error) {
 	if err := b.daemon(host, append(slices.Clone(daemon), flags...)...); err != nil {
 		return nil, err
 	}
-	c, err := client.New("unix://" + filepath.Join(run, "catenet.sock"))
+	o := &ours{b: b, host: host, socket: filepath.Join(run, "catenet.sock")}
+	if o.Client, err = client.New("unix://" + o.socket); err != nil {
+		return nil, err
+	}
+	err = until(ctx, "catenetd", func() bool { _, err := o.Info(ctx); return err == nil })
 	if err != nil {
 		return nil, err
 	}
-	o := &ours{b: b, host: host, Client: c}
-	err = until(ctx, "catenetd", func() bool { _, err := c.Info(ctx); return err == nil })
-	if err != nil {
-		return nil, err
-	}
-	_, _, err = c.CreateNetwork(ctx, catenet.NetworkSpec{Name: network})
+	_, _, err = o.CreateNetwork(ctx, catenet.NetworkSpec{Name: network})
 	return o, err
 }
 
