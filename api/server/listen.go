@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,9 +27,14 @@ const DefaultGroup = "catenet"
 // Listener is a unix socket that lets in root, the user of this process and
 // the members of the socket's group, and logs each.
 type Listener struct {
-	*net.UnixListener
-	log *slog.Logger
-	gid int
+	path, group string
+	log         *slog.Logger
+
+	mu       sync.Mutex // guards all below
+	gid      int
+	now      *net.UnixListener
+	deadline time.Time
+	closed   bool
 }
 
 // Listen makes the socket at path: mode 0660, of that group where there is
@@ -39,6 +45,15 @@ func Listen(ctx context.Context, path, group string, log *slog.Logger) (*Listene
 	if err := ClearStale(ctx, path); err != nil {
 		return nil, err
 	}
+	l, err := bind(path)
+	if err != nil {
+		return nil, err
+	}
+	return owned(l, path, group, log)
+}
+
+// bind makes the socket and the folder it is in.
+func bind(path string) (*net.UnixListener, error) {
 	failpoint.Before("listen.folder")
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	failpoint.After("listen.folder")
@@ -51,7 +66,7 @@ func Listen(ctx context.Context, path, group string, log *slog.Logger) (*Listene
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	return owned(l, path, group, log)
+	return l, nil
 }
 
 // Inherit is Listen with a socket that was made by it in another program.
@@ -75,7 +90,7 @@ func owned(l *net.UnixListener, path, group string, log *slog.Logger) (*Listener
 		l.Close()
 		return nil, err
 	}
-	return &Listener{UnixListener: l, log: log, gid: gid}, nil
+	return &Listener{path: path, group: group, log: log, gid: gid, now: l}, nil
 }
 
 // ClearStale removes a socket file that nobody listens on. One that a daemon
@@ -132,7 +147,11 @@ func own(path, group string) (gid int, err error) {
 // says the same already; this holds also where somebody changed it.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.AcceptUnix()
+		from := l.current()
+		c, err := from.AcceptUnix()
+		if err != nil && from != l.current() {
+			continue // it was made anew
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -147,5 +166,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 func (l *Listener) allows(c peercred.Cred) bool {
-	return c.UID == 0 || c.UID == os.Geteuid() || c.GID == l.gid || slices.Contains(c.Groups, l.gid)
+	l.mu.Lock()
+	gid := l.gid
+	l.mu.Unlock()
+	return c.UID == 0 || c.UID == os.Geteuid() || c.GID == gid || slices.Contains(c.Groups, gid)
 }
+
+// SyscallConn is the socket as it is now.
+func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.current().SyscallConn() }

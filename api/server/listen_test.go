@@ -60,7 +60,7 @@ func TestListenStaleAndLiving(t *testing.T) {
 		t.Errorf("beside a living daemon: %v", err)
 	}
 	// As SIGKILL leaves it: the file without a listener.
-	l.SetUnlinkOnClose(false)
+	l.now.SetUnlinkOnClose(false)
 	l.Close()
 	if l, err = Listen(t.Context(), path, "", log); err != nil {
 		t.Fatalf("in place of a dead one: %v", err)
@@ -121,5 +121,61 @@ func TestStrangerIsRefused(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, &out)
 		}
+	}
+}
+
+// TestTheSocketComesBack, with its folder, when somebody removes them; what is
+// in its place is left alone, and after the end nothing is made.
+func TestTheSocketComesBack(t *testing.T) {
+	path := socket(t)
+	l, err := Listen(t.Context(), path, "nogroup", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan error)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			err = c.Close()
+		}
+		accepted <- err
+	}()
+	if err := os.WriteFile(path+"2", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+"2", path); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := l.remake(); made || err != nil {
+		t.Errorf("in place of a file: %v, %v", made, err)
+	}
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	go l.Keep(t.Context())
+	var c net.Conn
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if c, err = net.Dial("unix", path); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	defer c.Close()
+	if err := <-accepted; err != nil {
+		t.Error(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode() != os.ModeSocket|0o660 {
+		t.Errorf("%v, %v", st, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := l.remake(); made || err != nil {
+		t.Errorf("after the end: %v, %v", made, err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("after the end: %v", err)
 	}
 }

@@ -129,6 +129,7 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 		return nil, err
 	}
 	d.watchFirewall(ctx, log)
+	d.keep(ctx, l)
 	if scraped != nil {
 		serveMetrics(ctx, scraped, d.engine, d.names)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
@@ -162,6 +163,14 @@ func about(c config.Config, owner bool) catenet.Info {
 		info.Kernel = strings.TrimSpace(string(b))
 	}
 	return info
+}
+
+// keep has the socket of the API made anew when its file is gone.
+func (d *daemon) keep(ctx context.Context, l *server.Listener) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	d.later(func() error { cancel(); <-done; return nil })
+	go func() { defer close(done); l.Keep(ctx) }()
 }
 
 // watchFirewall has the firewall put back what somebody else flushes.

@@ -80,3 +80,34 @@ func TestExecHasTheContainersEnvironment(t *testing.T) {
 		t.Errorf("a program beside it has %q, want blue big", got)
 	}
 }
+
+// TestWhoRemovesTheRunFolder takes the socket and what tells of containers: the
+// daemon makes its socket anew, and the containers can be ended still.
+func TestWhoRemovesTheRunFolder(t *testing.T) {
+	g := newGround(t)
+	g.idle("web")
+	g.a.Catenet("run", "-d", "--name", "deaf", "--", "sh", "-c", "trap '' TERM; sleep 600 & wait; sleep 600")
+	pids := []int{status(g.a, "web").InitPID, status(g.a, "deaf").InitPID}
+	for _, gone := range []string{g.a.Socket(), filepath.Join(g.a.RunDir(), "containers")} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.Eventually(soon, func() string {
+		if r := g.a.Try("info"); r.Code != 0 {
+			return r.Text()
+		}
+		return ""
+	})
+	g.a.Catenet("stop", "-t", "1", "web")
+	g.a.Catenet("rm", "-f", "deaf")
+	for _, pid := range pids {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); !os.IsNotExist(err) {
+			t.Errorf("process %d is there: %v", pid, err)
+		}
+	}
+	if got := g.a.Catenet("ps", "-a", "--format", "{{.Name}} {{.State}} {{.ExitCode}}"); got != "web exited 255" {
+		t.Errorf("containers: %q", got)
+	}
+	g.a.Catenet("start", "web")
+}

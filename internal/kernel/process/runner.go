@@ -16,6 +16,7 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/process/rundir"
 	"github.com/catenet/catenet/internal/kernel/process/shim"
 )
 
@@ -29,7 +30,8 @@ type Options struct {
 }
 
 // Runner is kernel.Processes on the real kernel. It keeps nothing in memory
-// that matters: a container is its folder (package rundir).
+// that matters: a container is its folder (package rundir). Only where somebody
+// removes that does it know better than what it finds.
 type Runner struct {
 	shim string
 	log  *slog.Logger
@@ -38,13 +40,16 @@ type Runner struct {
 	cancel context.CancelFunc
 	reaped sync.WaitGroup // those who wait for shims of ours to end
 	settle sync.Mutex     // at most one decides how a container ended whose shim didn't say
+
+	mu      sync.Mutex               // guards awaited
+	awaited map[string]rundir.Record // by folder: who runs in it, while somebody waits for the end
 }
 
 var _ kernel.Processes = (*Runner)(nil)
 
 // New returns a Runner.
 func New(o Options) *Runner {
-	r := &Runner{shim: o.Shim, log: o.Log}
+	r := &Runner{shim: o.Shim, log: o.Log, awaited: make(map[string]rundir.Record)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

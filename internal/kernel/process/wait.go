@@ -25,9 +25,11 @@ const killed = 128 + int(unix.SIGKILL)
 func (r *Runner) Wait(ctx context.Context, dir string) (kernel.Exit, error) {
 	rec, running, err := look(dir)
 	if err == nil && running {
+		r.remember(dir, rec)
 		if err := awaitEnd(ctx, rec.Shim); err != nil {
 			return kernel.Exit{}, err
 		}
+		r.remember(dir, rundir.Record{})
 	}
 	if err == nil {
 		err = r.bury(ctx, dir)
@@ -42,6 +44,26 @@ func (r *Runner) Wait(ctx context.Context, dir string) (kernel.Exit, error) {
 	return kernel.Exit(e), err
 }
 
+// remember notes who runs in a folder, for the case that it is removed; the
+// empty record forgets.
+func (r *Runner) remember(dir string, rec rundir.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec == (rundir.Record{}) {
+		delete(r.awaited, dir)
+		return
+	}
+	r.awaited[dir] = rec
+}
+
+// remembered is who has run in a folder when it was looked at last.
+func (r *Runner) remembered(dir string) (rec rundir.Record, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec, ok = r.awaited[dir]
+	return rec, ok
+}
+
 var errShimDied = errors.New("its shim has died")
 
 // Signal implements kernel.Processes.
@@ -50,8 +72,10 @@ func (r *Runner) Signal(ctx context.Context, dir string, sig syscall.Signal) err
 	if err != nil {
 		return fmt.Errorf("signal container: %w", err)
 	}
-	if !running {
-		return nil
+	if !running { // or so the folder says
+		if rec, running = r.remembered(dir); !running {
+			return nil
+		}
 	}
 	return signal(rec.Init, sig)
 }

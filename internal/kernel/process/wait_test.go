@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/process"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
@@ -67,6 +68,40 @@ func TestManyWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	all.Wait()
+}
+
+// TestAFolderThatIsRemoved takes nothing from who waits for the container, and
+// from who ends it.
+func TestAFolderThatIsRemoved(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	c := l.sh("sleep 60")
+	pid, err := l.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := l.Wait(t.Context(), c.Dir); ended <- err }()
+	for { // until it waits
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		_, err := l.Wait(ctx, c.Dir)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	if err := os.RemoveAll(c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Signal(t.Context(), c.Dir, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !catenet.IsNotFound(err) {
+		t.Errorf("how it ended: %v, which nobody can know", err)
+	}
+	if alive(pid) {
+		t.Errorf("process %d is left", pid)
+	}
 }
 
 // startAndHang is the body of a process that a test kills: a daemon.
