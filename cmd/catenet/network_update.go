@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,7 @@ is settled when a network is made.`,
 				return err
 			}
 			up, err := f.update()
-			if err == nil && cmd.Flags().NFlag() == 0 {
+			if err == nil && reflect.ValueOf(up).IsZero() {
 				err = catenet.Invalidf("nothing is to be changed").WithHint("see %s --help", cmd.CommandPath())
 			}
 			if err != nil {
