@@ -1,17 +1,31 @@
 package bridge
 
 import (
+	"maps"
 	"net/netip"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
-// detour are routes that lead to an endpoint's own subnets by way of the host:
-// the bridge carries nothing from one isolated port to another, not even the
-// question for an address. (docs/decisions/links.md)
-func detour(ep catenet.Endpoint) []kernel.Route {
-	return append(around(ep.IPv4, ep.Gateway4), around(ep.IPv6, ep.Gateway6)...)
+// acceptRedirects says whether a container heeds who tells it of a shorter way.
+const acceptRedirects = "net.ipv6.conf.IFNAME.accept_redirects"
+
+// detour gives an endpoint's inside routes that lead to its own subnets by way
+// of the host: the bridge carries nothing from one isolated port to another, not
+// even the question for an address. The host tells (RFC 4861, section 8; nothing
+// turns it off) that there is a shorter way, which leads nowhere. By IPv4 nobody
+// takes it whose question for the address stays unanswered; by IPv6 the answer
+// is told along. (docs/decisions/links.md)
+func detour(inside *kernel.Interface, ep catenet.Endpoint) {
+	inside.Routes = append(inside.Routes, around(ep.IPv4, ep.Gateway4)...)
+	inside.Routes = append(inside.Routes, around(ep.IPv6, ep.Gateway6)...)
+	if !ep.IPv6.IsValid() {
+		return
+	}
+	asked := inside.Sysctls
+	inside.Sysctls = map[string]string{acceptRedirects: "0"}
+	maps.Copy(inside.Sysctls, asked)
 }
 
 // around are the routes of one family. Two halves go before the kernel's own

@@ -22,7 +22,7 @@ func (Driver) Link(ctx context.Context, h kernel.Host, n catenet.Network, ep cat
 	inside.MTU = o.mtu // 0: that of the bridge, which is the host's
 	inside.Routes = append(inside.Routes, siblings(n, ep, o)...)
 	if !o.icc {
-		inside.Routes = append(inside.Routes, detour(ep)...)
+		detour(&inside, ep)
 	}
 	outside := driver.HostLinkName(ep.ID)
 	err = h.EnsureLink(ctx, kernel.Link{
