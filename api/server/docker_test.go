@@ -87,6 +87,7 @@ func TestDockerRefusals(t *testing.T) {
 		{"no network to connect to", "POST", "/networks/nowhere/connect", js, `{"Container":"web"}`, 404, "network nowhere not found"},
 		{"connected", "POST", connect, js, `{"Container":"web"}`, 403, "endpoint with name web already exists in network front"},
 		{"link-local", "POST", connect, js, `{"Container":"web","EndpointConfig":{"IPAMConfig":{"LinkLocalIPs":["169.254.1.1"]}}}`, 501, "LinkLocalIPs"},
+		{"link", "POST", connect, js, `{"Container":"web","EndpointConfig":{"Links":["a:b:c"]}}`, 400, `link "a:b:c"`},
 		{"family", "POST", connect, js, `{"Container":"web","EndpointConfig":{"IPAMConfig":{"IPv4Address":"fd00::1"}}}`, 400, "invalid endpoint settings:\ninvalid IPv4 address: fd00::1"},
 		{"other family", "POST", connect, js, `{"Container":"web","EndpointConfig":{"IPAMConfig":{"IPv6Address":"10.0.0.1"}}}`, 400, "invalid endpoint settings:\ninvalid IPv6 address: 10.0.0.1"},
 		{"MAC", "POST", connect, js, `{"Container":"web","EndpointConfig":{"MacAddress":"x"}}`, 400, "invalid JSON"},
@@ -163,7 +164,7 @@ func dockerClient(t *testing.T, host string, opts ...client.Opt) *client.Client 
 }
 
 func TestDockerNetworksByItsOwnClient(t *testing.T) {
-	_, host := dockerHost(t)
+	e, host := dockerHost(t)
 	c := dockerClient(t, host)
 	yes := true
 	made, err := c.NetworkCreate(t.Context(), "back", client.NetworkCreateOptions{
@@ -178,7 +179,7 @@ func TestDockerNetworksByItsOwnClient(t *testing.T) {
 	}
 	_, err = c.NetworkConnect(t.Context(), "back", client.NetworkConnectOptions{Container: "web", EndpointConfig: &network.EndpointSettings{
 		IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: netip.MustParseAddr("10.9.1.5")},
-		Aliases:    []string{"db"}, GwPriority: 7, MacAddress: network.HardwareAddr{2, 0, 0, 0, 0, 9}, DriverOpts: map[string]string{"com.docker.network.endpoint.ifname": "lan7"},
+		Aliases:    []string{"db"}, Links: []string{"other:store"}, GwPriority: 7, MacAddress: network.HardwareAddr{2, 0, 0, 0, 0, 9}, DriverOpts: map[string]string{"com.docker.network.endpoint.ifname": "lan7"},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -196,6 +197,10 @@ func TestDockerNetworksByItsOwnClient(t *testing.T) {
 	}
 	if s := n.Status.IPAM.Subnets[pool.Subnet]; s.IPsInUse != 3 || s.DynamicIPsAvailable != 255 {
 		t.Errorf("status %+v", n.Status)
+	}
+	eps, err := e.Endpoints(t.Context())
+	if last := eps[len(eps)-1]; err != nil || len(last.Spec.Links) != 1 || last.Spec.Links[0] != (catenet.Link{Container: "other", Alias: "store"}) {
+		t.Errorf("links of %+v: %v", last.Spec, err)
 	}
 	for _, ep := range n.Containers {
 		if ep.Name != "web" || ep.IPv4Address.String() != "10.9.1.5/16" || ep.MacAddress.String() != "02:00:00:00:00:09" || len(ep.EndpointID) != 64 {

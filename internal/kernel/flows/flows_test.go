@@ -141,6 +141,12 @@ func port(proto, at, to string) kernel.Flow {
 	return kernel.Flow{LoopbackPort: kernel.LoopbackPort{Proto: proto, IP: a.Addr(), Port: a.Port(), To: netip.MustParseAddrPort(to)}}
 }
 
+// of is a flow of one client's.
+func of(client string, f kernel.Flow) kernel.Flow {
+	f.From = netip.MustParseAddr(client)
+	return f
+}
+
 const (
 	old4, new4 = "192.0.2.2:80", "192.0.2.3:80"
 	old6, new6 = "[2001:db8:2::2]:80", "[2001:db8:2::3]:80"
@@ -186,14 +192,14 @@ func TestForget(t *testing.T) {
 	w.forget(
 		port("udp", "198.51.100.1:8080", "192.0.2.2:81"), port("udp", "198.51.100.1:8080", new4),
 		port("udp", "198.51.100.9:8080", old4), port("sctp", "198.51.100.1:8080", old4), port("udp", "198.51.100.1:80", old4),
-		port("udp", "[::]:8080", old4))
+		port("udp", "[::]:8080", old4), of("198.51.100.9", port("udp", "198.51.100.1:8080", old4)))
 	for _, c := range clients {
 		if got := ask(c.conn); got != c.was {
 			t.Errorf("%s: after near misses %q answers, want %s", c.name, got, c.was)
 		}
 	}
 	w.forget(
-		port("udp", "0.0.0.0:8080", old4), port("tcp", "198.51.100.1:8080", old4),
+		port("udp", "0.0.0.0:8080", old4), of("198.51.100.2", port("tcp", "198.51.100.1:8080", old4)),
 		port("udp", "[::]:8080", old6), port("tcp", "[2001:db8:1::1]:8080", old6))
 	for _, c := range clients {
 		if got := ask(c.conn); got != c.after {
