@@ -97,7 +97,7 @@ type Host interface {
 	Dress(ctx context.Context, ns *Namespace, o Outfit) error
 	// Watch tells of links, addresses and namespaces that lost something
 	// of ours: on the host, and inside every namespace that a veth of this
-	// host reaches. It returns when ctx ends, or with an error.
+	// host reaches. lost may be called from several goroutines at once. It returns when ctx ends, or with an error.
 	Watch(ctx context.Context, lost func(Loss)) error
 }
 
