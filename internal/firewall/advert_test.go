@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -39,8 +40,13 @@ func TestRouterAdvertisements(t *testing.T) {
 		body := &icmp.RawBody{Data: []byte{64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}}
 		msg, err := (&icmp.Message{Type: typ, Body: body}).Marshal(nil)
 		must(t, err)
-		_, err = c.IPv6PacketConn().WriteTo(msg, &ipv6.ControlMessage{HopLimit: 255, IfIndex: ifi},
-			&net.IPAddr{IP: net.ParseIP("ff02::1")})
+		for late := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			_, err = c.IPv6PacketConn().WriteTo(msg, &ipv6.ControlMessage{HopLimit: 255, IfIndex: ifi},
+				&net.IPAddr{IP: net.ParseIP("ff02::1")})
+			if !errors.Is(err, unix.ENETUNREACH) || time.Now().After(late) { // a link that has only just come up
+				break
+			}
+		}
 		must(t, err)
 	}
 	advertise(router, ipv6.ICMPTypeRouterAdvertisement)
