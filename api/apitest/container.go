@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,31 @@ func (e *Engine) join(c *container, spec catenet.EndpointSpec) error {
 		ep.MAC = fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
 	}
 	c.status.Endpoints = append(c.status.Endpoints, ep)
+	e.route(c)
 	return nil
+}
+
+// route says through which endpoints the default routes go: of the highest
+// priority, then of the network whose name sorts first, never an internal one.
+func (e *Engine) route(c *container) {
+	eps := slices.Clone(c.status.Endpoints) // somebody may be reading the earlier ones
+	ranked := make([]*catenet.Endpoint, len(eps))
+	for i := range eps {
+		ranked[i] = &eps[i]
+		eps[i].DefaultRoute4, eps[i].DefaultRoute6 = false, false
+	}
+	slices.SortStableFunc(ranked, func(a, b *catenet.Endpoint) int {
+		return cmp.Or(b.Spec.GwPriority-a.Spec.GwPriority, strings.Compare(a.Spec.Network, b.Spec.Network))
+	})
+	has4, has6 := false, false
+	for _, ep := range ranked {
+		if e.networks[ep.NetworkID].Internal {
+			continue
+		}
+		ep.DefaultRoute4, ep.DefaultRoute6 = ep.Gateway4.IsValid() && !has4, ep.Gateway6.IsValid() && !has6
+		has4, has6 = has4 || ep.DefaultRoute4, has6 || ep.DefaultRoute6
+	}
+	c.status.Endpoints = eps
 }
 
 func (e *Engine) publish(c *container, specs []catenet.PortSpec) {
@@ -240,6 +265,7 @@ func (e *Engine) Disconnect(_ context.Context, network, sandbox string, force bo
 	}
 	e.told(c, c.status.Endpoints[i], "disconnect")
 	c.status.Endpoints = slices.Concat(c.status.Endpoints[:i], c.status.Endpoints[i+1:])
+	e.route(c)
 	return nil
 }
 

@@ -107,7 +107,11 @@ func membersOf(n catenet.NetworkStatus, sb catenet.SandboxStatus, guests []strin
 	}
 	i := slices.IndexFunc(sb.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == n.ID })
 	if i < 0 {
-		return nil
+		// One that does not run has no place yet, or no more.
+		if m.running || !slices.ContainsFunc(sb.Networks, func(ep catenet.EndpointSpec) bool { return ep.Network == n.Name }) {
+			return nil
+		}
+		return []member{m}
 	}
 	ep := sb.Endpoints[i]
 	m.link, m.addr = ep.Interface, strings.Join(addresses([]catenet.Endpoint{ep}), " ")

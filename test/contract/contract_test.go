@@ -22,10 +22,8 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-// scripts are those that hold on any engine. Of the others, usage needs none,
-// info and topology show what the twin says of its host, and events end when
-// the twin hangs up.
-var scripts = []string{"attach", "docker", "network", "run"}
+// scripts are those that hold on any engine; the other, usage, needs none.
+var scripts = []string{"attach", "docker", "events", "info", "network", "run", "topology"}
 
 // comparison is testscript's own cmp, which takes every byte for important.
 var comparison = regexp.MustCompile(`(?m)^cmp `)
@@ -42,7 +40,7 @@ func TestScripts(t *testing.T) {
 		}
 	}
 	commands := script.Commands()
-	commands["same"] = same
+	commands["same"], commands["listening"], commands["hangup"] = same, listening, hangUp
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
@@ -54,6 +52,7 @@ func TestScripts(t *testing.T) {
 			l := lab.New(tb)
 			h := l.Host("a")
 			h.Daemon()
+			env.Values["host"] = h
 			env.Setenv("CATENET_HOST", "unix://"+h.Socket())
 			env.Setenv("PATH", lab.Binaries(tb)+":"+env.Getenv("PATH"))
 			// A namespace to be attached by its path, and one by a process.
@@ -80,6 +79,29 @@ func alone(l *lab.Lab, h *lab.Host) string {
 	return strconv.Itoa(p.Pid)
 }
 
+// listening waits until somebody is connected to the daemon.
+func listening(ts *testscript.TestScript, _ bool, _ []string) {
+	h := ts.Value("host").(*lab.Host)
+	connected := regexp.MustCompile(` 03 +\d+ ` + regexp.QuoteMeta(h.Socket()) + `\n`) // the state of net/unix, see proc(5)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		// A connection belongs to the namespace of who made it: this one.
+		if b, err := os.ReadFile("/proc/net/unix"); err != nil || connected.Match(b) {
+			ts.Check(err)
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("nobody listens")
+		}
+	}
+}
+
+// hangUp ends the streams that a daemon has: it ends, and another one starts.
+func hangUp(ts *testscript.TestScript, _ bool, _ []string) {
+	h := ts.Value("host").(*lab.Host)
+	h.Stop()
+	h.Daemon()
+}
+
 // same compares two texts but for what differs between any two daemons.
 func same(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -91,7 +113,8 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// plain leaves out IDs, times, ports that nobody asked for, and the widths of columns that follow.
+// plain leaves out IDs, times, ports that nobody asked for, what a host is and
+// has, and the widths of columns and boxes that follow.
 func plain(text string) string {
 	for _, r := range []struct{ differs, to string }{
 		{`\b[0-9a-f]{64}\b`, "ID"},
@@ -99,6 +122,11 @@ func plain(text string) string {
 		{`\bUp [A-Za-z0-9 ]*?(  |\n)`, "Up TIME$1"},
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`, "TIME"},
 		{`:(3[2-9]|[45]\d|6[0-6])\d{3}\b`, ":PORT"}, // of the ephemeral ones
+		{`╔═ \S+ `, "╔═ HOST "},
+		{`kernel \S+ · catenet \S+ `, "kernel · catenet "},
+		{`═+`, "═"},
+		{`─+`, "─"},
+		{` +([│║])`, " $1"},
 		{`  +`, "  "},
 	} {
 		text = regexp.MustCompile(r.differs).ReplaceAllString(text, r.to)
