@@ -18,11 +18,37 @@ type createFlags struct {
 	options, labels, dns   []string
 }
 
+const networkCreateLong = `Create a network and print its ID.
+
+A driver's options (-o) have Docker's names. Those of a bridge network, with
+com.docker.network. before each:
+
+  bridge.gateway_mode_ipv4, bridge.gateway_mode_ipv6
+      nat (unless said otherwise): published ports are reached at the host's
+      addresses; outside, containers are seen as the host.
+      nat-unprotected: all ports of a container are reached at its own
+      address too, but not from other networks.
+      routed: nothing is translated; published ports, and no others, are
+      reached at the container's own address. Routers have to know the way.
+      isolated: an --internal network without any address of the host.
+  bridge.trusted_host_interfaces=LINK[:LINK…]
+      who comes by these links reaches published ports at the containers'
+      own addresses
+  host_ipv4=ADDR, host_ipv6=ADDR
+      what containers are seen as outside
+  bridge.inhibit_ipv4=true
+      the gateway is not the host: the bridge gets no IPv4 address
+  bridge.host_binding_ipv4=ADDR
+      where ports are published that name no address
+  bridge.enable_ip_masquerade, bridge.enable_icc, bridge.name, driver.mtu,
+  container_iface_prefix`
+
 func (c *cli) networkCreate() *cobra.Command {
 	var f createFlags
 	cmd := &cobra.Command{
 		Use:   "create [flags] NAME",
 		Short: "Create a network and print its ID",
+		Long:  networkCreateLong,
 		Args:  args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := f.spec(args[0])

@@ -79,6 +79,9 @@ func TestComplete(t *testing.T) {
 			[]string{"192.0.2.0/25 gateway=192.0.2.1"}},
 		{"two of a family, in their order", catenet.NetworkSpec{IPv6: true, Pools: pools(t, "fd02::/64", "10.2.0.0/24", "10.1.0.0/24", "fd01::/64")},
 			[]string{"10.2.0.0/24 gateway=10.2.0.1", "10.1.0.0/24 gateway=10.1.0.1", "fd02::/64 gateway=fd02::1", "fd01::/64 gateway=fd01::1"}},
+		{"isolated, of which one asked for a gateway", catenet.NetworkSpec{IPv6: true, Pools: pools(t, "10.1.0.0/24", "fd01::/64 gateway=fd01::ff"),
+			Options: map[string]string{catenet.OptionGatewayMode4: "isolated", catenet.OptionGatewayMode6: "isolated"}},
+			[]string{"10.1.0.0/24", "fd01::/64 gateway=fd01::ff"}},
 		{"the smallest", catenet.NetworkSpec{Pools: pools(t, "10.1.0.0/30")},
 			[]string{"10.1.0.0/30 gateway=10.1.0.1"}},
 	} {
