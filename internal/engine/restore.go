@@ -458,6 +458,8 @@ func (e *Engine) sweep(ctx context.Context) error {
 	})
 	return errors.Join(
 		eachUnknown(e.netnsDir(), running, func(path string) error { return e.o.Namespaces.Unpin(ctx, path) }),
+		// The folder's mount goes with the last pin; the first may never have come.
+		e.o.Namespaces.Unpin(ctx, e.netnsPath("none")),
 		eachUnknown(filepath.Join(e.o.RunDir, "sandboxes"), running, removeAll),
 		eachUnknown(filepath.Join(e.o.RunDir, "containers"), running, func(dir string) error { return e.endUnknown(ctx, dir) }))
 }

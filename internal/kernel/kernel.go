@@ -228,7 +228,8 @@ type Namespaces interface {
 	// Pin gives a namespace that exists (source: a path like
 	// /proc/PID/ns/net) a second place at path.
 	Pin(ctx context.Context, source, path string) error
-	// Unpin removes the place. An absent one is no error.
+	// Unpin removes the place, and with the last one what Create and Pin
+	// made of its folder. An absent one is no error.
 	Unpin(ctx context.Context, path string) error
 	// Open opens the namespace at path. Something that is no network
 	// namespace is an invalid error; a missing path a not-found one.

@@ -134,13 +134,14 @@ func (h *Host) repair(c *conn, cur *info, want aim) error {
 func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 	var b batch
 	newLink(&b, l, want)
+	// What a birth cannot bring, its mark above all: without that nobody would
+	// know whose it is if we died here.
+	b.message("dress link "+l.Name, unix.RTM_NEWLINK, 0, ifinfo(0, 0, 0))
+	b.str(unix.IFLA_IFNAME, l.Name)
+	b.attr(unix.IFLA_IFALIAS, []byte(l.Alias))
 	born := l.Kind == "veth" && len(l.Addrs) == 0
 	if born {
-		// What a birth cannot bring. Nothing can have arrived meanwhile: the
-		// peer is still down.
-		b.message("dress link "+l.Name, unix.RTM_NEWLINK, 0, ifinfo(0, 0, 0))
-		b.str(unix.IFLA_IFNAME, l.Name)
-		b.attr(unix.IFLA_IFALIAS, []byte(l.Alias))
+		// Nothing can have arrived meanwhile: the peer is still down.
 		addrGenAttr(&b, addrGenNone)
 		if want.port != nil {
 			portAttr(&b, *want.port)

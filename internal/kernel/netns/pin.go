@@ -74,7 +74,8 @@ func (n *Namespaces) Unpin(ctx context.Context, path string) error {
 	return disownFolder(filepath.Dir(path))
 }
 
-// ownFolder makes dir, and makes it a private mount.
+// ownFolder makes dir, and makes it a private mount. One that is mounted
+// already may lack the latter: who mounted it may have been killed at that.
 func ownFolder(dir string) error {
 	failpoint.Before("netns.folder")
 	err := os.MkdirAll(dir, 0o755)
@@ -83,20 +84,25 @@ func ownFolder(dir string) error {
 		return fmt.Errorf("make folder of namespaces: %w", err)
 	}
 	mounted, err := isMount(dir)
-	if err != nil || mounted {
+	if err != nil || mounted && !isBoundOnItself(dir) {
 		return err
 	}
-	failpoint.Before("netns.mount")
-	err = unix.Mount(dir, dir, "", unix.MS_BIND, "")
-	failpoint.After("netns.mount")
-	if err != nil {
-		return fmt.Errorf("mount folder of namespaces %s: %w", dir, err)
+	if !mounted {
+		failpoint.Before("netns.mount")
+		err = unix.Mount(dir, dir, "", unix.MS_BIND, "")
+		failpoint.After("netns.mount")
+		if err != nil {
+			return fmt.Errorf("mount folder of namespaces %s: %w", dir, err)
+		}
 	}
 	failpoint.Before("netns.private")
 	err = unix.Mount("", dir, "", unix.MS_UNBINDABLE, "")
 	failpoint.After("netns.private")
+	if err != nil && !mounted {
+		err = errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH))
+	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("make %s private: %w", dir, err), unix.Unmount(dir, unix.MNT_DETACH))
+		return fmt.Errorf("make %s private: %w", dir, err)
 	}
 	return nil
 }
