@@ -5,29 +5,33 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
 
 var build struct {
-	once sync.Once
-	dir  string
-	err  error
+	once  sync.Once
+	tags  string // as Main was told, comma-separated
+	dir   string
+	ready bool // by CATENET_BIN
+	err   error
 }
 
 // Binaries returns the folder of the three programs, built from this tree
 // the first time that somebody asks. CATENET_BIN names a folder of ready
-// ones instead.
+// ones instead, which have no build tags.
 func Binaries(t testing.TB) string {
 	t.Helper()
 	build.once.Do(func() {
-		if build.dir = os.Getenv("CATENET_BIN"); build.dir != "" {
+		if dir := os.Getenv("CATENET_BIN"); dir != "" && build.tags == "" {
+			build.dir, build.ready = dir, true
 			return
 		}
 		if build.dir, build.err = os.MkdirTemp("/tmp", "cn-bin-"); build.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-o", build.dir+"/",
+		cmd := exec.Command("go", "build", "-tags", build.tags, "-o", build.dir+"/",
 			"github.com/catenet/catenet/cmd/catenet",
 			"github.com/catenet/catenet/cmd/catenetd",
 			"github.com/catenet/catenet/cmd/catenet-shim")
@@ -42,13 +46,14 @@ func Binaries(t testing.TB) string {
 	return build.dir
 }
 
-// Main is the TestMain of a package that uses labs: it runs the tests,
-// removes the binaries, and fails if the machine itself has something of
-// ours that it had not before.
-func Main(m *testing.M) {
+// Main is the TestMain of a package that uses labs: it runs the tests on
+// programs built with the tags, removes those, and fails if the machine itself
+// has something of ours that it had not before.
+func Main(m *testing.M, tags ...string) {
+	build.tags = strings.Join(tags, ",")
 	before := machine()
 	code := m.Run()
-	if build.dir != "" && os.Getenv("CATENET_BIN") == "" {
+	if build.dir != "" && !build.ready {
 		if err := os.RemoveAll(build.dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1

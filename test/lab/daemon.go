@@ -58,6 +58,15 @@ func (h *Host) DaemonPid() int { return h.daemon.Pid }
 // if a signal ended it.
 func (h *Host) DaemonCode() int { return h.daemon.cmd.ProcessState.ExitCode() }
 
+// DaemonEnds reports whether the daemon started last ends within a time.
+func (h *Host) DaemonEnds(within time.Duration) bool {
+	select {
+	case <-h.daemon.done:
+	case <-time.After(within):
+	}
+	return h.daemon.Ended()
+}
+
 // Kill ends the daemon as a crash would: SIGKILL.
 func (h *Host) Kill() { h.daemon.Signal(syscall.SIGKILL) }
 

@@ -1,0 +1,258 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/test/lab"
+)
+
+// ports are what the subject of an operation publishes.
+var ports = []catenet.PortSpec{port(catenet.TCP, tcpPort, 81), port(catenet.UDP, udpPort, 53)}
+
+func operations() []operation {
+	nothing := func(s *site) { s.gone("subject") }
+	attached := func(s *site) {
+		s.gone("subject")
+		s.must(s.attach("subject", s.netns, ports, "front", "back"))
+		s.flow()
+	}
+	ran := func(s *site) {
+		if there, running := s.running("subject"); there && !running {
+			s.gone("subject")
+		} else if there {
+			return
+		}
+		s.must(s.run(true))
+	}
+	remove := func(s *site) error { return s.truth.Client.Remove(ctx, "subject", true) }
+	removable := func(s *site) {
+		s.furnish()
+		ran(s)
+		s.h.Kill()
+	}
+	return []operation{
+		{name: "create a network", before: func(s *site) { s.noNetwork("new") },
+			do: func(s *site) error { return s.create("new", "10.93.0.0/24", "fd00:93::/64") }},
+		{name: "remove a network", before: func(s *site) { s.network("new", "10.93.0.0/24", "fd00:93::/64") },
+			do: func(s *site) error { return s.truth.Client.RemoveNetwork(ctx, "new") }},
+		{name: "attach", before: nothing,
+			do: func(s *site) error { return s.attach("subject", s.netns, ports, "front", "back") }},
+		{name: "detach", before: attached, do: remove},
+		{name: "connect, which publishes", before: func(s *site) {
+			nothing(s)
+			s.must(s.attach("subject", s.netns, ports, "front", "back"))
+			s.must(s.truth.Client.Disconnect(ctx, "front", "subject", false))
+		}, do: func(s *site) error {
+			_, err := s.truth.Client.Connect(ctx, "front", "subject", catenet.EndpointSpec{Aliases: []string{"alias"}})
+			return err
+		}},
+		{name: "disconnect, which publishes no more", before: attached,
+			do: func(s *site) error { return s.truth.Client.Disconnect(ctx, "front", "subject", false) }},
+		{name: "attach and detach a process", partly: true, before: func(s *site) {
+			s.gone("subject")
+			s.process()
+		}, do: func(s *site) error {
+			spec := catenet.SandboxSpec{Name: "subject", Owner: catenet.OwnerAttach, PID: s.process(), Networks: []catenet.EndpointSpec{{Network: "front"}}}
+			if _, err := s.truth.Client.CreateSandbox(ctx, spec, true); err != nil {
+				return err
+			}
+			return remove(s)
+		}},
+		{name: "run", before: nothing, do: func(s *site) error { return s.run(true) }},
+		{name: "start", before: func(s *site) { nothing(s); s.must(s.run(false)) },
+			do: func(s *site) error { return s.truth.Client.Start(ctx, "subject") }},
+		{name: "stop", before: ran,
+			do: func(s *site) error { return s.truth.Client.Stop(ctx, "subject", 0) }},
+		{name: "remove a container by force", partly: true, before: ran, do: remove},
+		{name: "a container's shim dies", before: ran, do: killShim},
+		{name: "the daemon's first start", before: (*site).purge, do: (*site).startAgain},
+		{name: "a start among remains", before: (*site).litter, do: (*site).startAgain},
+		{name: "a start with a corrupt file", before: func(s *site) {
+			s.gone("keeper")
+			ran(s)
+			s.h.Kill()
+			s.must(os.WriteFile(filepath.Join(s.h.RunDir(), "live.db"), []byte(strings.Repeat("no database ", 4096)), 0o600))
+		}, do: (*site).startAgain},
+		{name: "a start that allows forwarding", only: "foreign.restore", before: func(s *site) {
+			s.h.Kill()
+			s.h.MustRun("iptables-nft", "-P", "FORWARD", "DROP")
+			s.h.MustRun("iptables-nft", "-F", "FORWARD")
+			s.args = []string{"--allow-forward"}
+		}, do: (*site).startAgain, after: (*site).forwards},
+		{name: "catenetd --remove", partly: true, before: removable, do: (*site).remove},
+		{name: "catenetd --remove, and again", partly: true, before: removable, do: (*site).removeAgain},
+	}
+}
+
+// run makes a container.
+func (s *site) run(start bool) error {
+	_, err := s.truth.Client.CreateSandbox(ctx, catenet.SandboxSpec{
+		Name: "subject", Owner: catenet.OwnerRun, Ports: ports, Process: &catenet.Process{Args: []string{"sh", "-c", "trap exit TERM; sleep 600 & wait"}},
+		Networks: []catenet.EndpointSpec{{Network: "front", IPv4: netip.MustParseAddr("10.91.0.99")}},
+	}, start)
+	return err
+}
+
+func (s *site) noNetwork(name string) {
+	s.T.Helper()
+	if err := s.truth.Client.RemoveNetwork(ctx, name); err != nil && !catenet.IsNotFound(err) {
+		s.T.Fatal(err)
+	}
+}
+
+// flow has the kernel track a connection to the subject's UDP port.
+func (s *site) flow() {
+	s.T.Helper()
+	s.must(s.h.NS.Do(func() error {
+		c, err := net.Dial("udp", fmt.Sprintf("10.91.0.1:%d", udpPort))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write([]byte("?"))
+		return err
+	}))
+}
+
+// process is one in a namespace without a name; it is made once.
+func (s *site) process() int {
+	s.T.Helper()
+	if s.stranger == nil {
+		s.stranger = s.h.Start("unshare", "-n", "sh", "-c", "ip link set lo up && exec sleep 600")
+		s.Eventually(soon, func() string {
+			its, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", s.stranger.Pid))
+			host, err2 := os.Stat(s.h.NS.Path)
+			ours, err3 := os.Stat("/proc/self/ns/net")
+			if err := errors.Join(err, err2, err3); err != nil {
+				return err.Error()
+			}
+			comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", s.stranger.Pid))
+			if err != nil || string(comm) != "sleep\n" || os.SameFile(its, host) || os.SameFile(its, ours) {
+				return "it has no namespace of its own yet"
+			}
+			return ""
+		})
+	}
+	return s.stranger.Pid
+}
+
+// killShim kills the process that stays with the subject.
+func killShim(s *site) error {
+	sb, err := s.truth.Client.Sandbox(ctx, "subject")
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(filepath.Join(s.h.RunDir(), "containers", sb.ID, "pid"))
+	if err != nil {
+		return err
+	}
+	shim, err := strconv.Atoi(strings.Fields(string(b))[0])
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(shim, syscall.SIGKILL)
+}
+
+// startAgain starts a daemon, and fails if that ends before it answers.
+func (s *site) startAgain() error {
+	s.start()
+	if s.h.DaemonEnds(0) {
+		return errors.New("it has ended")
+	}
+	return nil
+}
+
+// litter leaves no daemon, but what one left that died as it attached the
+// subject, a link of an earlier one, and the keeper without its link.
+func (s *site) litter() {
+	s.T.Helper()
+	s.gone("subject")
+	s.furnish()
+	s.forget()
+	s.write("die", "after bpf.port 1")
+	if err := s.attach("subject", s.netns, ports, "front", "back"); err == nil || !s.h.DaemonEnds(soon) {
+		s.T.Fatalf("the daemon did not die as it attached: %v", err)
+	}
+	s.must(os.Remove(filepath.Join(s.dir, "die")))
+	for link := range strings.FieldsSeq(s.h.MustRun("ip", "-br", "link")) {
+		if name, _, veth := strings.Cut(link, "@"); veth && strings.HasPrefix(name, "ctn") {
+			s.h.MustRun("ip", "link", "del", name)
+			break // the keeper's: the first that was made
+		}
+	}
+	s.h.MustRun("ip", "link", "add", "ctn0123456789ab", "type", "veth", "peer", "name", "eth9")
+	s.h.MustRun("ip", "link", "set", "ctn0123456789ab", "alias", "catenet:"+strings.Repeat("0123456789abcdef", 4))
+}
+
+// purge ends the daemon and takes away all that it has.
+func (s *site) purge() {
+	s.T.Helper()
+	s.h.Kill()
+	if r := s.catenetd("--purge"); r.Code != 0 {
+		s.T.Fatal(r.Text())
+	}
+}
+
+func (s *site) catenetd(flag string) lab.Result {
+	return s.h.Run("env", s.h.DaemonEnv[0], filepath.Join(lab.Binaries(s.T), "catenetd"),
+		"--run-dir", s.h.RunDir(), "--state-dir", s.h.StateDir(), flag)
+}
+
+// remove takes away what a daemon left.
+func (s *site) remove() error {
+	s.T.Helper()
+	switch r := s.catenetd("--remove"); r.Code {
+	case 0:
+		s.empty()
+		return nil
+	case -1:
+		return errors.New("killed")
+	default:
+		s.T.Fatal(r.Text())
+		return nil
+	}
+}
+
+// removeAgain is remove until it is done.
+func (s *site) removeAgain() error {
+	s.T.Helper()
+	err := s.remove()
+	if err != nil {
+		s.must(s.remove())
+	}
+	return err
+}
+
+// empty wants nothing of ours to be left.
+func (s *site) empty() {
+	s.T.Helper()
+	for _, left := range []string{s.h.MustRun("ip", "-br", "link"), s.h.MustRun("nft", "list", "tables"),
+		s.h.MustRun("nsenter", "--net=/run/netns/"+s.keeper(), "--", "sh", "-c", "ip -br link; nft list tables")} {
+		if strings.Contains(left, "catenet") || strings.Contains(left, "ctn") || strings.Contains(left, "br-") {
+			s.T.Errorf("left behind:\n%s", left)
+		}
+	}
+	for _, path := range []string{s.h.RunDir(), filepath.Join("/etc/netns", s.keeper())} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			s.T.Errorf("left behind: %s (%v)", path, err)
+		}
+	}
+}
+
+// forwards wants each bridge to be let through FORWARD, once.
+func (s *site) forwards() {
+	s.T.Helper()
+	rules := s.h.MustRun("iptables-nft", "-S", "FORWARD")
+	if n := strings.Count(rules, "-o catenet0 -m comment --comment catenet -j ACCEPT"); n != 1 {
+		s.T.Errorf("there are %d rules for the first bridge:\n%s", n, rules)
+	}
+}

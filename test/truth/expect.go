@@ -1,0 +1,200 @@
+package truth
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/catenet/catenet"
+)
+
+// expect returns the lines that the host must show for what the daemon says.
+func (w *World) expect(said word) []string {
+	e := &expectation{word: said, bridges: make(map[string]string)}
+	for _, n := range said.networks {
+		e.network(n)
+	}
+	for _, sb := range said.sandboxes {
+		e.sandbox(sb)
+	}
+	e.owners()
+	return e.lines
+}
+
+type expectation struct {
+	word
+	bridges map[string]string // by network ID
+	lines   []string
+}
+
+func (e *expectation) say(format string, args ...any) {
+	e.lines = append(e.lines, fmt.Sprintf(format, args...))
+}
+
+func (e *expectation) network(n catenet.NetworkStatus) {
+	if n.Driver != "bridge" {
+		return
+	}
+	bridge := cmp.Or(n.Options[catenet.OptionBridge], "br-"+catenet.ShortID(n.ID))
+	if n.Predefined {
+		bridge = "catenet0"
+	}
+	e.bridges[n.ID] = bridge
+	var addrs []string
+	for _, p := range n.Pools {
+		addrs = append(addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()).String())
+		e.say("guarded %s", p.Subnet)
+	}
+	e.say("link %s of %s: bridge up, ipv6 %v, %s", bridge, n.ID, n.IPv6, sorted(addrs))
+	e.say("rules for %s", bridge)
+}
+
+func (e *expectation) sandbox(sb catenet.SandboxStatus) {
+	if sb.Owner == catenet.OwnerRun {
+		e.say("log of %s", sb.ID)
+	}
+	if sb.State != catenet.StateRunning {
+		return
+	}
+	if sb.Owner == catenet.OwnerRun {
+		e.say("program of %s in %s", sb.Name, sb.NetnsPath)
+		e.say("files of %s: [hostname hosts resolv.conf], addresses %s", sb.ID, addresses(sb))
+	} else if name := netnsName(sb); name != "" {
+		e.say("files of netns %s: [hosts resolv.conf], addresses %s", name, addresses(sb))
+	}
+	if sb.Owner == catenet.OwnerRun || sb.PID != 0 {
+		e.say("pin %s", sb.ID)
+	}
+	e.say("in %s: table ip catenet", sb.Name)
+	for _, ep := range sb.Endpoints {
+		e.endpoint(sb, ep)
+	}
+	for _, b := range sb.Bindings {
+		e.binding(sb, b)
+	}
+	e.answers(sb)
+}
+
+func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
+	e.say("link %s of %s: veth up, ipv6 false, [] on %s", ep.HostLink, ep.ID, e.bridges[ep.NetworkID])
+	var addrs []string
+	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
+		if a.IsValid() {
+			addrs = append(addrs, a.String())
+		}
+	}
+	e.say("in %s: link %s of %s: veth up, ipv6 %v, %s, MAC %s", sb.Name, ep.Interface, ep.ID, ep.IPv6.IsValid(), sorted(addrs), ep.MAC)
+	if ep.DefaultRoute4 {
+		e.say("in %s: route default via %s on %s", sb.Name, ep.Gateway4, ep.Interface)
+	}
+	if ep.DefaultRoute6 {
+		e.say("in %s: route default via %s on %s", sb.Name, ep.Gateway6, ep.Interface)
+	}
+}
+
+func (e *expectation) binding(sb catenet.SandboxStatus, b catenet.PortBinding) {
+	i := slices.IndexFunc(sb.Endpoints, func(ep catenet.Endpoint) bool { return ep.ID == b.EndpointID })
+	if i < 0 {
+		e.say("an endpoint for %s", b)
+		return
+	}
+	to := netip.AddrPortFrom(sb.Endpoints[i].IPv6.Addr(), b.Port)
+	if b.HostIP.Is4() {
+		to = netip.AddrPortFrom(sb.Endpoints[i].IPv4.Addr(), b.Port)
+	}
+	at := netip.AddrPortFrom(b.HostIP, b.HostPort)
+	if !b.HostIP.IsLoopback() {
+		e.say("published %s %s to %s", b.Proto, at, to)
+	}
+	if b.HostIP.IsLoopback() || b.HostIP.IsUnspecified() {
+		e.say("on loopback %s %s to %s", b.Proto, at, to)
+	}
+	e.say("held %s %d, IPv6 %v", b.Proto, b.HostPort, b.HostIP.Is6())
+}
+
+// answers are what a sandbox gets for every name that one beside it has.
+func (e *expectation) answers(sb catenet.SandboxStatus) {
+	got := make(map[string][]string)
+	for _, other := range e.sandboxes {
+		for _, there := range other.Endpoints {
+			for _, name := range append([]string{other.Name}, there.Spec.Aliases...) {
+				got[name+" in "+there.NetworkID] = append(got[name+" in "+there.NetworkID], there.IPv4.Addr().String())
+			}
+		}
+	}
+	// The first of its networks that knows the name has the word.
+	eps := slices.Clone(sb.Endpoints)
+	slices.SortStableFunc(eps, func(a, b catenet.Endpoint) int { return cmp.Compare(b.Spec.GwPriority, a.Spec.GwPriority) })
+	for _, name := range names(e.word, nil) {
+		for _, ep := range eps {
+			if addrs := got[name+" in "+ep.NetworkID]; addrs != nil {
+				e.say("in %s: %s is %s", sb.Name, name, sorted(addrs))
+				break
+			}
+		}
+	}
+}
+
+// owners are who the addresses that are handed out belong to.
+func (e *expectation) owners() {
+	for _, sb := range e.sandboxes {
+		has := make(map[string]bool)
+		for _, ep := range sb.Endpoints {
+			for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
+				if a.IsValid() {
+					has[fmt.Sprintf("%s of %s", a.Addr(), ep.Spec.Network)] = true
+				}
+			}
+		}
+		for _, s := range sb.Networks { // a container's fixed ones stay its own
+			for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
+				if a.IsValid() && sb.Owner == catenet.OwnerRun && e.has(s.Network, a) {
+					has[fmt.Sprintf("%s of %s", a, s.Network)] = true
+				}
+			}
+		}
+		for line := range has {
+			e.say("address %s has %s", line, sb.Name)
+		}
+	}
+}
+
+// has reports whether there is a network of that name with the address in it.
+func (e *expectation) has(network string, a netip.Addr) bool {
+	return slices.ContainsFunc(e.networks, func(n catenet.NetworkStatus) bool {
+		return n.Name == network && slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet.Contains(a) })
+	})
+}
+
+// names are those that containers and endpoints have, and more.
+func names(said word, more []string) []string {
+	all := slices.Clone(more)
+	for _, sb := range said.sandboxes {
+		all = append(all, sb.Name)
+		for _, ep := range sb.Endpoints {
+			all = append(all, ep.Spec.Aliases...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// addresses are those of a sandbox, of all networks.
+func addresses(sb catenet.SandboxStatus) []string {
+	var all []string
+	for _, ep := range sb.Endpoints {
+		for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
+			if a.IsValid() {
+				all = append(all, a.Addr().String())
+			}
+		}
+	}
+	return sorted(all)
+}
+
+// sorted sorts, and drops what is there twice.
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
