@@ -16,6 +16,7 @@
 //	plan.go        what the next record is: addresses, names, default routes
 //	transition.go  from one record to the next, undone if it fails
 //	restore.go     a start: records to kernel, and orphans away
+//	sweep.go       what nobody knows goes
 //	repair.go      what somebody else took away is put back
 //	containerlink.go  what --link leads to; linkcheck.go: whether it may, linkenv.go: what is told
 //	reaper.go      links are removed behind the caller's back, in batches
