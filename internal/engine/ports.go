@@ -50,6 +50,9 @@ func (e *Engine) bind(now, next *record) error {
 		for _, ep := range next.Endpoints {
 			n := e.networks[ep.NetworkID]
 			for _, ip := range hostAddresses(p, n, ep) {
+				if p.Proto == catenet.SCTP && ip.IsLoopback() {
+					return noSCTP(p, ip)
+				}
 				b := catenet.PortBinding{Proto: p.Proto, HostIP: ip, Port: p.Port, EndpointID: ep.ID, SandboxID: next.ID}
 				if n != nil && n.Gateway(ip.Is4()) == catenet.GatewayRouted {
 					b.HostIP, b.Routed = unspecified(ip.Is4()), true
@@ -155,6 +158,13 @@ func noWay(r *record, p catenet.PortSpec) error {
 	}
 	return catenet.Invalidf("port %d/%s cannot be published: no network of container %s leads outside", p.Port, p.Proto, r.Name).
 		WithHint("join a network that the host is in and that is not --internal, or leave -p out")
+}
+
+// noSCTP says that an association to a loopback address cannot be led to a
+// container: the kernel's hooks for that (kernel.Loopback) know no SCTP.
+func noSCTP(p catenet.PortSpec, ip netip.Addr) error {
+	return catenet.Unsupportedf("port %d/%s cannot be published on %s: SCTP does not reach a container from loopback addresses", p.Port, p.Proto, ip).
+		WithHint("publish on an address of the host (ip address): its own programs reach that too")
 }
 
 // hostAddresses returns the host addresses that a port is published on by way

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/nft"
 )
@@ -118,6 +119,10 @@ func hook(typ string, num uint32, priority int32) *nft.Hook {
 	return &nft.Hook{Type: typ, Num: num, Priority: priority, Policy: uint32(nft.Accept)}
 }
 
+// heartbeat is the type of a chunk of SCTP that asks whether an address is
+// reached (RFC 9260, section 3.3.5).
+const heartbeat = 4
+
 // guardRules drop, before anything is translated, what nobody outside may
 // send: packets to a container's own address, and to a port published on a
 // loopback address (which reach it where route_localnet is set). And what a
@@ -127,6 +132,10 @@ func hook(typ string, num uint32, priority int32) *nft.Hook {
 func guardRules() []nft.Rule {
 	return []nft.Rule{
 		established(),
+		rule(l4proto(nft.R0), nft.Equal(nft.R0, []byte{catenet.SCTP.Number()}),
+			nft.Payload(nft.Transport, 12, 1, nft.R0), nft.Equal(nft.R0, []byte{heartbeat}),
+			nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setBridges, nft.R0),
+			nft.DaddrType(nft.R0), nft.Equal(nft.R0, nft.AddrLocal), drop()),
 		rule(ip4(), dest4(nft.R0), nft.LookupVerdict(setSubnets4, nft.R0)),
 		rule(ip6(), dest6(nft.R0), nft.LookupVerdict(setSubnets6, nft.R0)),
 		rule(ip4(), nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setIsolated, nft.R0),

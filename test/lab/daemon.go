@@ -187,7 +187,7 @@ func (h *Host) unmountPins() {
 // end by itself meanwhile.
 func (h *Host) clear() {
 	t := h.lab.T
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		ids := strings.Fields(h.Try("ps", "-aq").Stdout)
 		if len(ids) > 0 {

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
@@ -111,36 +114,67 @@ func (h *Host) in(netns, name string, args ...string) Result {
 
 // Ask connects to a server of Serve from a namespace of this host ("" is its
 // own) and returns the line it answers, or "" if there is none within two
-// seconds. proto is tcp, udp or sctp; to is an address and port, an IPv6 address in
-// brackets.
+// seconds. proto and to are as for Connect.
 func (h *Host) Ask(netns, proto, to string) string {
-	if netns == "" {
-		netns = h.NS.Path
+	c, err := h.Connect(netns, proto, to)
+	if err != nil {
+		return ""
 	}
-	if proto == "sctp" { // Go's net has none
-		return plain(h.in(netns, "timeout", "2", "socat", "-u", "SCTP:"+to, "STDOUT").Stdout)
-	}
+	defer c.Close()
 	line := ""
-	err := kerneltest.In(netns, func() error {
-		c, err := net.DialTimeout(proto, to, 2*time.Second)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if proto == "udp" {
-			line, err = askAgain(c)
-			return err
-		}
-		if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
-			return err
-		}
+	if proto == "udp" {
+		line, err = askAgain(c)
+	} else if err = c.SetDeadline(time.Now().Add(2 * time.Second)); err == nil {
 		line, err = bufio.NewReader(c).ReadString('\n')
-		return err
-	})
+	}
 	if err != nil {
 		return ""
 	}
 	return plain(line)
+}
+
+// Connect connects from a namespace of this host ("" is its own), within two
+// seconds. proto is tcp, udp or sctp; to is an address and port, an IPv6
+// address in brackets.
+func (h *Host) Connect(netns, proto, to string) (c net.Conn, err error) {
+	if netns == "" {
+		netns = h.NS.Path
+	}
+	err = kerneltest.In(netns, func() (err error) {
+		if proto == "sctp" {
+			c, err = associate(to)
+		} else {
+			c, err = net.DialTimeout(proto, to, 2*time.Second)
+		}
+		return err
+	})
+	return c, err
+}
+
+// associate is net.Dial for SCTP, which package net does not have; it takes
+// the socket for one of TCP, as it is used in the same way (RFC 6458, section 4).
+func associate(to string) (net.Conn, error) {
+	at, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return nil, err
+	}
+	family, addr := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Addr: at.Addr().As16(), Port: int(at.Port())})
+	if at.Addr().Is4() {
+		family, addr = unix.AF_INET, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "association")
+	defer f.Close() // the connection has a descriptor of its own
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 2}); err != nil {
+		return nil, err
+	}
+	if err := unix.Connect(fd, addr); err != nil {
+		return nil, err
+	}
+	return net.FileConn(f)
 }
 
 // askAgain sends a datagram, and again while nobody answers: UDP promises
