@@ -146,7 +146,7 @@ func TestAThousandPortsAreOneChangeOfTheFirewall(t *testing.T) {
 func TestPortsThatNobodyCanHold(t *testing.T) {
 	w := newWorld(t)
 	w.ports.lacks = "sctp"
-	for name, port := range map[string]string{"a": "9000:80/sctp", "b": "127.0.0.1:9001:80/sctp"} {
+	for name, port := range map[string]string{"a": "9000:80/sctp", "b": "192.0.2.1:9001:80/sctp"} {
 		st, err := w.attachSpec(catenet.SandboxSpec{Name: name, Ports: specs(t, port)})
 		must(t, err)
 		said := strings.Join(st.Warnings, "\n")
@@ -157,8 +157,8 @@ func TestPortsThatNobodyCanHold(t *testing.T) {
 	_, err := w.attachSpec(catenet.SandboxSpec{Name: "t", Ports: specs(t, "9003:80/tcp")})
 	must(t, err)
 	for port, taken := range map[string]string{
-		"9000:81/sctp": "a", "127.0.0.1:9000:80/sctp": "a", "9001:80/sctp": "b",
-		"9002:80/sctp": "", "127.0.0.2:9001:80/sctp": "", "9000:80/tcp": "", "9003:80/sctp": "",
+		"9000:81/sctp": "a", "192.0.2.1:9000:80/sctp": "a", "9001:80/sctp": "b",
+		"9002:80/sctp": "", "192.0.2.2:9001:80/sctp": "", "9000:80/tcp": "", "9003:80/sctp": "",
 	} {
 		_, err := w.attachSpec(catenet.SandboxSpec{Name: "c", Ports: specs(t, port)})
 		switch {
@@ -167,6 +167,18 @@ func TestPortsThatNobodyCanHold(t *testing.T) {
 			must(t, w.Remove(ctx, "c", false))
 		case !catenet.IsConflict(err) || !strings.Contains(err.Error(), "is taken by container "+taken):
 			t.Errorf("%s: %v", port, err)
+		}
+	}
+}
+
+// TestSCTPIsNotPublishedOnLoopback, also where the network names the address.
+func TestSCTPIsNotPublishedOnLoopback(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "local", Options: map[string]string{catenet.OptionHostBinding: "127.0.0.1"}})
+	for network, port := range map[string]string{"bridge": "127.0.0.1:9000:80/sctp", "local": "9000:80/sctp"} {
+		_, err := w.attachSpec(catenet.SandboxSpec{Name: "a", Networks: []catenet.EndpointSpec{{Network: network}}, Ports: specs(t, port)})
+		if !catenet.IsUnsupported(err) || !strings.Contains(err.Error(), "80/sctp cannot be published on 127.0.0.1") || catenet.HintOf(err) == "" {
+			t.Errorf("%s in %s: %v", port, network, err)
 		}
 	}
 }
