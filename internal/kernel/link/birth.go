@@ -56,15 +56,16 @@ func (h *Host) catchUp(c *conn, outsides []string) error {
 }
 
 // syncPairs has the kernel notice, likewise, that both ends of veths are up
-// now.
-func (c *conn) syncPairs(raised []*info) error {
-	for _, i := range raised {
-		if _, err := c.linkIn(i.peerNS, i.peer); err != nil {
-			return err
-		}
+// now. Who is at the other end may have changed since they were looked at.
+func (c *conn) syncPairs(raised []int) error {
+	for _, index := range raised {
 		var b batch
-		b.message("look at link", unix.RTM_GETLINK, 0, ifinfo(i.index, 0, 0))
-		if _, err := c.oneLink(&b); err != nil {
+		b.message("look at link", unix.RTM_GETLINK, 0, ifinfo(index, 0, 0))
+		i, err := c.oneLink(&b)
+		if err == nil && i != nil && i.peerNS >= 0 {
+			_, err = c.linkIn(i.peerNS, i.peer)
+		}
+		if err != nil {
 			return err
 		}
 	}

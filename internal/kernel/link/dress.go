@@ -161,8 +161,8 @@ func (p *plan) wear(worn []*info, interfaces []kernel.Interface, have belongings
 		switch {
 		case worn[i].outside != "":
 			p.born = append(p.born, worn[i].outside)
-		case !worn[i].up() && worn[i].peerNS >= 0:
-			p.raised = append(p.raised, worn[i])
+		case !worn[i].up():
+			p.raised = append(p.raised, worn[i].index)
 		}
 		if err := p.addRoutes(worn[i], want, have.routes); err != nil {
 			return err

@@ -162,7 +162,9 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 	case len(refused) > 0:
 		err = translate(refused[0])
 	case born:
-		h.deliver(l)
+		if !want.down { // else its outside may be elsewhere by the time it is dressed
+			h.deliver(l)
+		}
 		err = h.quiet(c, l)
 		if err == nil && want.gate != "" {
 			err = h.addGateward(c, l.Name, want.gate)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/netns"
 	"github.com/catenet/catenet/internal/kernel/wire"
@@ -44,13 +45,34 @@ func (h *Host) JoinPair(ctx context.Context, l kernel.Link) error {
 		if p.waiting == nil || p.alone() {
 			return h.create(c, l, aim{name: l.Name, alias: l.Alias, mtu: l.MTU, down: true})
 		}
-		h.expect(l.Name)
-		err = h.move(c, p.waiting, l.Peer.NS, l.Peer.Name, l.Peer.Alias)
+		return h.admitEnd(c, p.waiting, l.Peer)
+	})
+}
+
+// admitEnd moves the end that waits into a namespace. A name that is taken
+// there the kernel would refuse when it has moved the link already.
+func (h *Host) admitEnd(c *conn, waiting *info, to *kernel.Peer) error {
+	err := netns.Do(to.NS, func() error {
+		in, err := dial()
 		if err != nil {
-			h.unexpect(l.Name)
+			return err
+		}
+		defer in.close()
+		index, err := in.index(to.Name)
+		if err == nil && index != 0 {
+			err = catenet.Conflictf("there is an interface %s already where the pair of %s leads", to.Name, waiting.name).
+				WithHint("choose another interface name for this endpoint")
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	h.expect(waiting.name)
+	if err = h.move(c, waiting, to.NS, to.Name, to.Alias); err != nil {
+		h.unexpect(waiting.name)
+	}
+	return err
 }
 
 // PartPair takes an end of a pair out of a namespace.
@@ -103,9 +125,10 @@ func (c *conn) pair(l kernel.Link) (p pair, err error) {
 		if i.kind != "veth" {
 			return
 		}
-		// One that is born is not marked before it is dressed.
+		// One that is born is not marked before it is dressed; one whose move
+		// was cut short has the mark of what waits.
 		born := pair{p.waiting, &i, p.ns}.alone() && i.alias == ""
-		if i.alias == l.Peer.Alias || born {
+		if i.alias == l.Peer.Alias || i.alias == l.Alias || born {
 			p.end = &i
 		}
 	})

@@ -20,7 +20,7 @@ type plan struct {
 	undo    []func(*batch) // for each message of batch; nil: nothing to undo
 	kinds   []kind         // of each message
 	born    []string       // the outsides of new links that it raises
-	raised  []*info        // other veths that it raises
+	raised  []int          // other links that it raises, by index
 }
 
 // kind is a type of rtnetlink message.
