@@ -145,20 +145,16 @@ func (s *Server) dockerConnect(w http.ResponseWriter, r *http.Request, version s
 	if err := dockerBody(w, r, &asked); err != nil {
 		return err
 	}
-	ctx := context.WithoutCancel(r.Context())
-	sb, err := s.engine.Sandbox(ctx, asked.Container)
-	if err != nil {
-		return docker.NoContainer(err, asked.Container)
-	}
-	n, err := s.dockerNetwork(ctx, r.PathValue("ref"))
-	if err != nil {
-		return err
-	}
 	spec, err := docker.EndpointSpec(asked.EndpointConfig, version)
 	if err != nil {
 		return err
 	}
-	if _, err := s.engine.Connect(ctx, n.ID, sb.ID, spec); err != nil {
+	ctx, ref := context.WithoutCancel(r.Context()), r.PathValue("ref")
+	if _, err := s.engine.Connect(ctx, ref, asked.Container, spec); err != nil {
+		n, sb, missing := s.parties(ctx, ref, asked.Container)
+		if missing != nil {
+			return missing
+		}
 		return docker.NotConnected(err, n, sb, spec)
 	}
 	w.WriteHeader(http.StatusOK)
@@ -170,22 +166,24 @@ func (s *Server) dockerDisconnect(w http.ResponseWriter, r *http.Request, _ stri
 	if err := dockerBody(w, r, &asked); err != nil {
 		return err
 	}
-	ctx := context.WithoutCancel(r.Context())
-	n, err := s.dockerNetwork(ctx, r.PathValue("ref"))
-	if err != nil {
-		return err
-	}
-	sb, err := s.engine.Sandbox(ctx, asked.Container)
-	if err != nil && !asked.Force {
-		return docker.NoContainer(err, asked.Container)
-	}
-	ref := asked.Container
-	if err == nil {
-		ref = sb.ID
-	}
-	if err := s.engine.Disconnect(ctx, n.ID, ref, asked.Force); err != nil {
+	ctx, ref := context.WithoutCancel(r.Context()), r.PathValue("ref")
+	if err := s.engine.Disconnect(ctx, ref, asked.Container, asked.Force); err != nil {
+		n, sb, missing := s.parties(ctx, ref, asked.Container)
+		if missing != nil {
+			return missing
+		}
 		return docker.NotDisconnected(err, n, sb)
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// parties finds a network and a sandbox, to tell why they did not come together
+// or apart.
+func (s *Server) parties(ctx context.Context, ref, container string) (n catenet.NetworkStatus, sb catenet.SandboxStatus, err error) {
+	if sb, err = s.engine.Sandbox(ctx, container); err != nil {
+		return n, sb, docker.NoContainer(err, container)
+	}
+	n, err = s.dockerNetwork(ctx, ref)
+	return n, sb, err
 }

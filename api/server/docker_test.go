@@ -99,22 +99,7 @@ func TestDockerRefusals(t *testing.T) {
 		{"backwards", "GET", "/events?since=20&until=10", "", "", 400, "`since` time (20) cannot be after `until` time (10)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://x"+strings.ReplaceAll(tc.path, `"`, "%22"), strings.NewReader(tc.body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tc.ctype != "" {
-				req.Header.Set("Content-Type", tc.ctype)
-			}
-			res, err := c.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			b, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
+			res, b := ask(t, c, tc.method, strings.ReplaceAll(tc.path, `"`, "%22"), tc.ctype, tc.body)
 			var got map[string]string
 			if err := json.Unmarshal(b, &got); err != nil || len(got) != 1 {
 				t.Fatalf("reply %q: %v", b, err)
@@ -133,18 +118,9 @@ func TestDockerRefusals(t *testing.T) {
 func TestDockerPing(t *testing.T) {
 	_, host := dockerHost(t)
 	for _, method := range []string{"GET", "HEAD"} {
-		req, err := http.NewRequestWithContext(t.Context(), method, "http://x/_ping", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := raw(t, host).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		if err != nil || res.StatusCode != 200 || (string(b) == "OK") != (method == "GET") {
-			t.Errorf("%s: %d %q, %v", method, res.StatusCode, b, err)
+		res, b := ask(t, raw(t, host), method, "/_ping", "", "")
+		if res.StatusCode != 200 || (string(b) == "OK") != (method == "GET") {
+			t.Errorf("%s: %d %q", method, res.StatusCode, b)
 		}
 		if h := res.Header; h.Get("Api-Version") != "1.56" || h.Get("Ostype") != "linux" || h.Get("Swarm") != "inactive" || !strings.HasPrefix(h.Get("Server"), "catenet/") {
 			t.Errorf("%s: header %v", method, h)
@@ -315,6 +291,10 @@ func TestDockerEventStream(t *testing.T) {
 		res.Body.Close()
 		if err != nil || res.Header.Get("Content-Type") != tc.media || !strings.HasPrefix(string(b), tc.begin) {
 			t.Errorf("%s %s: %s, %q, %v", tc.path, tc.accept, res.Header.Get("Content-Type"), b, err)
+		}
+		res, before := ask(t, raw(t, host), "GET", tc.path+"?until=1767323044", "", "") // just before apitest.Now
+		if res.StatusCode != 200 || len(before) > 0 {
+			t.Errorf("%s: what happened later than asked: %d %s", tc.path, res.StatusCode, before)
 		}
 		if old := strings.HasPrefix(tc.path, "/v1.51"); strings.Contains(string(b), `"status":"create"`) != old {
 			t.Errorf("%s: fields of old versions in %s", tc.path, b)

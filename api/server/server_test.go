@@ -36,6 +36,28 @@ func raw(t *testing.T, host string) *http.Client {
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+// ask sends a request; ctype may be "", for none.
+func ask(t *testing.T, c *http.Client, method, path, ctype, body string) (*http.Response, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://x"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ctype != "" {
+		req.Header.Set("Content-Type", ctype)
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, b
+}
+
 func TestBadRequests(t *testing.T) {
 	e := apitest.New()
 	if _, _, err := e.CreateNetwork(t.Context(), catenet.NetworkSpec{Name: "front"}); err != nil {
@@ -80,22 +102,7 @@ func TestBadRequests(t *testing.T) {
 		{"exec without upgrade", "POST", "/v1/sandboxes/x/exec", api.TypeJSON, `{"args":["true"]}`, 400, "connection of its own", "Upgrade"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://x"+tc.path, strings.NewReader(tc.body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tc.ctype != "" {
-				req.Header.Set("Content-Type", tc.ctype)
-			}
-			res, err := c.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			b, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
+			res, b := ask(t, c, tc.method, tc.path, tc.ctype, tc.body)
 			var e api.Error
 			if err := json.Unmarshal(b, &e); err != nil {
 				t.Fatalf("reply %q: %v", b, err)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,11 +29,14 @@ func TestANetworkIsMadeFromAConfigOnlyOne(t *testing.T) {
 		t.Errorf("the option of the interface's name did not come along: %+v", st.Endpoints[0])
 	}
 	for range 2 { // as made, and as restored
-		if _, err := w.attach("d", catenet.EndpointSpec{Network: "settings"}); catenet.KindOf(err) != catenet.KindForbidden {
+		if _, err := w.attach("d", catenet.EndpointSpec{Network: "settings"}); catenet.KindOf(err) != catenet.KindForbidden || !strings.Contains(err.Error(), "config-only") {
 			t.Errorf("joining what only holds settings: %v", err)
 		}
 		if _, err := w.Connect(t.Context(), "settings", "c", catenet.EndpointSpec{}); catenet.KindOf(err) != catenet.KindForbidden {
 			t.Errorf("connecting to what only holds settings: %v", err)
+		}
+		if st, err := w.Network(t.Context(), "settings"); err != nil || len(st.Use) > 0 {
+			t.Errorf("addresses of what only holds settings are handed out: %+v, %v", st.Use, err)
 		}
 		if err := w.RemoveNetwork(t.Context(), "settings"); catenet.KindOf(err) != catenet.KindForbidden {
 			t.Errorf("removing settings in use: %v", err)
@@ -42,6 +46,9 @@ func TestANetworkIsMadeFromAConfigOnlyOne(t *testing.T) {
 	must(t, w.Remove(t.Context(), "c", true))
 	if names, err := w.PruneNetworks(t.Context(), nil); err != nil || !cmp.Equal(names, []string{"real"}) {
 		t.Errorf("pruned %v, %v", names, err)
+	}
+	if names, err := w.PruneNetworks(t.Context(), nil); err != nil || len(names) > 0 {
+		t.Errorf("settings are pruned: %v, %v", names, err)
 	}
 	must(t, w.RemoveNetwork(t.Context(), "settings"))
 	// Its subnet was never taken.

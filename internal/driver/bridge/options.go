@@ -22,13 +22,8 @@ const (
 	optHost6      = "com.docker.network.host_ipv6"
 )
 
-// elsewhere are options of Docker's that are asked for otherwise here.
-var elsewhere = map[string]string{
-	"com.docker.network.enable_ipv4": "--ipv4",
-	"com.docker.network.enable_ipv6": "--ipv6",
-	"com.docker.network.internal":    "--internal",
-	"com.docker.network.gateway":     "--gateway",
-}
+// optGateway is an option of Docker's that is asked for otherwise here.
+const optGateway = "com.docker.network.gateway"
 
 // options are a network's, read.
 type options struct {
@@ -105,8 +100,8 @@ func parse(spec catenet.NetworkSpec) (options, error) {
 
 // unknown says what is wrong with an option that is none of ours.
 func unknown(key string) error {
-	if flag := elsewhere[key]; flag != "" {
-		return catenet.Invalidf("option %s is not set by -o", key).WithHint("use %s", flag)
+	if key == optGateway {
+		return catenet.Invalidf("option %s is not set by -o", key).WithHint("use --gateway")
 	}
 	return catenet.Invalidf("the bridge driver has no option %q", key).WithHint("its options: %s", strings.Join(Driver{}.Options().Network, ", "))
 }

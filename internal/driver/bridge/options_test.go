@@ -55,7 +55,7 @@ func TestOptions(t *testing.T) {
 		{v4, optHost6, "fe80::1%eth0", catenet.KindInvalid, "fe80"},
 		{v4, optInhibit, "true", 0, ""},
 		{v4, optInhibit, "2", catenet.KindInvalid, optInhibit},
-		{v4, "com.docker.network.enable_ipv6", "true", catenet.KindInvalid, "--ipv6"},
+		{v4, "com.docker.network.gateway", "10.0.0.1", catenet.KindInvalid, "--gateway"},
 		{v4, "enable_iccc", "true", catenet.KindInvalid, optICC},
 	} {
 		c.spec.Options = map[string]string{c.key: c.value}
@@ -71,6 +71,7 @@ func TestOptions(t *testing.T) {
 
 func TestEndpointOptions(t *testing.T) {
 	for value, right := range map[string]bool{
+		"net.ipv4.conf.ifname.forwarding=1":                                       true,
 		"net.ipv4.conf.IFNAME.forwarding=1":                                       true,
 		"net.ipv4.conf.IFNAME.forwarding=1,net.ipv6.neigh.IFNAME.gc_stale_time=9": true,
 		"net.ipv4.conf.eth0.forwarding=1":                                         false,
