@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,29 +19,70 @@ type Kept struct {
 	Unread []byte
 }
 
-// Pause is Shutdown, save that the sockets stay open for the next server: the
-// listener, in whose queue clients wait, and connections on which nothing is
-// under way, which it returns. Closed, they would lose a request that is sent
-// just then.
+// Pause ends the server, and leaves its sockets open for the next: the
+// listener, in whose queue clients wait, and connections, which it returns.
+// Streams and waits end at once; other requests are waited for until ctx ends,
+// what is left then is cut off. (http.Server.Shutdown would drop a request that
+// comes at that moment.)
 func (s *Server) Pause(ctx context.Context) ([]Kept, error) {
-	for _, c := range s.conns.pause() {
+	s.close()
+	err := s.conns.pause()
+	var kept []Kept
+	all := s.conns.list()
+	for _, c := range all {
 		c.leave()
 	}
-	err := s.Shutdown(ctx)
-	var kept []Kept
-	for _, c := range s.conns.list() {
+	for _, c := range all {
+		select {
+		case <-c.over:
+		case <-ctx.Done():
+			err = fmt.Errorf("end requests: %w", ctx.Err())
+			continue
+		}
 		if unread, ok := c.rest(); ok {
 			kept = append(kept, Kept{c.UnixConn, unread})
 		}
 	}
+	s.cut()
+	err = errors.Join(err, s.http.Close())
+	s.execs.Wait()
 	return kept, err
 }
 
 // connections are the open ones of a server.
 type connections struct {
+	serving sync.WaitGroup // who takes connections
+
 	mu      sync.Mutex
+	from    *lasting
 	open    map[*conn]bool
 	pausing bool // idle ones are left, not closed
+}
+
+// serve notes where connections come from, and reports whether they may still
+// come.
+func (cs *connections) serve(l *lasting) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.pausing {
+		return false
+	}
+	cs.from = l
+	cs.serving.Add(1)
+	return true
+}
+
+// pause returns once nobody is taken any more.
+func (cs *connections) pause() (err error) {
+	cs.mu.Lock()
+	cs.pausing = true
+	from := cs.from
+	cs.mu.Unlock()
+	if from != nil {
+		err = from.Close()
+	}
+	cs.serving.Wait()
+	return err
 }
 
 func (cs *connections) list() (all []*conn) {
@@ -52,22 +94,21 @@ func (cs *connections) list() (all []*conn) {
 	return all
 }
 
-func (cs *connections) pause() []*conn {
-	cs.mu.Lock()
-	cs.pausing = true
-	cs.mu.Unlock()
-	return cs.list()
-}
-
 func (cs *connections) paused() bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	return cs.pausing
 }
 
+func (cs *connections) forget(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.open, c)
+}
+
 // wrap makes a connection one of these.
 func (cs *connections) wrap(u *net.UnixConn, unread []byte) *conn {
-	c := &conn{UnixConn: u, of: cs, idle: true, unread: unread}
+	c := &conn{UnixConn: u, of: cs, over: make(chan struct{}), idle: true, unread: unread}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.open == nil {
@@ -114,20 +155,25 @@ func (l *lasting) Close() error {
 type conn struct {
 	*net.UnixConn
 	of      *connections
+	over    chan struct{}  // closed when it is closed or left
 	reading sync.WaitGroup // a Read that is under way
 
 	mu     sync.Mutex
-	idle   bool // before a request, and nothing of that was read
+	idle   bool // before a request
+	begun  bool // something of the next request was read
 	left   bool // to the next server
+	closed bool
 	unread []byte
 }
 
 // state is told by http.Server what a connection is at.
 func (c *conn) state(s http.ConnState) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s == http.StateIdle || s == http.StateActive {
-		c.idle = s == http.StateIdle
+	c.idle = s == http.StateNew || s == http.StateIdle
+	c.begun = c.begun && s != http.StateActive // the request has been read
+	c.mu.Unlock()
+	if s == http.StateIdle && c.of.paused() {
+		c.leave()
 	}
 }
 
@@ -139,7 +185,8 @@ func (c *conn) Read(b []byte) (int, error) {
 		return 0, io.EOF // not another error, which would be answered
 	}
 	if n := copy(b, c.unread); n > 0 {
-		c.unread, c.idle = c.unread[n:], false
+		c.unread = c.unread[n:]
+		c.begins(n, len(b))
 		c.mu.Unlock()
 		return n, nil
 	}
@@ -153,31 +200,41 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.unread = append(c.unread, b[:n]...)
 		return 0, io.EOF
 	}
-	c.idle = c.idle && n == 0
+	c.begins(n, len(b))
 	return n, err
+}
+
+// begins notes whether the next request begins with n bytes that were read
+// where there was room for some. During a request http.Server looks ahead by
+// one byte; all else that it reads then is of that request. c.mu is held.
+func (c *conn) begins(n, room int) {
+	c.begun = c.begun || n > 0 && (c.idle || room == 1)
 }
 
 // Close closes the connection, unless it is left to the next server.
 func (c *conn) Close() error {
-	if c.of.paused() && c.leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
 		return nil
 	}
-	c.of.mu.Lock()
-	delete(c.of.open, c)
-	c.of.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		close(c.over)
+		c.of.forget(c)
+	}
 	return c.UnixConn.Close()
 }
 
-// leave leaves an idle connection to the next server, and reports whether it
-// is left.
-func (c *conn) leave() bool {
+// leave leaves the connection to the next server if it is idle.
+func (c *conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.left = c.left || c.idle
-	if c.left {
+	if c.idle && !c.begun && !c.left && !c.closed {
+		c.left = true
+		close(c.over)
 		_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes who reads; fails if it is closed, which does too
 	}
-	return c.left
 }
 
 // rest returns what was read of a connection that is left, and by nobody

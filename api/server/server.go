@@ -61,9 +61,14 @@ func New(e Engine, log *slog.Logger) *Server {
 }
 
 // Serve answers on l, and on connections that another server's Pause has kept,
-// until Shutdown, and returns nil then.
+// until Shutdown or Pause, and returns nil then.
 func (s *Server) Serve(l net.Listener, kept ...Kept) error {
-	if err := s.http.Serve(&lasting{l, &s.conns, kept}); !errors.Is(err, http.ErrServerClosed) {
+	lasting := &lasting{l, &s.conns, kept}
+	if !s.conns.serve(lasting) {
+		return nil
+	}
+	defer s.conns.serving.Done()
+	if err := s.http.Serve(lasting); !errors.Is(err, http.ErrServerClosed) && !s.conns.paused() {
 		return err
 	}
 	return nil
