@@ -25,7 +25,7 @@ VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dir
 LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
 
-.PHONY: all build man install uninstall go deps deps-bench kernel test vet fmt-check lint demo demo-clean bench clean
+.PHONY: all build man install uninstall go deps deps-bench kernel test soak vet fmt-check lint demo demo-clean bench clean
 
 all: build
 
@@ -81,6 +81,10 @@ kernel:
 test: deps kernel vet fmt-check
 	@echo "Every test, package by package; the whole hosts of test/e2e, at the end, take a minute or two."
 	$(GO) test -count=1 -p 2 -timeout 9m ./...
+
+# Minutes; make test has a short one.
+soak: deps go
+	CATENET_SOAK=$(or $(ATTACHES),50000) $(GO) test -count=1 -v -timeout 60m ./test/soak
 
 vet: go
 	@echo "Vetting; the first time, all that the tests need is fetched and compiled: about a minute."
