@@ -23,22 +23,12 @@ func (s *Server) dockerEvents(w http.ResponseWriter, r *http.Request, version st
 	if err != nil {
 		return err
 	}
-	since, err := formTime(r, "since")
-	if err != nil {
-		return err
-	}
-	until, err := formTime(r, "until")
+	since, until, err := window(r)
 	if err != nil {
 		return err
 	}
 	var end <-chan time.Time
 	if !until.IsZero() {
-		if until.Before(since) {
-			return catenet.Invalidf("`since` time (%s) cannot be after `until` time (%s)", r.Form.Get("since"), r.Form.Get("until"))
-		}
-		if since.IsZero() {
-			since = time.Unix(0, 0) // all that is remembered
-		}
 		timer := time.NewTimer(time.Until(until))
 		defer timer.Stop()
 		end = timer.C
@@ -72,6 +62,24 @@ func (s *Server) dockerEvents(w http.ResponseWriter, r *http.Request, version st
 			return nil
 		}
 	}
+}
+
+// window reads from when to when events are asked for. Zero times are open: with
+// neither, what happens from now on; with an end alone, all that is remembered.
+func window(r *http.Request) (since, until time.Time, err error) {
+	if since, err = formTime(r, "since"); err != nil {
+		return since, until, err
+	}
+	if until, err = formTime(r, "until"); err != nil || until.IsZero() {
+		return since, until, err
+	}
+	if until.Before(since) {
+		return since, until, catenet.Invalidf("`since` time (%s) cannot be after `until` time (%s)", r.Form.Get("since"), r.Form.Get("until"))
+	}
+	if since.IsZero() {
+		since = time.Unix(0, 0)
+	}
+	return since, until, nil
 }
 
 // next returns the next event; false when there are none any more, or none is
