@@ -97,8 +97,12 @@ func (c *cli) theirs(ctx context.Context, engine string, dirs []string) ([]adopt
 // adoptAll makes each, and tells what became of it.
 func (c *cli) adoptAll(ctx context.Context, a *adoption, found []adopt.Found) error {
 	failed := false
-	for _, f := range found {
-		said, err := a.one(ctx, &f)
+	for i, f := range found {
+		var said string
+		err := c.during(fmt.Sprintf("adopting %s (%d of %d)", f.Spec.Name, i+1, len(found)), func() (err error) {
+			said, err = a.one(ctx, &f)
+			return err
+		})
 		if err != nil {
 			failed, said, f.Notes = true, "cannot be made: "+err.Error(), nil
 			if hint := catenet.HintOf(err); hint != "" {

@@ -19,7 +19,7 @@ func (c *cli) detach() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			return c.each("detaching", args, func(name string) error {
 				sb, err := cl.Sandbox(cmd.Context(), name)
 				if err != nil {
 					return err

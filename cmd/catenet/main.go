@@ -145,11 +145,13 @@ func refs(what string, names ...string) error {
 }
 
 // each does something to every name, prints those that it was done to, and
-// tells of the others; the exit code is 1 if there are any.
-func (c *cli) each(names []string, do func(name string) error) error {
+// tells of the others; the exit code is 1 if there are any. doing is what is
+// shown of it meanwhile.
+func (c *cli) each(doing string, names []string, do func(name string) error) error {
 	failed := false
-	for _, name := range names {
-		if err := do(name); err != nil {
+	for i, name := range names {
+		err := c.during(fmt.Sprintf("%s %s (%d of %d)", doing, name, i+1, len(names)), func() error { return do(name) })
+		if err != nil {
 			c.tell(err)
 			failed = true
 			continue

@@ -31,7 +31,11 @@ func (c *cli) networkPrune() *cobra.Command {
 					return err
 				}
 			}
-			names, err := cl.PruneNetworks(cmd.Context(), filter)
+			var names []string
+			err = c.during("removing networks", func() (err error) {
+				names, err = cl.PruneNetworks(cmd.Context(), filter)
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ func (c *cli) networkRm() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			return c.each("removing", args, func(name string) error {
 				err := cl.RemoveNetwork(cmd.Context(), name)
 				if force && catenet.IsNotFound(err) {
 					return nil

@@ -16,7 +16,7 @@ func (c *cli) rm() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error { return cl.Remove(cmd.Context(), name, force) })
+			return c.each("removing", args, func(name string) error { return cl.Remove(cmd.Context(), name, force) })
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "also those that run")

@@ -15,7 +15,7 @@ func (c *cli) start() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error { return cl.Start(cmd.Context(), name) })
+			return c.each("starting", args, func(name string) error { return cl.Start(cmd.Context(), name) })
 		},
 	}
 }

@@ -25,7 +25,7 @@ func (c *cli) stop() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.each(args, func(name string) error {
+			return c.each("stopping", args, func(name string) error {
 				return cl.Stop(cmd.Context(), name, time.Duration(seconds)*time.Second)
 			})
 		},

@@ -119,8 +119,8 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: process.Logs,
 		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: c.AddressPools,
-		Reunion: reunion,
-		Info:    about(c, rules.Caps().Owner),
+		Reunion: reunion, Progress: (&progress{log: log}).set,
+		Info: about(c, rules.Caps().Owner),
 	})
 	d.later(d.engine.Close)
 	return d, nil

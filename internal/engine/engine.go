@@ -71,6 +71,10 @@ type Options struct {
 	// after a start if an earlier daemon has started it: whoever waits for
 	// its end and its log has to find the way back first.
 	Reunion time.Duration
+	// Progress, unless nil, is told how far something is that may take a
+	// while: what is done, and of how much. Those who do it tell side by side,
+	// so not in order.
+	Progress func(doing string, done, of int)
 	// EtcNetns is where ip-netns(8) finds the files of a named namespace; ""
 	// is /etc/netns.
 	EtcNetns string

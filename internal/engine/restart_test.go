@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,4 +108,25 @@ func TestAPortThatSomebodyTookMeanwhile(t *testing.T) {
 	must(t, w.Remove(ctx, "a", false))
 	_, err = w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8080:80")})
 	must(t, err)
+}
+
+// TestAStartTellsHowFarItIs: of each sandbox, to the last.
+func TestAStartTellsHowFarItIs(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"a", "b", "c"} {
+		w.mustAttach(name)
+	}
+	var mu sync.Mutex
+	told := map[string]bool{}
+	w.progress = func(doing string, done, of int) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[fmt.Sprintf("%s: %d of %d", doing, done, of)] = true
+	}
+	w.restart()
+	for done := range 4 {
+		if line := fmt.Sprintf("restoring containers: %d of 3", done); !told[line] {
+			t.Errorf("%q was not told, but %v", line, told)
+		}
+	}
 }

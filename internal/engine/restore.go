@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,10 +17,6 @@ import (
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/store"
 )
-
-// restoreWorkers is how many sandboxes are restored side by side. The kernel
-// takes one change of links at a time; more would only wait.
-const restoreWorkers = 4
 
 // Restore brings the engine to life: what was promised before is made true
 // again, what is ours and unknown goes, and the predefined networks exist.
@@ -50,7 +45,8 @@ func (e *Engine) Restore(ctx context.Context) error {
 	if err := e.predefine(ctx); err != nil {
 		return err
 	}
-	sideBySide(live, func(sb *sandbox) { e.repairSandbox(ctx, sb) })
+	oneDone := e.counted("restoring containers", len(live))
+	sideBySide(live, func(sb *sandbox) { e.repairSandbox(ctx, sb); oneDone() })
 	if err := errors.Join(e.sweep(ctx), e.sweepLogs()); err != nil {
 		e.log.Error("remove what nobody knows", "err", err)
 	}
@@ -371,24 +367,6 @@ func (e *Engine) answer(ctx context.Context, live []*sandbox) {
 		}
 	})
 	e.o.Names.Disinherit()
-}
-
-// sideBySide does something for each sandbox, some of them at a time.
-func sideBySide(all []*sandbox, do func(*sandbox)) {
-	work := make(chan *sandbox)
-	var wg sync.WaitGroup
-	for range min(restoreWorkers, len(all)) {
-		wg.Go(func() {
-			for sb := range work {
-				do(sb)
-			}
-		})
-	}
-	for _, sb := range all {
-		work <- sb
-	}
-	close(work)
-	wg.Wait()
 }
 
 // repairSandbox makes a sandbox's kernel side as its record says.

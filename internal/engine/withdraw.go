@@ -27,19 +27,25 @@ func (e *Engine) Withdraw(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read sandboxes: %w", err)
 	}
+	var running []*record
+	for _, entry := range entries {
+		if now := entry.Now; now != nil && now.Owner == catenet.OwnerRun {
+			running = append(running, now)
+		}
+	}
 	var mu sync.Mutex
 	var errs []error
 	var wg sync.WaitGroup
-	for _, entry := range entries {
-		if now := entry.Now; now != nil && now.Owner == catenet.OwnerRun {
-			wg.Go(func() {
-				if err := e.endLast(ctx, now); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					errs = append(errs, fmt.Errorf("end container %s: %w", now.Name, err))
-				}
-			})
-		}
+	oneDone := e.counted("ending containers", len(running))
+	for _, now := range running {
+		wg.Go(func() {
+			defer oneDone()
+			if err := e.endLast(ctx, now); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("end container %s: %w", now.Name, err))
+			}
+		})
 	}
 	wg.Wait()
 	if len(errs) > 0 {

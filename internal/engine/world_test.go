@@ -47,7 +47,8 @@ type world struct {
 	store     *store.Store
 	names     *names.Names
 	reunion   time.Duration
-	closeNow  func() // ends the present engine, once
+	progress  func(doing string, done, of int) // Options.Progress of the next engine
+	closeNow  func()                           // ends the present engine, once
 }
 
 // newWorld makes a machine and an engine that has started on it.
@@ -93,6 +94,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		Drivers:  []driver.Driver{bridge.New(), ptp.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)},
 		Reunion:  w.reunion,
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
+		Progress: w.progress,
 	})
 	must(w.t, w.Restore(context.Background()))
 	down := sync.OnceFunc(w.shutdown(w.Engine, w.names, w.store))

@@ -90,7 +90,9 @@ func (g *ground) serviceManager() func() []string {
 			if err != nil {
 				return told // nothing more has come
 			}
-			told = append(told, string(buf[:n]))
+			if s := string(buf[:n]); !strings.HasPrefix(s, "STATUS=") { // of a start that takes long
+				told = append(told, s)
+			}
 		}
 	}
 }
@@ -115,4 +117,20 @@ func stat(t *testing.T, pid, field int) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestAPersonSeesWhatIsWaitedFor: on a terminal, and nothing of it is left;
+// nobody else is told.
+func TestAPersonSeesWhatIsWaitedFor(t *testing.T) {
+	g := newGround(t)
+	for _, name := range []string{"deaf", "deafer"} {
+		g.a.Catenet("run", "-d", "--name", name, "--", "sh", "-c", "trap '' TERM; while :; do sleep 600; done")
+	}
+	if r := g.a.Try("stop", "-t", "2", "deafer"); r.Stderr != "" {
+		t.Errorf("without a terminal: %q", r.Stderr)
+	}
+	term := g.a.Terminal([]string{"CATENET_HOST=" + g.a.Socket()}, filepath.Join(lab.Binaries(t), "catenet"), "stop", "-t", "3", "deafer", "deaf")
+	if got := term.Wait(`(?s)(.*)deaf\r\n$`)[1]; !strings.Contains(got, "stopping deaf (2 of 2), 1 s\r\x1b[K") || !strings.HasSuffix(got, "\r\x1b[K") {
+		t.Errorf("the terminal shows %q", got)
+	}
 }
