@@ -31,7 +31,7 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	}
 	spec.Network = n.Name
 	specs := []catenet.EndpointSpec{spec}
-	if err := e.checkLinks(now.Name, specs, now.State == catenet.StateRunning); err != nil {
+	if err := e.aimLinks(now.Name, specs); err != nil {
 		return ep, err
 	}
 	spec = specs[0]
@@ -39,6 +39,9 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	next.Networks = append(next.Networks, spec)
 	if now.State != catenet.StateRunning {
 		return ep, e.connectLater(sb, now, next, n, spec)
+	}
+	if err := e.checkLinks(now.Name, specs); err != nil {
+		return ep, err
 	}
 	var u undo
 	defer u.unless(&err)

@@ -34,7 +34,7 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 	if err = e.checkNetworks(r); err != nil {
 		return st, err
 	}
-	if err = e.checkLinks(r.Name, r.Networks, start); err != nil {
+	if err = e.aimLinks(r.Name, r.Networks); err != nil {
 		return st, err
 	}
 	if err = checkRootfs(r.Process.Rootfs); err != nil {
@@ -191,7 +191,7 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 	next = now.clone()
 	next.State, next.Started, next.Finished, next.ExitCode = catenet.StateRunning, time.Now(), time.Time{}, 0
 	next.Warnings = nil
-	if err = e.checkLinks(next.Name, next.Networks, true); err != nil {
+	if err = e.checkLinks(next.Name, next.Networks); err != nil {
 		return nil, err
 	}
 	if err = e.house(ctx, next, &u); err != nil {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,6 +71,46 @@ func waysFrom(from, to catenet.Endpoint) (out []string) {
 	return out
 }
 
+// leads wants web's links in network quiet, as store and as base, to lead to
+// where db is now, if it is there.
+func (w *world) leads(when string, web catenet.SandboxStatus) {
+	w.t.Helper()
+	var ep *catenet.Endpoint
+	w.mu.Lock()
+	db := w.called("db") // no ID that begins so
+	w.mu.Unlock()
+	if db != nil {
+		if i := slices.IndexFunc(db.now.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.Network == "quiet" }); i >= 0 {
+			ep = &db.now.Endpoints[i]
+		}
+	}
+	var ways []string
+	hosts := w.hosts(web)
+	for _, alias := range []string{"store", "base"} {
+		if ep == nil {
+			if got := w.ask("web", alias); !strings.Contains(got, "no such host") {
+				w.t.Errorf("%s: %s is %s", when, alias, got)
+			}
+			if strings.Contains(hosts, alias) {
+				w.t.Errorf("%s: a dead link is in the hosts file:\n%s", when, hosts)
+			}
+			continue
+		}
+		if got, want := w.ask("web", alias), ep.IPv4.Addr().String()+" "+ep.IPv6.Addr().String(); got != want {
+			w.t.Errorf("%s: %s is %s, want %s", when, alias, got, want)
+		}
+		for _, a := range []netip.Addr{ep.IPv4.Addr(), ep.IPv6.Addr()} {
+			if line := a.String() + "\t" + alias + " host-of-db db\n"; !strings.Contains(hosts, line) {
+				w.t.Errorf("%s: the hosts file lacks %q:\n%s", when, line, hosts)
+			}
+		}
+		ways = waysFrom(web.Endpoints[0], *ep)
+	}
+	if d := cmp.Diff(ways, w.ways()); d != "" {
+		w.t.Errorf("%s: ways in the firewall (-want +got):\n%s", when, d)
+	}
+}
+
 // TestALinkFollowsWhomItLeadsTo: another address, gone, back, made anew, and a
 // daemon that starts in between.
 func TestALinkFollowsWhomItLeadsTo(t *testing.T) {
@@ -81,40 +123,7 @@ func TestALinkFollowsWhomItLeadsTo(t *testing.T) {
 	must(t, err)
 	w.mustAttach("other", catenet.EndpointSpec{Network: "quiet"})
 
-	leads := func(when string) {
-		t.Helper()
-		var ep *catenet.Endpoint
-		if db, err := w.record("db"); err == nil {
-			if i := slices.IndexFunc(db.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.Network == "quiet" }); i >= 0 {
-				ep = &db.Endpoints[i]
-			}
-		}
-		var ways []string
-		hosts := w.hosts(web)
-		for _, alias := range []string{"store", "base"} {
-			if ep == nil {
-				if got := w.ask("web", alias); !strings.Contains(got, "no such host") {
-					t.Errorf("%s: %s is %s", when, alias, got)
-				}
-				if strings.Contains(hosts, alias) {
-					t.Errorf("%s: a dead link is in the hosts file:\n%s", when, hosts)
-				}
-				continue
-			}
-			if got, want := w.ask("web", alias), ep.IPv4.Addr().String()+" "+ep.IPv6.Addr().String(); got != want {
-				t.Errorf("%s: %s is %s, want %s", when, alias, got, want)
-			}
-			for _, a := range []netip.Addr{ep.IPv4.Addr(), ep.IPv6.Addr()} {
-				if line := a.String() + "\t" + alias + " host-of-db db\n"; !strings.Contains(hosts, line) {
-					t.Errorf("%s: the hosts file lacks %q:\n%s", when, line, hosts)
-				}
-			}
-			ways = waysFrom(web.Endpoints[0], *ep)
-		}
-		if d := cmp.Diff(ways, w.ways()); d != "" {
-			t.Errorf("%s: ways in the firewall (-want +got):\n%s", when, d)
-		}
-	}
+	leads := func(when string) { t.Helper(); w.leads(when, web) }
 	leads("linked")
 	must(t, w.Disconnect(ctx, "quiet", "db", false))
 	leads("disconnected")
@@ -156,6 +165,14 @@ func TestOneOfTwoLinksEnds(t *testing.T) {
 	must(t, w.Remove(ctx, "one", false))
 	if d := cmp.Diff(waysFrom(two.Endpoints[0], db.Endpoints[0]), w.ways()); d != "" {
 		t.Errorf("one is left (-want +got):\n%s", d)
+	}
+	var forgot []string
+	for _, f := range w.ports.forgot {
+		forgot = append(forgot, f.From.String()+" "+f.To.String()+" "+f.Proto)
+	}
+	slices.Sort(forgot)
+	if d := cmp.Diff(waysFrom(one.Endpoints[0], db.Endpoints[0]), forgot); d != "" {
+		t.Errorf("connections that are forgotten (-want +got):\n%s", d)
 	}
 }
 
@@ -233,6 +250,21 @@ func TestWhatLinksIsStartedAfterWhomItLinksTo(t *testing.T) {
 	}
 }
 
+// TestALinkLeadsToANameAndNoID: that somebody's ID begins like the name of
+// whom is gone says nothing.
+func TestALinkLeadsToANameAndNoID(t *testing.T) {
+	w := newWorld(t)
+	name := w.mustAttach("other").ID[:12]
+	w.mustAttach(name)
+	_, err := w.run(catenet.SandboxSpec{Name: "web", Networks: []catenet.EndpointSpec{linking("bridge", name)}})
+	must(t, err)
+	must(t, w.Stop(ctx, "web", 0))
+	must(t, w.Remove(ctx, name, false))
+	if err := w.Start(ctx, "web"); !catenet.IsNotFound(err) {
+		t.Errorf("started without %s: %v", name, err)
+	}
+}
+
 func TestLinkEnvironment(t *testing.T) {
 	target := &record{SandboxStatus: catenet.SandboxStatus{Sandbox: catenet.Sandbox{SandboxSpec: catenet.SandboxSpec{
 		Name:   "db",
@@ -260,4 +292,78 @@ func TestLinkEnvironment(t *testing.T) {
 	if got := l.env("web"); !slices.Contains(got, "MY_STORE_PORT=tcp://[fd00::2]:80") || !slices.Contains(got, "MY_STORE_PORT_80_TCP_ADDR=fd00::2") {
 		t.Errorf("with IPv6 alone: %q", got)
 	}
+}
+
+// TestLinksAreRightHoweverEndsChange: both of them at the same time.
+func TestLinksAreRightHoweverEndsChange(t *testing.T) {
+	w := newWorld(t)
+	w.network(quietSpec("quiet"))
+	for _, n := range []string{"open", "more"} {
+		w.network(catenet.NetworkSpec{Name: n})
+	}
+	_, err := w.attachSpec(servingSpec("db", "quiet"))
+	must(t, err)
+	web, err := w.run(catenet.SandboxSpec{Name: "web", Networks: []catenet.EndpointSpec{linking("quiet", "db:store", "db:base")}})
+	must(t, err)
+	var wg sync.WaitGroup
+	for who, network := range map[string]string{"db": "quiet", "web": "open"} {
+		wg.Go(func() {
+			for range 30 {
+				if who == "web" {
+					_, err := w.Connect(ctx, network, who, linking("", "db:again"))
+					if err != nil && !catenet.IsConflict(err) { // db may be out of it just now
+						t.Error(err)
+					}
+					w.Disconnect(ctx, network, who, true) // it may not be in it
+					continue
+				}
+				if err := w.Disconnect(ctx, network, who, false); err != nil {
+					t.Error(err)
+				}
+				if _, err := w.Connect(ctx, network, who, catenet.EndpointSpec{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 30 {
+			if _, err := w.Connect(ctx, "open", "db", catenet.EndpointSpec{}); err != nil {
+				t.Error(err)
+			}
+			if err := w.Disconnect(ctx, "open", "db", false); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	w.leads("after all of it", web)
+	must(t, w.Disconnect(ctx, "quiet", "db", false))
+	w.leads("disconnected", web)
+}
+
+// TestWaysOfOthersAreTriedAgain: what fails of somebody else's link is no
+// failure of the request, and is not left so.
+func TestWaysOfOthersAreTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.network(quietSpec("quiet"))
+	_, err := w.attachSpec(servingSpec("db", "quiet"))
+	must(t, err)
+	web, err := w.run(catenet.SandboxSpec{Name: "web", Networks: []catenet.EndpointSpec{linking("quiet", "db:store", "db:base")}})
+	must(t, err)
+	must(t, w.Disconnect(ctx, "quiet", "db", false))
+	var refused atomic.Int32
+	w.rules.Refuse = func(op nft.Op) error {
+		if strings.HasPrefix(op.Set.Name, "links") && refused.Add(1) == 1 {
+			return errors.New("not now")
+		}
+		return nil
+	}
+	_, err = w.Connect(ctx, "quiet", "db", catenet.EndpointSpec{})
+	must(t, err)
+	eventually(t, "the way is open", func() bool { return len(w.ways()) > 0 })
+	if refused.Load() < 2 {
+		t.Error("nothing was refused: this test proves nothing")
+	}
+	w.leads("tried again", web)
 }

@@ -4,10 +4,9 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// checkLinks checks whom a container is to link to in the networks of specs,
-// and puts their names in place of what was given. What starts needs them
-// running, and in that network: its environment tells where they are.
-func (e *Engine) checkLinks(name string, specs []catenet.EndpointSpec, starts bool) error {
+// aimLinks puts the names of whom a container is to link to in place of what
+// was given in specs, and checks that links may lead there.
+func (e *Engine) aimLinks(name string, specs []catenet.EndpointSpec) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, spec := range specs {
@@ -18,18 +17,12 @@ func (e *Engine) checkLinks(name string, specs []catenet.EndpointSpec, starts bo
 				return catenet.Invalidf("container %s cannot link to itself", name).WithHint("it knows itself by its own name, and by --network-alias")
 			}
 			if err != nil {
-				return catenet.Errorf(catenet.KindOf(err), "link to %s: %w", l.Container, err).
-					WithHint("a container links to one that is there: run it first, with --name %s", l.Container)
+				return noTarget(l.Container, err)
 			}
 			l.Container = sb.name
 			if e.leads(sb.name, name, make(map[string]bool)) {
 				return catenet.Conflictf("container %s links to %s already: of links in a circle none could start first", sb.name, name).
 					WithHint("leave one out: containers of one network know each other by name, and by --network-alias")
-			}
-			if starts {
-				if err := e.reachable(name, spec.Network, sb); err != nil {
-					return err
-				}
 			}
 			links = append(links, l)
 		}
@@ -38,19 +31,42 @@ func (e *Engine) checkLinks(name string, specs []catenet.EndpointSpec, starts bo
 	return nil
 }
 
-// reachable checks that a container that is linked to runs, and is in the
-// network. e.mu is held.
-func (e *Engine) reachable(name, network string, target *sandbox) error {
-	if target.named == nil {
-		return catenet.Conflictf("container %s, which %s links to, is not running", target.name, name).WithHint("catenet start %s first", target.name)
+func noTarget(name string, err error) error {
+	return catenet.Errorf(catenet.KindOf(err), "link to %s: %w", name, err).
+		WithHint("a container links to one that is there: run it first, with --name %s", name)
+}
+
+// checkLinks checks that whom a container links to runs, and is in the link's
+// network: the environment of what starts tells where that is.
+func (e *Engine) checkLinks(name string, specs []catenet.EndpointSpec) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, spec := range specs {
+		for _, l := range spec.Links {
+			if err := e.reachable(name, spec.Network, l.Container); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reachable checks one link of checkLinks. e.mu is held.
+func (e *Engine) reachable(name, network, target string) error {
+	sb := e.called(target)
+	if sb == nil {
+		return noTarget(target, catenet.NotFoundf("there is no container %q", target))
+	}
+	if sb.named == nil {
+		return catenet.Conflictf("container %s, which %s links to, is not running", target, name).WithHint("catenet start %s first", target)
 	}
 	n, err := e.network(network)
 	if err != nil {
 		return err
 	}
-	if _, ok := target.named.endpoint(n.ID); !ok {
-		return catenet.Conflictf("container %s, which %s links to, is not in network %s", target.name, name, n.Name).
-			WithHint("catenet network connect %s %s first", n.Name, target.name)
+	if _, ok := sb.named.endpoint(n.ID); !ok {
+		return catenet.Conflictf("container %s, which %s links to, is not in network %s", target, name, n.Name).
+			WithHint("catenet network connect %s %s first", n.Name, target)
 	}
 	return nil
 }

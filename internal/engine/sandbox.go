@@ -156,7 +156,10 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 		return st, err
 	}
 	next.State, next.Started = catenet.StateRunning, next.Created
-	if err = e.checkLinks(next.Name, next.Networks, true); err != nil {
+	if err = e.aimLinks(next.Name, next.Networks); err != nil {
+		return st, err
+	}
+	if err = e.checkLinks(next.Name, next.Networks); err != nil {
 		return st, err
 	}
 	if err = e.plan(nil, next, next.Networks, &u); err != nil {

@@ -263,6 +263,7 @@ type fakePorts struct {
 	held     map[kernel.HeldPort]bool
 	loopback map[kernel.LoopbackPort]bool
 	next     uint16
+	forgot   []kernel.Flow
 	most     int    // how many can be held; 0: any number
 	lacks    string // the protocol that this kernel has no sockets of
 }
@@ -340,9 +341,15 @@ func (p *fakePorts) Restore(_ context.Context, ports []kernel.LoopbackPort) erro
 	return p.Set(context.Background(), ports, nil)
 }
 
-func (p *fakePorts) Forget(context.Context, []kernel.Flow) error { return nil }
-func (p *fakePorts) Name() string                                { return "fake" }
-func (p *fakePorts) Close() error                                { return nil }
+func (p *fakePorts) Forget(_ context.Context, flows []kernel.Flow) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgot = append(p.forgot, flows...)
+	return nil
+}
+
+func (p *fakePorts) Name() string { return "fake" }
+func (p *fakePorts) Close() error { return nil }
 
 func (p *fakePorts) String() string {
 	p.mu.Lock()
