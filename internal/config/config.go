@@ -70,14 +70,15 @@ default-address-pools:
   size: 64
 `
 
-// Flags are the daemon's flags and their defaults, for those who describe them.
-func Flags() *pflag.FlagSet {
+// Flags are the daemon's flags and their defaults, for those who describe
+// them: those that are settings, and the others.
+func Flags() (settings, others *pflag.FlagSet) {
 	c := Default()
-	fs := pflag.NewFlagSet("catenetd", pflag.ContinueOnError)
-	fs.String("config", DefaultFile, configUsage)
-	c.flags(fs)
-	c.verbs(fs)
-	return fs
+	settings, others = pflag.NewFlagSet("settings", pflag.ContinueOnError), pflag.NewFlagSet("others", pflag.ContinueOnError)
+	c.flags(settings)
+	others.String("config", DefaultFile, configUsage)
+	c.verbs(others)
+	return settings, others
 }
 
 // Parse reads the command line, without the program's name, and the file that

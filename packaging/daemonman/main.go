@@ -24,6 +24,7 @@ func main() {
 
 // daemon is catenetd(8).
 func daemon() man.Page {
+	flags, others := config.Flags()
 	return man.Page{
 		Name: "catenetd", Section: 8, About: "the daemon of catenet",
 		Sections: []man.Section{
@@ -34,9 +35,11 @@ their ports and answers their lookups. It runs as root.
 It can be stopped, killed and started again at any time: containers and their
 traffic go on, and the next start makes true what was promised.
 
-Each flag but --config, --remove and --purge is a setting of catenet.yaml(5) too;
-a flag that is given wins.`},
-			{Title: "options", Items: man.Flags(config.Flags())},
+A flag that is a setting of catenet.yaml(5) too wins over that. With SIGUSR2 the
+program that is at the daemon's path by then takes its place, and no request and
+no lookup fails.`},
+			{Title: "options", Items: man.Flags(others)},
+			{Title: "options that are settings", Items: man.Flags(flags)},
 			{Title: "files", Items: []man.Item{
 				{Name: config.DefaultFile, Text: "settings, see catenet.yaml(5)"},
 				{Name: "/run/catenet/catenet.sock", Text: "the API; root and the members of group catenet may use it"},
@@ -51,9 +54,9 @@ a flag that is given wins.`},
 // settings is catenet.yaml(5): the flags that are settings.
 func settings() man.Page {
 	var items []man.Item
-	for _, it := range man.Flags(config.Flags()) {
+	flags, _ := config.Flags()
+	for _, it := range man.Flags(flags) {
 		switch key := strings.TrimPrefix(it.Name, "--"); key {
-		case "config", "remove", "purge":
 		case "default-address-pool":
 			items = append(items, man.Item{Name: key + "s", Value: "list", Text: "ranges that networks get their subnets from: the base, and the size of each subnet, which is the length of its prefix"})
 		default:
