@@ -39,7 +39,26 @@ func operations() []operation {
 		ran(s)
 		s.h.Kill()
 	}
+	paired := func(s *site) {
+		s.gone("subject")
+		s.pair()
+	}
 	return []operation{
+		{name: "join a pair", before: paired,
+			do: func(s *site) error { return s.attach("subject", s.netns, nil, "pair") }},
+		{name: "leave a pair", before: func(s *site) { paired(s); s.must(s.attach("subject", s.netns, nil, "back", "pair")) },
+			do: func(s *site) error { return s.truth.Client.Disconnect(ctx, "pair", "subject", false) }},
+		{name: "detach from a pair", before: func(s *site) { paired(s); s.must(s.attach("subject", s.netns, nil, "pair")) }, do: remove},
+		{name: "update a network", before: func(s *site) {
+			s.gone("subject")
+			s.noNetwork("new")
+			s.must(s.create("new", "10.93.0.0/24", "fd00:93::/64"))
+			s.must(s.attach("subject", s.netns, nil, "new"))
+		}, do: func(s *site) error {
+			_, _, err := s.truth.Client.UpdateNetwork(ctx, "new", catenet.NetworkUpdate{MTU: 1400,
+				AddPools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.94.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:94::/64")}}})
+			return err
+		}},
 		{name: "create a network", before: func(s *site) { s.noNetwork("new") },
 			do: func(s *site) error { return s.create("new", "10.93.0.0/24", "fd00:93::/64") }},
 		{name: "remove a network", before: func(s *site) { s.network("new", "10.93.0.0/24", "fd00:93::/64") },
@@ -91,6 +110,19 @@ func operations() []operation {
 		{name: "catenetd --remove", partly: true, before: removable, do: (*site).remove},
 		{name: "catenetd --remove, and again", partly: true, before: removable, do: (*site).removeAgain},
 	}
+}
+
+// pair makes a network of two, with the keeper in it.
+func (s *site) pair() {
+	s.T.Helper()
+	if _, err := s.truth.Client.Network(ctx, "pair"); err == nil {
+		return
+	}
+	_, _, err := s.truth.Client.CreateNetwork(ctx, catenet.NetworkSpec{Name: "pair", Driver: "ptp", IPv6: true,
+		Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.95.0.0/30")}, {Subnet: netip.MustParsePrefix("fd00:95::2/127")}}})
+	s.must(err)
+	_, err = s.truth.Client.Connect(ctx, "pair", "keeper", catenet.EndpointSpec{})
+	s.must(err)
 }
 
 // run makes a container.

@@ -33,6 +33,9 @@ func (e *expectation) say(format string, args ...any) {
 }
 
 func (e *expectation) network(n catenet.NetworkStatus) {
+	if n.Driver == "ptp" && len(n.Endpoints) == 1 { // the other end waits
+		e.say("link ctn%s of %s: veth down, ipv6 false, []", catenet.ShortID(n.ID), n.ID)
+	}
 	if n.Driver != "bridge" {
 		return
 	}
@@ -77,7 +80,9 @@ func (e *expectation) sandbox(sb catenet.SandboxStatus) {
 }
 
 func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
-	e.say("link %s of %s: veth up, ipv6 false, [] on %s", ep.HostLink, ep.ID, e.bridges[ep.NetworkID])
+	if ep.HostLink != "" {
+		e.say("link %s of %s: veth up, ipv6 false, [] on %s", ep.HostLink, ep.ID, e.bridges[ep.NetworkID])
+	}
 	var addrs []string
 	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
 		if a.IsValid() {
@@ -85,6 +90,14 @@ func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
 		}
 	}
 	e.say("in %s: link %s of %s: veth up, ipv6 %v, %s, MAC %s", sb.Name, ep.Interface, ep.ID, ep.IPv6.IsValid(), sorted(addrs), ep.MAC)
+	for _, n := range e.networks {
+		for _, p := range n.Pools {
+			own := map[bool]netip.Prefix{true: ep.IPv4, false: ep.IPv6}[p.Subnet.Addr().Is4()]
+			if n.ID == ep.NetworkID && own.IsValid() && own.Masked() != p.Subnet {
+				e.say("in %s: route %s via  on %s", sb.Name, p.Subnet, ep.Interface)
+			}
+		}
+	}
 	if ep.DefaultRoute4 {
 		e.say("in %s: route default via %s on %s", sb.Name, ep.Gateway4, ep.Interface)
 	}

@@ -89,7 +89,7 @@ func (h *Host) PartPair(ctx context.Context, l kernel.Link) error {
 		case p.waiting != nil || l.Name == "":
 			return h.removeIn(c, p.ns, p.end)
 		}
-		return netns.Do(l.Peer.NS, func() error {
+		err = netns.Do(l.Peer.NS, func() error {
 			in, err := dial()
 			if err != nil {
 				return err
@@ -98,6 +98,10 @@ func (h *Host) PartPair(ctx context.Context, l kernel.Link) error {
 			in.wrote = c.wrote
 			return h.move(in, p.end, h.home, l.Name, l.Alias)
 		})
+		if err != nil {
+			return err
+		}
+		return h.quiet(c, l)
 	})
 }
 
