@@ -44,7 +44,7 @@ type SandboxSpec struct {
 	Networks []EndpointSpec `json:"networks,omitempty"`
 	Ports    []PortSpec     `json:"ports,omitempty"`
 	// Expose lists container ports that PublishAll publishes on any free
-	// host port; the host fields of each are zero.
+	// host port, and that links lead to; the host fields of each are zero.
 	Expose     []PortSpec `json:"expose,omitempty"`
 	PublishAll bool       `json:"publish_all,omitempty"`
 	DNS        DNSConfig  `json:"dns,omitzero"`

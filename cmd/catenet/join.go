@@ -101,7 +101,7 @@ func (j *joinFlags) add(cmd *cobra.Command) {
 	f.StringArrayVar(&j.networks, "network", nil, "network to join, NET[:ip=…,ip6=…,mac=…,alias=…,link=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
 	f.StringArrayVarP(&j.ports, "publish", "p", nil, "publish ports, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]")
 	f.BoolVarP(&j.publishAll, "publish-all", "P", false, "publish every exposed port on a free host port")
-	f.StringArrayVar(&j.expose, "expose", nil, "port, or range of ports, that -P publishes")
+	f.StringArrayVar(&j.expose, "expose", nil, "port, or range of ports, that -P publishes and links lead to")
 	f.StringArrayVar(&j.dns, "dns", nil, "DNS server for names nobody here knows")
 	f.StringArrayVar(&j.dnsSearch, "dns-search", nil, "DNS search domain")
 	f.StringArrayVar(&j.dnsOption, "dns-option", nil, "option of resolv.conf")
