@@ -139,11 +139,14 @@ func (a *adoption) one(ctx context.Context, f *adopt.Found) (string, error) {
 		return "", err
 	}
 	stands, err := a.stands(f)
+	if err == nil {
+		err = a.free(f.Spec)
+	}
 	if err != nil {
 		return "", err
 	}
 	if a.dryRun {
-		return "would be made: " + about(f.Spec), a.free(f.Spec)
+		return "would be made: " + about(f.Spec), nil
 	}
 	if !stands {
 		return "made: " + about(f.Spec), a.create(ctx, f)

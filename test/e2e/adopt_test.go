@@ -61,6 +61,7 @@ func TestAdoptDocker(t *testing.T) {
 		"--config-only --subnet 10.52.0.0/16 settings",
 		"--config-from settings made",
 		"--subnet 10.53.0.0/16 clash",
+		"--subnet 169.254.7.0/24 --label kept=1 odd",
 	} {
 		if r := docker(append([]string{"network", "create"}, strings.Fields(create)...)...); r.Code != 0 {
 			t.Fatal(r.Text())
@@ -72,6 +73,7 @@ func TestAdoptDocker(t *testing.T) {
 	if r := docker("run", "-d", "--name", "guest", "--network", "clash", "busybox:local", "/busybox", "sleep", "600"); r.Code != 0 {
 		t.Fatal(r.Text())
 	}
+	odd := docker("network", "inspect", "odd", "-f", "{{.ID}}").Stdout
 	links := h.MustRun("ip", "-o", "link")
 	before := docker("network", "ls", "-q").Stdout
 
@@ -93,11 +95,12 @@ func TestAdoptDocker(t *testing.T) {
 	const overlaps = `clash: cannot be made: subnet 10.53.0.0/16 overlaps 10.53.8.0/24 of network "ours"`
 	says(t, run("adopt", "--dry-run", "--replace", "docker"), 1, overlaps)
 	says(t, run("adopt", "--replace", "docker"), 1, overlaps, "made: made, and removed there: bridge, 10.52.0.0/16")
-	if got := docker("network", "ls", "--format", "{{.Name}} {{.Driver}}").Stdout; got != "bridge bridge\nclash bridge\nhost host\nnone null\nsettings null\n" {
-		t.Errorf("docker has\n%s\nand should have what could not be made, again", got)
+	if got := docker("network", "ls", "--format", "{{.Name}} {{.Driver}}").Stdout; got != "bridge bridge\nclash bridge\nhost host\nnone null\nodd bridge\nsettings null\n" {
+		t.Errorf("docker has\n%s\nand should have what could not be made", got)
 	}
-	if got := docker("network", "inspect", "clash", "-f", "{{(index .IPAM.Config 0).Subnet}}").Stdout; got != "10.53.0.0/16\n" {
-		t.Errorf("what could not be made has there the subnet %s", got)
+	// That no address of it can be used was found out when it was gone there.
+	if got := docker("network", "inspect", "odd", "-f", "{{(index .IPAM.Config 0).Subnet}} {{.Labels}} {{.ID}}").Stdout; !strings.HasPrefix(got, "169.254.7.0/24 map[kept:1] ") || strings.Contains(got, odd) {
+		t.Errorf("what could not be made is there again as %s", got)
 	}
 	front := pool("10.50.0.0/16", "10.50.0.9")
 	front.Range, front.Aux = netip.MustParsePrefix("10.50.128.0/17"), map[string]netip.Addr{"router": netip.MustParseAddr("10.50.0.3")}
@@ -107,6 +110,7 @@ func TestAdoptDocker(t *testing.T) {
 		catenet.NetworkSpec{Name: "made", Driver: "bridge", Pools: []catenet.Pool{pool("10.52.0.0/16", "10.52.0.1")}},
 		catenet.NetworkSpec{Name: "settings", Driver: "null", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.52.0.0/16")}}, ConfigOnly: true})
 	h.Catenet("network", "rm", "ours")
+	docker("network", "rm", "odd")
 	says(t, run("adopt", "--replace", "docker"), 0, "settings: exists already", "clash: made, and removed there: bridge, 10.53.0.0/16")
 	// Somebody is in one of them, by the new gateway.
 	h.Catenet("run", "-d", "--name", "web", "--network", "front", "--", "sleep", "600")
