@@ -24,6 +24,7 @@ import (
 	"github.com/catenet/catenet/internal/kernel/flows"
 	"github.com/catenet/catenet/internal/kernel/foreign"
 	"github.com/catenet/catenet/internal/kernel/handover"
+	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/link"
 	"github.com/catenet/catenet/internal/kernel/netns"
 	"github.com/catenet/catenet/internal/kernel/nft"
@@ -119,7 +120,7 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: process.Logs,
 		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: c.AddressPools,
-		Reunion: reunion, Progress: (&progress{log: log}).set,
+		Reunion: reunion, Files: limit.Enough, Progress: (&progress{log: log}).set,
 		Info: about(c, rules.Caps().Owner),
 	})
 	d.later(d.engine.Close)

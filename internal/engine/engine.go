@@ -67,6 +67,9 @@ type Options struct {
 	Drivers          []driver.Driver
 	Pools            []catenet.AddressPool // nil: Docker's
 	Info             catenet.Info          // what does not change while we run
+	// Files returns an error if the daemon may not have so many files open;
+	// nil: nobody asks.
+	Files func(n int) error
 	// Reunion is how long a container that removes itself at its end stays
 	// after a start if an earlier daemon has started it: whoever waits for
 	// its end and its log has to find the way back first.

@@ -122,6 +122,9 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read sandboxes: %w", err)
 	}
+	if err := e.enoughFiles(entries); err != nil {
+		return nil, err
+	}
 	var live []*sandbox
 	for id, entry := range entries {
 		sb, err := e.loadLive(ctx, id, entry, containers)
@@ -144,6 +147,29 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 		}
 	})
 	return live, nil
+}
+
+// ownFiles is how many files a daemon has open that serves nobody, or a few
+// more.
+const ownFiles = 48
+
+// enoughFiles refuses a start that would run out of files: who cannot be
+// watched would be taken for gone.
+func (e *Engine) enoughFiles(entries map[string]sandboxEntry) error {
+	if e.o.Files == nil {
+		return nil
+	}
+	need := ownFiles
+	for _, entry := range entries {
+		if entry.Now == nil {
+			continue
+		}
+		need += 3 + len(entry.Now.Bindings) // the resolver's two, a process to watch, held ports
+	}
+	if err := e.o.Files(need); err != nil {
+		return fmt.Errorf("restore %d containers: %w", len(entries), err)
+	}
+	return nil
 }
 
 // loadLive reads one sandbox that ran when the last daemon went. It returns

@@ -17,6 +17,11 @@ func (e *Engine) watch(sb *sandbox, r *record) {
 		e.goTask(func(context.Context) {
 			defer cancel()
 			exit, err := e.o.Processes.Wait(ctx, e.processDir(r.ID))
+			for catenet.KindOf(err) == catenet.KindExhausted && ctx.Err() == nil {
+				e.log.Error("watch container; trying again", "container", r.Name, "err", err, "hint", catenet.HintOf(err))
+				sleep(ctx, rewatch)
+				exit, err = e.o.Processes.Wait(ctx, e.processDir(r.ID))
+			}
 			if ctx.Err() != nil {
 				return
 			}

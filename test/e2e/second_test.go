@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/test/lab"
 )
 
@@ -91,5 +93,32 @@ func unmounted(t *testing.T, dir string) {
 	}
 	if strings.Contains(string(mounts), dir) {
 		t.Errorf("its programs are still mounted:\n%s", mounts)
+	}
+}
+
+// TestTooFewFilesKeepADaemonFromStarting: it says which limit is too low, and
+// leaves all as it is.
+func TestTooFewFilesKeepADaemonFromStarting(t *testing.T) {
+	g := newGround(t)
+	for i := range 12 {
+		g.idle(fmt.Sprintf("c%d", i))
+	}
+	g.serve("web", "-p", "8080:80")
+	g.a.Kill()
+	r := g.a.Run("sh", "-c", `ulimit -n 64 && exec "$@"`, "sh", filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", g.a.RunDir(), "--state-dir", g.a.StateDir())
+	for _, words := range []string{"may have 64, and needs", "LimitNOFILE=", "ulimit -n"} {
+		if r.Code != 1 || !strings.Contains(r.Text(), words) {
+			t.Errorf("exit status %d, which does not say %q: %s", r.Code, words, r.Text())
+		}
+	}
+	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
+	g.a.Daemon()
+	for _, sb := range append(strings.Fields(g.a.Catenet("ps", "-q", "--no-trunc")), "web") {
+		if got := status(g.a, sb); got.State != catenet.StateRunning || len(got.Warnings) > 0 {
+			t.Errorf("%s is %s: %v", got.Name, got.State, got.Warnings)
+		}
+	}
+	if got := len(strings.Fields(g.a.Catenet("ps", "-q"))); got != 13 {
+		t.Errorf("%d containers run, want 13", got)
 	}
 }

@@ -26,3 +26,13 @@ func TestFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEnough(t *testing.T) {
+	if err := Enough(3); err != nil {
+		t.Error(err)
+	}
+	err := Enough(1 << 40)
+	if catenet.KindOf(err) != catenet.KindExhausted || !strings.Contains(catenet.HintOf(err), "LimitNOFILE") || !strings.Contains(err.Error(), "1099511627776") {
+		t.Errorf("%v (%s)", err, catenet.HintOf(err))
+	}
+}

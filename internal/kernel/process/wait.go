@@ -13,6 +13,7 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/proc"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
 )
@@ -35,7 +36,7 @@ func (r *Runner) Wait(ctx context.Context, dir string) (kernel.Exit, error) {
 		err = r.bury(ctx, dir)
 	}
 	if err != nil {
-		return kernel.Exit{}, fmt.Errorf("wait for container: %w", err)
+		return kernel.Exit{}, fmt.Errorf("wait for container: %w", limit.Files(err))
 	}
 	e, err := rundir.ReadExit(dir)
 	if errors.Is(err, os.ErrNotExist) {
