@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,9 @@ import (
 	"github.com/catenet/catenet/internal/kernel/peercred"
 )
 
-// claimPatience bounds how long rivals that do not answer are asked again.
-const claimPatience = time.Second
+// claimPatience bounds how long rivals that do not answer, or neither settle
+// nor give way, are asked again.
+const claimPatience = 2 * time.Second
 
 // Claim makes the caller the one root process that has claimed the name in its
 // network namespace, until the claim is closed or the process ends, however it
@@ -33,11 +35,11 @@ const claimPatience = time.Second
 // Anybody may bind an abstract name. So the name of each claim is random past
 // its begin, and nobody can be there before it; and the others that have such
 // a name count only if it was root that listened there (SO_PEERCRED). Each
-// looks at the others once its own socket is there: of two that start at the
-// same time one gives way, or both do. A claim takes every connection and
-// closes it, so that nobody can fill its queue for long; a user who floods it
-// at the very moment when a second daemon starts hides it at most, and blocks
-// neither.
+// looks at the others once its own socket is there. A claim tells who connects
+// whether it is settled: of those that are not, the first by name goes on, once
+// the others have given way. It closes every connection, so that nobody can
+// fill its queue for long; a user who floods it at the very moment when a
+// second daemon starts hides it at most, and blocks neither.
 func Claim(name string) (*net.UnixListener, error) {
 	var random [8]byte
 	rand.Read(random[:])
@@ -46,10 +48,12 @@ func Claim(name string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim network namespace: %w", err)
 	}
-	uphold(l)
+	var is atomic.Bool
+	uphold(l, &is)
 	if err := rival(name, mine); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	is.Store(true)
 	return l, nil
 }
 
@@ -65,12 +69,18 @@ func Reclaim(claim *os.File) (*net.UnixListener, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("go on with claim of network namespace: a %T is none", l), l.Close())
 	}
-	uphold(u)
+	var is atomic.Bool
+	is.Store(true)
+	uphold(u, &is)
 	return u, nil
 }
 
-// uphold takes every connection and closes it, until the claim is closed.
-func uphold(l net.Listener) {
+// unsettled is what a claim sends that may yet give way.
+const unsettled = '?'
+
+// uphold takes every connection, tells whether the claim is settled, and
+// closes it, until the claim is closed.
+func uphold(l net.Listener, is *atomic.Bool) {
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -81,30 +91,35 @@ func uphold(l net.Listener) {
 				time.Sleep(10 * time.Millisecond) // whatever it is, it must not spin
 				continue
 			}
+			if !is.Load() {
+				_, _ = c.Write([]byte{unsettled}) // who has gone does not ask
+			}
 			c.Close()
 		}
 	}()
 }
 
-// rival returns a conflict error if somebody else has claimed the name.
+// rival returns a conflict error if somebody else has claimed the name, or is
+// about to and comes first.
 func rival(name, mine string) error {
 	others, err := claims(name)
 	if err != nil {
 		return err
 	}
 	for end := time.Now().Add(claimPatience); len(others) > 0; time.Sleep(10 * time.Millisecond) {
-		var busy []string
+		late := time.Now().After(end)
+		var open []string
 		for _, other := range others {
-			cred, err := listener(other)
+			cred, settled, err := listener(other)
 			switch {
 			case other == mine:
-			case err == nil && cred.UID == 0:
+			case err == nil && cred.UID == 0 && (settled || other < mine || late):
 				return taken(name, other, cred)
-			case errors.Is(err, unix.EAGAIN):
-				busy = append(busy, other)
+			case err == nil && cred.UID == 0, errors.Is(err, unix.EAGAIN):
+				open = append(open, other)
 			}
 		}
-		if others = busy; time.Now().After(end) {
+		if others = open; late {
 			break
 		}
 	}
@@ -139,13 +154,24 @@ func claims(name string) (found []string, err error) {
 	return found, nil
 }
 
-// listener returns who listens at an abstract name; EAGAIN if more connect
-// there than are taken.
-func listener(name string) (peercred.Cred, error) {
+// listener returns who listens at an abstract name, and whether its claim is
+// settled; EAGAIN if more connect there than are taken.
+func listener(name string) (who peercred.Cred, settled bool, err error) {
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: "@" + name, Net: "unix"})
 	if err != nil {
-		return peercred.Cred{}, err
+		return who, false, err
 	}
 	defer c.Close()
-	return peercred.Of(c)
+	if who, err = peercred.Of(c); err != nil || who.UID != 0 {
+		return who, false, err
+	}
+	if err := c.SetReadDeadline(time.Now().Add(claimPatience)); err != nil {
+		return who, false, err
+	}
+	var b [1]byte
+	n, err := c.Read(b[:])
+	if errors.Is(err, unix.ECONNRESET) {
+		return who, false, err // it has just given way, before it took us
+	}
+	return who, n == 0 || b[0] != unsettled, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +49,34 @@ func squat(name string) {
 }
 
 func testName(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) }
+
+// TestOfClaimsAtOnceTheFirstByNameIsGranted: not all of them give way.
+func TestOfClaimsAtOnceTheFirstByNameIsGranted(t *testing.T) {
+	name := testName(t)
+	claim := func(digit string) (string, *net.UnixListener) {
+		mine := name + "-" + strings.Repeat(digit, 16)
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@" + mine, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		uphold(l, new(atomic.Bool))
+		return mine, l
+	}
+	first, l := claim("0")
+	defer l.Close()
+	second, other := claim("1")
+	granted := make(chan error)
+	go func() { granted <- rival(name, first) }()
+	if err := rival(name, second); !catenet.IsConflict(err) {
+		t.Errorf("the second of two at once: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-granted; err != nil {
+		t.Errorf("the first of two at once: %v", err)
+	}
+}
 
 func TestClaimIsForOneUntilItEnds(t *testing.T) {
 	name := testName(t)
