@@ -91,7 +91,7 @@ func TestInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"Type=notify", "KillMode=process", "Restart=always",
+		"Type=notify", "ExecReload=/bin/kill -USR2 $MAINPID", "KillMode=process", "Restart=always",
 		"ExecStart=/usr/local/bin/catenetd --run-dir /run/catenet --state-dir /var/lib/catenet",
 	} {
 		if !strings.Contains(string(unit), "\n"+line+"\n") {

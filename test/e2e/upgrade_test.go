@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,6 +134,43 @@ func TestAProgramThatCannotStartReplacesNothing(t *testing.T) {
 	g.upgrade()
 	l.more(g)
 	l.stop(t)
+}
+
+// TestWhoFollowsFindsBackAfterAnUpgrade: a program that is run in the
+// foreground is followed to its end, the service manager is told what happens,
+// and a published port stays the next daemon's.
+func TestWhoFollowsFindsBackAfterAnUpgrade(t *testing.T) {
+	t.Parallel()
+	lb := lab.New(t)
+	g := &ground{lb, lb.Host("a"), nil}
+	told := g.serviceManager()
+	g.a.Daemon()
+	on := filepath.Join(t.TempDir(), "on")
+	ended := make(chan lab.Result, 1)
+	go func() {
+		ended <- g.a.Try("run", "--name", "job", "-p", "8080:80", "--", "sh", "-c", `echo one; until [ -e "$0" ]; do sleep 0.05; done; echo two; exit 7`, on)
+	}()
+	g.Eventually(soon, func() string {
+		if r := g.a.Try("logs", "job"); !strings.Contains(r.Stdout, "one") {
+			return "the job does not run: " + r.Text()
+		}
+		return ""
+	})
+	g.upgrade()
+	g.upgrade()
+	if r := g.a.Run("socat", "-u", "OPEN:/dev/null", "TCP-LISTEN:8080"); r.Code == 0 || !strings.Contains(r.Text(), "in use") {
+		t.Errorf("the host's port can be taken: %s", r.Text())
+	}
+	if err := os.WriteFile(on, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-ended; r.Code != 7 || r.Stdout != "one\ntwo\n" {
+		t.Errorf("exit status %d, %q, %q", r.Code, r.Stdout, r.Stderr)
+	}
+	const again = `\nRELOADING=1\nMONOTONIC_USEC=[1-9][0-9]*\nREADY=1`
+	if got := strings.Join(told(), "\n"); !regexp.MustCompile("^READY=1" + again + again + "$").MatchString(got) {
+		t.Errorf("the service manager is told\n%s", got)
+	}
 }
 
 // upgrade has the daemon replaced, and returns when the next one serves.
