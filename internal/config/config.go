@@ -141,7 +141,7 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "`folder` for what outlives a restart of the machine")
 	fs.StringVar(&c.Listen, "listen", c.Listen, "`address` of the API (default unix://<run-dir>/catenet.sock)")
 	fs.StringVar(&c.Metrics, "metrics", c.Metrics, "`HOST:PORT` to serve Prometheus metrics at")
-	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules in DOCKER-USER")
+	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules to it (in DOCKER-USER too, where there is Docker)")
 	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
 	fs.Var((*levelFlag)(&c.LogLevel), "log-level", "debug, info, warn or error")
 	fs.Var(&poolFlag{pools: &c.AddressPools}, "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")

@@ -151,7 +151,7 @@ func TestObstacles(t *testing.T) {
 		got[1].Rule != "chain filter_FORWARD of table inet firewalld refuses what no rule of it accepts" {
 		t.Errorf("obstacles: %+v", got)
 	}
-	for i, want := range []string{"nft insert rule inet theirs forwarded ", "firewall-cmd --zone=trusted "} {
+	for i, want := range []string{"nft insert rule inet theirs forwarded ", "firewall-cmd --permanent --zone=trusted "} {
 		if i < len(got) && !strings.Contains(got[i].Remedy, want) {
 			t.Errorf("the remedy of %q is %q", got[i].Rule, got[i].Remedy)
 		}

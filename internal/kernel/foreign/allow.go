@@ -17,10 +17,10 @@ const mark = "catenet"
 
 // Allow keeps exactly these bridges accepted where others filter what is
 // forwarded by iptables, for IPv4 and IPv6: in DOCKER-USER, the chain that
-// Docker leaves to its users, or without one at the begin of FORWARD. With
-// no bridges nothing of ours is left there; it is taken for granted then that
-// whose iptables is not installed has no rule of ours. It makes no chain and
-// no table.
+// Docker leaves to its users, and then also at the end of FORWARD, or without
+// one at the begin of FORWARD. With no bridges nothing of ours is left there;
+// it is taken for granted then that whose iptables is not installed has no rule
+// of ours. It makes no chain and no table.
 func (r *Rules) Allow(ctx context.Context, bridges []string) error {
 	var errs []error
 	for _, v6 := range []bool{false, true} {
@@ -66,36 +66,62 @@ func allow(ctx context.Context, tool string, bridges []string) error {
 		return err
 	}
 	chains, ours := parse(saved)
-	var want []string
-	switch {
-	case slices.Contains(chains, "DOCKER-USER"):
-		want = rules("DOCKER-USER", bridges)
-	case slices.Contains(chains, "FORWARD"):
-		want = rules("FORWARD", bridges)
+	var b strings.Builder
+	for _, p := range places(chains, bridges) {
+		had := ours[p.chain]
+		if slices.Equal(had, p.rules) {
+			continue
+		}
+		for _, r := range had {
+			fmt.Fprintf(&b, "-D %s\n", r)
+		}
+		if p.last {
+			for _, r := range p.rules {
+				fmt.Fprintf(&b, "-A %s\n", r)
+			}
+			continue
+		}
+		for _, r := range slices.Backward(p.rules) {
+			fmt.Fprintf(&b, "-I %s\n", r) // each before the last: at the end in order
+		}
 	}
-	if slices.Equal(ours, want) {
+	if b.Len() == 0 {
 		return nil
 	}
-	var b strings.Builder
-	b.WriteString("*filter\n")
-	for _, r := range ours {
-		fmt.Fprintf(&b, "-D %s\n", r)
-	}
-	for _, r := range slices.Backward(want) {
-		fmt.Fprintf(&b, "-I %s\n", r) // each before the last: at the end in order
-	}
-	b.WriteString("COMMIT\n")
 	failpoint.Before("foreign.restore")
-	_, err = run(ctx, b.String(), tool+"-restore", "--noflush", "-w", "5")
+	_, err = run(ctx, "*filter\n"+b.String()+"COMMIT\n", tool+"-restore", "--noflush", "-w", "5")
 	failpoint.After("foreign.restore")
 	return err
 }
 
+// place is where rules of ours stand in one chain.
+type place struct {
+	chain string
+	rules []string
+	last  bool // behind what is there, and not before it
+}
+
+// places are those of a table with these chains. A dockerd that starts takes
+// the jump to DOCKER-USER out for some milliseconds: what is at the end of
+// FORWARD speaks for our packets meanwhile.
+func places(chains, bridges []string) []place {
+	switch {
+	case slices.Contains(chains, "DOCKER-USER"):
+		return []place{
+			{"DOCKER-USER", rules("DOCKER-USER", bridges, true), false},
+			{"FORWARD", rules("FORWARD", bridges, true), true},
+		}
+	case slices.Contains(chains, "FORWARD"):
+		return []place{{"FORWARD", rules("FORWARD", bridges, false), false}}
+	}
+	return nil
+}
+
 // rules are what is wanted in a chain, as iptables-save prints it without
 // "-A". What comes to our bridges our own table filters. What leaves them is
-// accepted too, but in Docker's chain not towards Docker's bridges: what
-// Docker thinks of that comes after.
-func rules(chain string, bridges []string) (out []string) {
+// accepted too, but beside Docker not towards Docker's bridges: what Docker
+// thinks of that comes after, or came before.
+func rules(chain string, bridges []string, docker bool) (out []string) {
 	add := func(b string, match, target string) {
 		out = append(out, fmt.Sprintf("%s %s -m comment --comment %s -j %s", chain, fmt.Sprintf(match, b), mark, target))
 	}
@@ -103,7 +129,7 @@ func rules(chain string, bridges []string) (out []string) {
 		add(b, "-o %s", "ACCEPT")
 	}
 	for _, b := range bridges {
-		if chain == "DOCKER-USER" {
+		if docker {
 			add(b, "-i %s -o docker+", "RETURN")
 			add(b, "-i %s -o br-+", "RETURN")
 		}
@@ -112,9 +138,10 @@ func rules(chain string, bridges []string) (out []string) {
 	return out
 }
 
-// parse returns the chains of what iptables-save printed, and the rules that
-// carry our mark, without "-A".
-func parse(saved string) (chains, ours []string) {
+// parse returns the chains of what iptables-save printed, and of each the rules
+// that carry our mark, without "-A".
+func parse(saved string) (chains []string, ours map[string][]string) {
+	ours = make(map[string][]string)
 	for line := range strings.Lines(saved) {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, ":"); ok {
@@ -122,7 +149,8 @@ func parse(saved string) (chains, ours []string) {
 			chains = append(chains, name)
 		}
 		if rule, ok := strings.CutPrefix(line, "-A "); ok && strings.Contains(rule, " --comment "+mark+" ") {
-			ours = append(ours, rule)
+			chain, _, _ := strings.Cut(rule, " ")
+			ours[chain] = append(ours[chain], rule)
 		}
 	}
 	return chains, ours

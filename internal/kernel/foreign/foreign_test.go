@@ -21,7 +21,7 @@ COMMIT
 	if !slices.Equal(chains, []string{"INPUT", "DOCKER-USER"}) {
 		t.Errorf("chains: %q", chains)
 	}
-	if want := rules("DOCKER-USER", []string{"br-1"})[:1]; !slices.Equal(ours, want) {
+	if want := rules("DOCKER-USER", []string{"br-1"}, true)[:1]; len(ours) != 1 || !slices.Equal(ours["DOCKER-USER"], want) {
 		t.Errorf("ours: %q, not %q", ours, want)
 	}
 }
@@ -29,7 +29,7 @@ COMMIT
 // TestDockersBridgesKeepTheirRules: what leaves our networks is accepted,
 // but towards Docker's bridges Docker's own chains have the word.
 func TestDockersBridgesKeepTheirRules(t *testing.T) {
-	got := rules("DOCKER-USER", []string{"br-1"})
+	got := rules("DOCKER-USER", []string{"br-1"}, true)
 	want := []string{
 		"DOCKER-USER -o br-1 -m comment --comment catenet -j ACCEPT",
 		"DOCKER-USER -i br-1 -o docker+ -m comment --comment catenet -j RETURN",
