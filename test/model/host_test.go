@@ -1,0 +1,299 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/test/lab"
+	"github.com/catenet/catenet/test/truth"
+)
+
+// soon is how long something may take that happens by itself.
+const soon = 20 * time.Second
+
+// host is a real one on which operations are done.
+type host struct {
+	t      *testing.T
+	lab    *lab.Lab
+	h      *lab.Host
+	truth  *truth.World
+	model  *model
+	owners map[string]*exec.Cmd // the processes to attach, by place
+	counts map[string]int       // of operations that succeeded, by verb
+}
+
+var ctx = context.Background()
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	l := lab.New(t)
+	h := &host{t: t, lab: l, h: l.Host("a"), owners: make(map[string]*exec.Cmd)}
+	t.Cleanup(func() {
+		for place := range h.owners {
+			h.end(place)
+		}
+	})
+	w, err := truth.New(h.h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Client.Close)
+	h.truth = w
+	w.Ports, w.Names = ports, []string{"alias0", "alias1", "box0"}
+	for i := range places {
+		w.Netns = append(w.Netns, l.Name(fmt.Sprint("n", i)))
+		h.h.MustRun("ip", "netns", "add", w.Netns[i])
+		t.Cleanup(func() { h.h.MustRun("ip", "netns", "del", w.Netns[i]) })
+	}
+	return h
+}
+
+// again plays operations on a host that has nothing yet.
+func (h *host) again(ops []op) error {
+	h.h.Kill()
+	r := h.h.Run(filepath.Join(lab.Binaries(h.t), "catenetd"), "--run-dir", h.h.RunDir(), "--state-dir", h.h.StateDir(), "--purge")
+	if r.Code != 0 {
+		h.t.Fatal(r.Text())
+	}
+	_, err := h.play(ops)
+	return err
+}
+
+// play does operations on an empty host, with and without the daemon, until
+// the two differ. It returns at which one that was.
+func (h *host) play(ops []op) (at int, err error) {
+	h.model, h.counts = newModel(), make(map[string]int)
+	if err := h.start(); err != nil {
+		return 0, err
+	}
+	for i, o := range ops {
+		want := h.model.apply(o)
+		got := h.do(o)
+		switch {
+		case got == nil && want == nil:
+			h.counts[o.verb]++
+		case (got == nil) != (want == nil) || !slices.Contains(want, catenet.KindOf(got)):
+			return i, fmt.Errorf("%s\n came to: %v\n and is to be: %v", o, got, want)
+		}
+		if (i+1)%every == 0 || o.verb == "kill daemon" {
+			if err := h.compare(); err != nil {
+				return i, fmt.Errorf("after %s\n%w", o, err)
+			}
+		}
+	}
+	return len(ops) - 1, h.compare()
+}
+
+// start starts the daemon, and returns when it answers.
+func (h *host) start() error {
+	h.h.StartDaemon()
+	return within(soon, func() error {
+		_, err := h.truth.Client.Info(ctx)
+		return err
+	})
+}
+
+// within waits until something is so.
+func within(d time.Duration, so func() error) error {
+	for end := time.Now().Add(d); ; time.Sleep(5 * time.Millisecond) {
+		if err := so(); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// do does an operation with the daemon.
+func (h *host) do(o op) (err error) {
+	c := h.truth.Client
+	spec := catenet.EndpointSpec{Network: o.network, IPv4: o.addr, Aliases: aliases(o)}
+	switch o.verb {
+	case "network create":
+		_, _, err = c.CreateNetwork(ctx, catenet.NetworkSpec{Name: o.network, Internal: o.internal, Pools: []catenet.Pool{{Subnet: o.subnet}}})
+	case "network rm":
+		err = c.RemoveNetwork(ctx, o.network)
+	case "network prune":
+		_, err = c.PruneNetworks(ctx, catenet.Filter{})
+	case "attach", "run":
+		err = h.create(o)
+	case "connect":
+		_, err = c.Connect(ctx, o.network, o.name, spec)
+	case "disconnect":
+		err = c.Disconnect(ctx, o.network, o.name, false)
+	case "rm":
+		err = c.Remove(ctx, o.name, o.force)
+	case "start":
+		err = c.Start(ctx, o.name)
+	case "stop":
+		err = c.Stop(ctx, o.name, 0)
+	case "kill program":
+		err = h.killProgram(o.name)
+	case "kill owner":
+		err = h.killOwner(o.place)
+	case "kill daemon":
+		h.h.Kill()
+		err = h.start()
+	}
+	return err
+}
+
+func aliases(o op) []string {
+	if o.alias == "" {
+		return nil
+	}
+	return []string{o.alias}
+}
+
+func (h *host) create(o op) error {
+	spec := catenet.SandboxSpec{Name: o.name, Owner: o.owner()}
+	switch kind, number, _ := strings.Cut(o.place, " "); kind {
+	case "netns":
+		spec.Netns = "/run/netns/" + h.lab.Name("n"+number)
+	case "process":
+		spec.PID = h.owner(o.place)
+	default:
+		spec.Process = &catenet.Process{Args: []string{"sleep", "600"}}
+	}
+	for i, n := range o.networks {
+		e := catenet.EndpointSpec{Network: n, Aliases: aliases(o)}
+		if i == 0 {
+			e.IPv4 = o.addr
+		}
+		spec.Networks = append(spec.Networks, e)
+	}
+	if o.port != 0 {
+		spec.Ports = []catenet.PortSpec{{Proto: catenet.TCP, HostPort: o.port, HostPortEnd: o.port, Port: o.port}}
+	}
+	_, err := h.truth.Client.CreateSandbox(ctx, spec, true)
+	return err
+}
+
+// owner is a process with a namespace of its own; it lives until it is killed.
+func (h *host) owner(place string) int {
+	if h.owners[place] == nil {
+		cmd := exec.Command("sleep", "600")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		cmd.Env = append(os.Environ(), "CATENET_LAB="+h.lab.Dir)
+		if err := cmd.Start(); err != nil {
+			h.t.Fatal(err)
+		}
+		h.owners[place] = cmd
+	}
+	return h.owners[place].Process.Pid
+}
+
+// end ends a process and its namespace.
+func (h *host) end(place string) {
+	if cmd := h.owners[place]; cmd != nil {
+		delete(h.owners, place)
+		if err := cmd.Process.Kill(); err != nil {
+			h.t.Error(err)
+		}
+		cmd.Wait() // killed
+	}
+}
+
+// killOwner ends a process, and waits until the daemon has noticed.
+func (h *host) killOwner(place string) error {
+	cmd := h.owners[place]
+	if cmd == nil {
+		return nil
+	}
+	h.end(place)
+	return within(soon, func() error {
+		all, err := h.truth.Client.Sandboxes(ctx, true)
+		for _, sb := range all {
+			if sb.PID == cmd.Process.Pid {
+				err = errors.Join(err, fmt.Errorf("%s is there, and its process is gone", sb.Name))
+			}
+		}
+		return err
+	})
+}
+
+// killProgram ends a container's program, and waits until the daemon has
+// noticed.
+func (h *host) killProgram(name string) error {
+	sb, err := h.truth.Client.Sandbox(ctx, name)
+	if err != nil {
+		return err
+	}
+	if sb.Owner != catenet.OwnerRun {
+		return catenet.Invalidf("%s runs no program", name)
+	}
+	if sb.State != catenet.StateRunning {
+		return nil
+	}
+	if err := syscall.Kill(sb.InitPID, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return within(soon, func() error {
+		sb, err := h.truth.Client.Sandbox(ctx, name)
+		if err == nil && sb.State == catenet.StateRunning {
+			err = fmt.Errorf("%s runs, and its program is gone", name)
+		}
+		return err
+	})
+}
+
+// compare wants the daemon to have what the model has, and the host to show
+// just that.
+func (h *host) compare() error {
+	return within(soon, func() error {
+		got, err := h.word()
+		if err != nil {
+			return err
+		}
+		if want := h.model.String(); got != want {
+			return fmt.Errorf("the daemon has\n%s\nand the model\n%s", got, want)
+		}
+		diff, err := h.truth.Differences(ctx)
+		if err == nil && len(diff) > 0 {
+			err = fmt.Errorf("the daemon says -, the host has +:\n%s", strings.Join(diff, "\n"))
+		}
+		return err
+	})
+}
+
+// word is what the daemon has, written as the model is.
+func (h *host) word() (string, error) {
+	ns, err := h.truth.Client.Networks(ctx)
+	if err != nil {
+		return "", err
+	}
+	sbs, err := h.truth.Client.Sandboxes(ctx, true)
+	if err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, n := range ns {
+		if !n.Predefined {
+			lines = append(lines, fmt.Sprintf("network %s %s internal=%v", n.Name, n.Pools[0].Subnet, n.Internal))
+		}
+	}
+	for _, sb := range sbs {
+		var in []string
+		for _, s := range sb.Networks {
+			in = append(in, s.Network)
+		}
+		port := uint16(0)
+		for _, b := range sb.Bindings {
+			port = b.HostPort
+		}
+		lines = append(lines, line(sb.Name, sb.Owner, sb.State == catenet.StateRunning, in, port))
+		if sb.State == catenet.StateRunning && len(sb.Endpoints) != len(sb.Networks) {
+			lines = append(lines, fmt.Sprintf("%s has %d endpoints", sb.Name, len(sb.Endpoints)))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), nil
+}
