@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,7 +27,8 @@ import (
 const upgrades = 10
 
 // TestUpgradesFailNothing replaces the daemon ten times while lookups and
-// requests go on. Each is sent once, and waited for.
+// requests go on. Each is sent once, and waited for. Meanwhile another program
+// tries to take a published port.
 func TestUpgradesFailNothing(t *testing.T) {
 	g := newGround(t)
 	g.a.Catenet("network", "create", "front")
@@ -50,6 +52,14 @@ func TestUpgradesFailNothing(t *testing.T) {
 	for range 2 {
 		l.requests(t, g.a.Socket())
 	}
+	l.run("another program", func() error {
+		return g.a.NS.Do(func() error {
+			if c, err := net.Listen("tcp", ":8080"); err == nil {
+				return errors.Join(errors.New("takes the published port"), c.Close())
+			}
+			return nil
+		})
+	})
 	pid := g.a.DaemonPid()
 	for range upgrades {
 		g.upgrade()
