@@ -31,8 +31,6 @@ type ending struct {
 // and returns when it is off. Everything of it is in dir. It is killed when
 // ctx ends, when g.Within is over, and when this process ends.
 func boot(ctx context.Context, dir string, g Guest, program []string) (end ending, err error) {
-	ctx, cancel := context.WithTimeout(ctx, g.Within)
-	defer cancel()
 	out := filepath.Join(dir, "out")
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return end, err
@@ -44,6 +42,8 @@ func boot(ctx context.Context, dir string, g Guest, program []string) (end endin
 	if err != nil {
 		return end, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, g.Within)
+	defer cancel()
 	console := filepath.Join(dir, "console")
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-smp", "2", "-m", "1024",
 		"-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot", "-serial", "file:"+console,

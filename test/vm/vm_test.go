@@ -2,9 +2,11 @@ package vm
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,5 +45,24 @@ func TestResultsAreRead(t *testing.T) {
 	got := strings.Join(problems(results, []string{"TestA", "TestB", "TestC"}), "; ")
 	if got != "TestA began on the second kernel, and did not end; TestC did not run on the second kernel" {
 		t.Errorf("problems: %s", got)
+	}
+}
+
+// TestHungMachineIsEnded: one that is not off in time is an error, and gone.
+func TestHungMachineIsEnded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	_, err := boot(t.Context(), dir, Guest{Within: 100 * time.Millisecond}, []string{"sleep", "600"})
+	if err == nil || !strings.Contains(err.Error(), "was not off within 100ms") {
+		t.Errorf("it ends with %v", err)
+	}
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands {
+		if line, err := os.ReadFile(c); err == nil && strings.Contains(string(line), "path="+dir) {
+			t.Errorf("the emulator is still there: %s", strings.ReplaceAll(string(line), "\x00", " "))
+		}
 	}
 }
