@@ -128,7 +128,8 @@ const heartbeat = 4
 // loopback address (which reach it where route_localnet is set). And what a
 // container of an isolated network sends to the host: IPv4 alone, as its
 // bridge has no IPv6 at all. (The kernel answers ARP for each of its addresses
-// on every link, and takes what comes there.)
+// on every link, and takes what comes there: also for the gateways of other
+// networks, so this goes before what is asked by subnet.)
 func guardRules() []nft.Rule {
 	return []nft.Rule{
 		established(),
@@ -136,10 +137,10 @@ func guardRules() []nft.Rule {
 			nft.Payload(nft.Transport, 12, 1, nft.R0), nft.Equal(nft.R0, []byte{heartbeat}),
 			nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setBridges, nft.R0),
 			nft.DaddrType(nft.R0), nft.Equal(nft.R0, nft.AddrLocal), drop()),
-		rule(ip4(), dest4(nft.R0), nft.LookupVerdict(setSubnets4, nft.R0)),
-		rule(ip6(), dest6(nft.R0), nft.LookupVerdict(setSubnets6, nft.R0)),
 		rule(ip4(), nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setIsolated, nft.R0),
 			nft.DaddrType(nft.R0), nft.Equal(nft.R0, nft.AddrLocal), drop()),
+		rule(ip4(), dest4(nft.R0), nft.LookupVerdict(setSubnets4, nft.R0)),
+		rule(ip6(), dest6(nft.R0), nft.LookupVerdict(setSubnets6, nft.R0)),
 		rule(iifname(false, "lo"), ip4(), loopback4(),
 			l4proto(nft.R0), port(nft.R1), nft.Lookup(setLoopback4, nft.R0), drop()),
 		rule(iifname(false, "lo"), ip6(), loopback6(),

@@ -30,9 +30,12 @@ func TestIsolatedNetwork(t *testing.T) {
 		}
 		g.a.Serve("", 7000, "host")
 		g.a.ServeUDP("", 7000, "host")
+		g.create("near", 2)
+		gateway := netip.MustParseAddr("10.20.2.1") // the host's too
 		// Routes by hand, as root in there and out here could make them.
 		for _, c := range []string{"web", "both"} {
 			g.inside(c, "ip", "route", "add", g.a.Addr4.String(), "dev", "eth0")
+			g.inside(c, "ip", "route", "add", gateway.String(), "dev", "eth0")
 		}
 		g.a.MustRun("ip", "route", "add", "10.20.0.0/24", "dev", "alone0")
 		g.a.MustRun("ip", "route", "add", "10.20.1.0/24", "dev", "half0")
@@ -41,6 +44,8 @@ func TestIsolatedNetwork(t *testing.T) {
 			way{g.a, g.ns("web"), at(g.addr6("db"), 80), "db"},
 			way{g.a, g.ns("web"), at(g.a.Addr4, 7000), ""},
 			way{g.a, g.ns("both"), at(g.a.Addr4, 7000), ""},
+			way{g.a, g.ns("web"), at(gateway, 7000), ""},
+			way{g.a, g.ns("both"), at(gateway, 7000), ""},
 			way{g.a, g.ns("both"), "[fd00:20:1::1]:7000", "host"},
 		)
 		if got := g.a.Exec("web", "getent", "hosts", "db").Text(); !strings.Contains(got, "db") {
