@@ -20,10 +20,11 @@ import (
 // numbers are flows of numbered messages that servers send back: streams of
 // TCP, and packets of UDP.
 type numbers struct {
-	t    *testing.T
-	over chan struct{}
-	wg   sync.WaitGroup
-	ends []io.Closer // of servers
+	t       *testing.T
+	over    chan struct{}
+	senders sync.WaitGroup // which end when it is over
+	wg      sync.WaitGroup // who receives until its end is closed
+	ends    []io.Closer
 
 	sent, arrived, back atomic.Int64 // packets
 	streamed            atomic.Int64 // messages of streams
@@ -112,7 +113,7 @@ func (n *numbers) each(rate int, do func(i uint64) error) error {
 func (n *numbers) stream(ns, to string) {
 	n.t.Helper()
 	c := n.dial(ns, "tcp4", to)
-	n.wg.Go(func() {
+	n.senders.Go(func() {
 		defer c.Close()
 		b := make([]byte, 8)
 		err := n.each(50, func(i uint64) error {
@@ -156,7 +157,7 @@ func (n *numbers) packets(ns, to string, rate int) {
 			n.back.Add(1)
 		}
 	})
-	n.wg.Go(func() {
+	n.senders.Go(func() {
 		err := n.each(rate, func(i uint64) error {
 			n.sent.Add(1)
 			_, err := c.Write(binary.BigEndian.AppendUint64(nil, i))
@@ -172,6 +173,7 @@ func (n *numbers) packets(ns, to string, rate int) {
 // more.
 func (n *numbers) stop() {
 	close(n.over)
+	n.senders.Wait()
 	for last := int64(-1); n.back.Load() < n.sent.Load() && last != n.back.Load(); time.Sleep(time.Second) {
 		last = n.back.Load()
 	}
