@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -63,16 +64,42 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// TestOnlyLabels touches nobody's links.
+// TestOnlyLabels looks at nobody's links.
 func TestOnlyLabels(t *testing.T) {
 	w := newWorld(t)
 	w.network(catenet.NetworkSpec{Name: "n"})
+	calls := func(label string) int {
+		before := w.kernel.Calls()
+		_, _, err := w.UpdateNetwork(ctx, "n", catenet.NetworkUpdate{AddLabels: map[string]string{label: ""}})
+		must(t, err)
+		return w.kernel.Calls() - before
+	}
+	alone := calls("a")
 	w.mustAttach("x", catenet.EndpointSpec{Network: "n"})
-	state := w.state()
-	_, _, err := w.UpdateNetwork(ctx, "n", catenet.NetworkUpdate{AddLabels: map[string]string{"a": ""}})
-	must(t, err)
-	if got := w.state(); got != state {
-		t.Errorf("it was\n%s\nand is\n%s", state, got)
+	if got := calls("b"); got != alone {
+		t.Errorf("%d calls of the kernel with a container, %d without", got, alone)
+	}
+}
+
+// TestAFailedUpdateIsTakenBack, for the next start too.
+func TestAFailedUpdateIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "n"})
+	w.mustAttach("x", catenet.EndpointSpec{Network: "n"})
+	before := w.outline()
+	for n := 1; ; n++ {
+		w.kernel.FailAt(n, errors.New("broken"))
+		_, _, err := w.UpdateNetwork(ctx, "n", catenet.NetworkUpdate{MTU: 1400, AddPools: []catenet.Pool{subnet("10.9.0.0/24")}})
+		w.kernel.FailAt(0, nil)
+		if err == nil {
+			return
+		}
+		for _, when := range []string{"at once", "after a start"} {
+			if got := w.outline(); got != before {
+				t.Fatalf("call %d failed, and %s there is\n%s\nbefore there was\n%s", n, when, got, before)
+			}
+			w.restart()
+		}
 	}
 }
 

@@ -100,6 +100,9 @@ func TestTwoAreJoined(t *testing.T) {
 	if got := c.a.Exec("left", "dig", "+short", "right").Text(); got != right.IPv4.Addr().String() {
 		t.Errorf("left knows right as %q", got)
 	}
+	if got := c.a.Exec("left", "cat", "/etc/resolv.conf").Text(); !strings.Contains(got, "nobody") {
+		t.Errorf("a way out for lookups: %s", got)
+	}
 	for _, family := range []string{"-4", "-6"} {
 		if got := c.in("left", family, "route", "show", "default"); got != "" {
 			t.Errorf("a way out: %s", got)
