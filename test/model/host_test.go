@@ -18,9 +18,6 @@ import (
 	"github.com/catenet/catenet/test/truth"
 )
 
-// soon is how long something may take that happens by itself.
-const soon = 20 * time.Second
-
 // host is a real one on which operations are done.
 type host struct {
 	t      *testing.T
@@ -30,6 +27,9 @@ type host struct {
 	model  *model
 	owners map[string]*exec.Cmd // the processes to attach, by place
 	counts map[string]int       // of operations that succeeded, by verb
+	// effective are those operations themselves.
+	effective []op
+	patience  time.Duration // with what happens by itself
 }
 
 var ctx = context.Background()
@@ -37,7 +37,7 @@ var ctx = context.Background()
 func newHost(t *testing.T) *host {
 	t.Helper()
 	l := lab.New(t)
-	h := &host{t: t, lab: l, h: l.Host("a"), owners: make(map[string]*exec.Cmd)}
+	h := &host{t: t, lab: l, h: l.Host("a"), owners: make(map[string]*exec.Cmd), patience: soon}
 	t.Cleanup(func() {
 		for place := range h.owners {
 			h.end(place)
@@ -72,7 +72,7 @@ func (h *host) again(ops []op) error {
 // play does operations on an empty host, with and without the daemon, until
 // the two differ. It returns at which one that was.
 func (h *host) play(ops []op) (at int, err error) {
-	h.model, h.counts = newModel(), make(map[string]int)
+	h.model, h.counts, h.effective = newModel(), make(map[string]int), nil
 	if err := h.start(); err != nil {
 		return 0, err
 	}
@@ -82,6 +82,7 @@ func (h *host) play(ops []op) (at int, err error) {
 		switch {
 		case got == nil && want == nil:
 			h.counts[o.verb]++
+			h.effective = append(h.effective, o)
 		case (got == nil) != (want == nil) || !slices.Contains(want, catenet.KindOf(got)):
 			return i, fmt.Errorf("%s\n came to: %v\n and is to be: %v", o, got, want)
 		}
@@ -209,7 +210,7 @@ func (h *host) killOwner(place string) error {
 		return nil
 	}
 	h.end(place)
-	return within(soon, func() error {
+	return within(h.patience, func() error {
 		all, err := h.truth.Client.Sandboxes(ctx, true)
 		for _, sb := range all {
 			if sb.PID == cmd.Process.Pid {
@@ -236,7 +237,7 @@ func (h *host) killProgram(name string) error {
 	if err := syscall.Kill(sb.InitPID, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return within(soon, func() error {
+	return within(h.patience, func() error {
 		sb, err := h.truth.Client.Sandbox(ctx, name)
 		if err == nil && sb.State == catenet.StateRunning {
 			err = fmt.Errorf("%s runs, and its program is gone", name)
@@ -248,7 +249,7 @@ func (h *host) killProgram(name string) error {
 // compare wants the daemon to have what the model has, and the host to show
 // just that.
 func (h *host) compare() error {
-	return within(soon, func() error {
+	return within(h.patience, func() error {
 		got, err := h.word()
 		if err != nil {
 			return err
