@@ -135,6 +135,9 @@ func (h *Host) findAll(c *conn, ns uint64, interfaces []kernel.Interface) (worn 
 		if err == nil && (cur == nil || cur.index == 0) {
 			cur, err = find(c, want)
 		}
+		if err == nil {
+			cur, err = h.widen(c, cur, want.MTU)
+		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -113,6 +113,10 @@ func (h *Host) stale(c *conn, cur *info, l kernel.Link) (bool, error) {
 
 // repair writes what differs.
 func (h *Host) repair(c *conn, cur *info, want aim) error {
+	cur, err := h.widen(c, cur, want.mtu)
+	if err != nil {
+		return err
+	}
 	have, err := c.addresses(cur.index)
 	if err != nil {
 		return err
@@ -142,7 +146,9 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 	born := l.Kind == "veth" && len(l.Addrs) == 0
 	if born {
 		// Nothing can have arrived meanwhile: the peer is still down.
-		addrGenAttr(&b, addrGenNone)
+		if l.MTU == 0 || l.MTU >= minMTU6 {
+			addrGenAttr(&b, addrGenNone)
+		}
 		if want.port != nil {
 			portAttr(&b, *want.port)
 		}

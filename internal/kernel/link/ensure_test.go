@@ -128,6 +128,8 @@ func TestRepair(t *testing.T) {
 		"outside deleted":        func(a *attached) { a.host.Run("ip", "link", "del", veth) },
 		"outside down":           func(a *attached) { a.host.Run("ip", "link", "set", veth, "down") },
 		"outside MTU":            func(a *attached) { a.host.Run("ip", "link", "set", veth, "mtu", "1400") },
+		"inside too narrow":      func(a *attached) { a.ctr.Run("ip", "link", "set", "eth0", "mtu", "600") },
+		"outside too narrow":     func(a *attached) { a.host.Run("sh", "-c", "ip link set "+veth+" mtu 600; ip link set br0 mtu 1500") },
 		"outside off the bridge": func(a *attached) { a.host.Run("ip", "link", "set", veth, "nomaster") },
 		"isolation off":          func(a *attached) { a.host.Run("bridge", "link", "set", "dev", veth, "isolated", "off") },
 		"filter deleted":         func(a *attached) { a.host.Run("tc", "filter", "del", "dev", veth, "ingress") },

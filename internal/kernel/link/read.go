@@ -27,6 +27,7 @@ type info struct {
 	isolated      bool
 	hairpin       bool
 	addrGen       uint8
+	six           bool   // it has IPv6
 	outside       string // of a veth's inside that was just born: its name on the host
 }
 
@@ -92,6 +93,7 @@ func (i *info) readFamilies(b []byte) {
 		if family != unix.AF_INET6 {
 			continue
 		}
+		i.six = true
 		for kind, v := range wire.Attrs(v) {
 			if kind == unix.IFLA_INET6_ADDR_GEN_MODE {
 				i.addrGen = uint8(number(v))

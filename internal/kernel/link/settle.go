@@ -39,7 +39,7 @@ func (p *plan) settle(cur *info, have []address, want aim) error {
 	if err := p.planSysctls(cur.name, wantSysctls(want.noIPv6, hasIPv6(want.addrs), want.sysctls)); err != nil {
 		return err
 	}
-	if want.noLinkLocal && cur.addrGen != addrGenNone { // before it is up
+	if want.noLinkLocal && cur.six && cur.addrGen != addrGenNone { // before it is up
 		old := cur.addrGen
 		p.step(func(b *batch) {
 			b.message("restore link", unix.RTM_NEWLINK, 0, ifinfo(cur.index, 0, 0))
