@@ -17,7 +17,7 @@ func TestAnOrdinaryDaemonHasNoFailpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"CATENET_FAILPOINTS", "nft.commit", "link.sysctl", "netns.unpin"} {
+	for _, word := range []string{"CATENET_FAILPOINTS", "nft.commit", "netns.unpin", "store.prepare"} {
 		if bytes.Contains(program, []byte(word)) {
 			t.Errorf("catenetd has %q in it", word)
 		}
