@@ -36,7 +36,7 @@ func (c *cli) ps() *cobra.Command {
 			return list(c.out, &f, sbs, func(sb catenet.SandboxStatus) string { return f.id(sb.ID) },
 				header,
 				func(sb catenet.SandboxStatus) []string {
-					cells := []string{f.id(sb.ID), sb.Name, string(sb.Owner), status(sb), networksCell(sb), strings.Join(addresses(sb.Endpoints), ", "), portCell(sb)}
+					cells := []string{f.id(sb.ID), sb.Name, string(sb.Owner), status(sb), networksCell(sb, sbs), strings.Join(addresses(sb.Endpoints), ", "), portCell(sb)}
 					if linked {
 						cells = append(cells, linksCell(sb, sbs))
 					}
@@ -50,8 +50,16 @@ func (c *cli) ps() *cobra.Command {
 }
 
 // networksCell names the networks of a sandbox: where it is, or where it will
-// be when it runs.
-func networksCell(sb catenet.SandboxStatus) string {
+// be when it runs. all are those by whose names a guest's host is called.
+func networksCell(sb catenet.SandboxStatus, all []catenet.SandboxStatus) string {
+	if to, ok := strings.CutPrefix(sb.Mode, catenet.ModeContainer); ok {
+		for _, other := range all {
+			if other.ID == to {
+				return catenet.ModeContainer + other.Name
+			}
+		}
+		return catenet.ModeContainer + catenet.ShortID(to)
+	}
 	if sb.Mode != "" {
 		return sb.Mode
 	}

@@ -24,14 +24,17 @@ type machine struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
+	end io.Closer // of what out reads
 }
 
-// own gives the shell's mount namespace its own /run, /etc and /srv: what a
-// page does there is nobody else's to see, and goes with it.
+// own gives the shell's mount namespace its own /run, /etc, /var/lib and /srv:
+// what a page does there is nobody else's to see, and goes with it.
 const own = `set -e
 mount -t tmpfs tmpfs /run
-mkdir /run/etc /run/work
-mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work /etc
+for d in /etc /var/lib; do
+	mkdir -p /run/own$d/new /run/own$d/work
+	mount -t overlay overlay -o lowerdir=$d,upperdir=/run/own$d/new,workdir=/run/own$d/work $d
+done
 mount -t tmpfs tmpfs /srv
 cd /srv
 exec bash --norc 2>&1`
@@ -53,7 +56,7 @@ func boot(t *testing.T, h *lab.Host) *machine {
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m.out = bufio.NewReader(out)
+	m.out, m.end = bufio.NewReader(out), out
 	t.Cleanup(func() {
 		m.in.Close() // ends the shell
 		late := time.AfterFunc(patience, func() { m.cmd.Process.Kill() })
@@ -71,7 +74,10 @@ const mark = "\x01end "
 // run gives the shell one command, and returns what it printed and its exit
 // code.
 func (m *machine) run(command string) (string, int, error) {
-	late := time.AfterFunc(patience, func() { m.cmd.Process.Kill() })
+	late := time.AfterFunc(patience, func() {
+		m.cmd.Process.Kill()
+		m.end.Close() // what the shell has left in the background may keep it open
+	})
 	defer late.Stop()
 	if _, err := fmt.Fprintf(m.in, "%s\nprintf '%s%%d\\n' $?\n", command, mark); err != nil {
 		return "", 0, err

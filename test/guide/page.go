@@ -10,8 +10,11 @@
 //
 // A command that prints nothing here may print anything. "…" stands for
 // anything within a line, and alone on a line for any lines. A command has to
-// succeed, unless what it prints begins with "catenet: ", as errors do. A long
-// command goes on behind a "\" on lines that begin with "> ".
+// succeed, unless what it prints begins with "catenet: ", as errors do, and not
+// with "catenet: warning: ". A long command goes on behind a "\" on lines that
+// begin with "> ". A command that asks somebody (curl, dig, ping, …) is asked
+// again for a while, since programs that were started before it take a moment
+// to listen.
 // <!-- console … --> hides a block that a page needs and a reader does not.
 package guide
 
@@ -73,8 +76,19 @@ func add(steps []Step, number int, line string) ([]Step, error) {
 	return steps, nil
 }
 
+// question is a command that changes nothing and waits for somebody.
+var question = regexp.MustCompile(`\b(curl|dig|getent|ping|nc)\b`)
+
+// asks reports whether the command may be given again.
+func (s Step) asks() bool { return question.MatchString(s.Command) }
+
 // Fails reports whether the command is to fail.
-func (s Step) Fails() bool { return len(s.Want) > 0 && strings.HasPrefix(s.Want[0], "catenet: ") }
+func (s Step) Fails() bool {
+	return len(s.Want) > 0 && strings.HasPrefix(s.Want[0], "catenet: ") && !strings.HasPrefix(s.Want[0], "catenet: warning: ")
+}
+
+// is reports whether the command has ended as the page says.
+func (s Step) is(output string, code int) bool { return (code != 0) == s.Fails() && s.Matches(output) }
 
 // Matches reports whether the output is what the page shows.
 func (s Step) Matches(output string) bool {

@@ -45,7 +45,7 @@ func TestMatches(t *testing.T) {
 			t.Errorf("%q matches %q: %v", c.want, c.output, got)
 		}
 	}
-	if !(Step{Want: []string{"catenet: no"}}).Fails() || (Step{}).Fails() {
+	if !(Step{Want: []string{"catenet: no"}}).Fails() || (Step{}).Fails() || (Step{Want: []string{"catenet: warning: no"}}).Fails() {
 		t.Error("what fails is told by its message")
 	}
 }
