@@ -155,7 +155,7 @@ func (j *joinFlags) spec() (s catenet.SandboxSpec, err error) {
 	if s.Mode != "" && (len(s.Ports) > 0 || s.PublishAll) {
 		return s, catenet.Invalidf("ports cannot be published with --network %s", s.Mode).WithHint("they belong to the container that has an address of its own")
 	}
-	if s.Labels, err = labels(j.labels); err != nil {
+	if s.Labels, err = labels("--label", j.labels); err != nil {
 		return s, err
 	}
 	return s, j.names(&s)

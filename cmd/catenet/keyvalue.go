@@ -29,13 +29,13 @@ func keyValues(flag string, args []string) (map[string]string, error) {
 	return m, nil
 }
 
-// labels reads labels: KEY or KEY=VALUE.
-func labels(args []string) (map[string]string, error) {
+// labels reads the labels of a flag: KEY or KEY=VALUE.
+func labels(flag string, args []string) (map[string]string, error) {
 	m := map[string]string{}
 	for _, a := range args {
 		k, v, _ := strings.Cut(a, "=")
 		if k == "" {
-			return nil, catenet.Invalidf("--label %q: it is written KEY=VALUE", a)
+			return nil, catenet.Invalidf("%s %q: it is written KEY=VALUE", flag, a)
 		}
 		m[k] = v
 	}

@@ -95,7 +95,7 @@ func (f *createFlags) spec(name string) (s catenet.NetworkSpec, err error) {
 	if s.Options, err = keyValues("opt", f.options); err != nil {
 		return s, err
 	}
-	if s.Labels, err = labels(f.labels); err != nil {
+	if s.Labels, err = labels("--label", f.labels); err != nil {
 		return s, err
 	}
 	if s.DNS, err = servers("--dns", f.dns); err != nil {

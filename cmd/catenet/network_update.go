@@ -63,7 +63,7 @@ is settled when a network is made.`,
 	fl.StringArrayVar(&f.addLabels, "label-add", nil, "label to add or change, KEY=VALUE")
 	fl.StringArrayVar(&f.dropLabels, "label-rm", nil, "label to remove, KEY")
 	fl.StringSliceVar(&f.addDNS, "dns-add", nil, "DNS server to add, for names nobody here knows")
-	fl.StringSliceVar(&f.dropDNS, "dns-drop", nil, "DNS server to remove")
+	fl.StringSliceVar(&f.dropDNS, "dns-rm", nil, "DNS server to remove")
 	fl.IntVar(&f.mtu, "mtu", 0, "MTU of all its links, in bytes")
 	f.add(fl, "subnet to add, for what the earlier ones have no room for")
 	return cmd
@@ -75,13 +75,13 @@ func (f *updateFlags) update() (up catenet.NetworkUpdate, err error) {
 		return up, catenet.Invalidf("--mtu %d is no number of bytes", f.mtu)
 	}
 	up.MTU, up.DropLabels = f.mtu, f.dropLabels
-	if up.AddLabels, err = labels(f.addLabels); err != nil {
+	if up.AddLabels, err = labels("--label-add", f.addLabels); err != nil {
 		return up, err
 	}
 	if up.AddDNS, err = servers("--dns-add", f.addDNS); err != nil {
 		return up, err
 	}
-	if up.DropDNS, err = servers("--dns-drop", f.dropDNS); err != nil {
+	if up.DropDNS, err = servers("--dns-rm", f.dropDNS); err != nil {
 		return up, err
 	}
 	up.AddPools, err = f.pools()

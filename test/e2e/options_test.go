@@ -44,7 +44,7 @@ func TestNetworkAndEndpointOptions(t *testing.T) {
 	if got := g.a.Exec("named", "ip", "-br", "link", "show", "lan7").Text(); !strings.Contains(got, "lan7") {
 		t.Errorf("interface lan7: %s", got)
 	}
-	g.a.Refused([]string{"brtest0"}, "network", "create", "-o", "com.docker.network.bridge.name=brtest0", "second")
+	g.a.Refused([]string{"brtest0 is that of another network", "choose another name"}, "network", "create", "-o", "com.docker.network.bridge.name=brtest0", "second")
 	g.a.Refused([]string{"gateway_mode_ipv4", "isolated"}, "network", "create", "-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated", "second")
 }
 

@@ -43,7 +43,7 @@ func TestANetworkIsUpdatedUnderTraffic(t *testing.T) {
 	}
 	n.stop()
 
-	g.a.Catenet("network", "update", "--dns-drop", g.out.Addr4.String()+",192.0.2.99", "front")
+	g.a.Catenet("network", "update", "--dns-rm", g.out.Addr4.String()+",192.0.2.99", "front")
 	if got := g.a.Exec("web", "cat", "/etc/resolv.conf").Text(); strings.Contains(got, g.out.Addr4.String()) {
 		t.Errorf("resolv.conf still has the name server: %s", got)
 	}

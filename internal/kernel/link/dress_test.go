@@ -145,6 +145,7 @@ func TestDressUndoes(t *testing.T) {
 		"address":   func(o *kernel.Outfit) { o.Interfaces[1].Addrs = prefixes("10.10.0.2/24", "224.0.0.1/4", "ff02::1/64") },
 		"sysctl":    func(o *kernel.Outfit) { o.Interfaces[1].Sysctls["net.ipv4.conf.IFNAME.forwarding"] = "maybe" },
 		"no sysctl": func(o *kernel.Outfit) { o.Interfaces[1].Sysctls["net.ipv4.conf.IFNAME.nonsense"] = "1" },
+		"only read": func(o *kernel.Outfit) { o.Interfaces[1].Sysctls["net.ipv4.conf.IFNAME.mc_forwarding"] = "1" },
 		"outside":   func(o *kernel.Outfit) { o.Interfaces[1].Sysctls["net.ipv4.conf.IFNAME./../../kernel.hostname"] = "x" },
 		"no link":   func(o *kernel.Outfit) { o.Interfaces = append(o.Interfaces, insideOf(3, "eth9")) },
 		"name":      func(o *kernel.Outfit) { o.Interfaces[1].Name = "eth0" },
@@ -156,6 +157,8 @@ func TestDressUndoes(t *testing.T) {
 		spoil(&o)
 		if err := a.h.Dress(t.Context(), a.ns, o); err == nil {
 			t.Errorf("%s: no error", name)
+		} else if (strings.Contains(name, "sysctl") || name == "only read") && !catenet.IsInvalid(err) {
+			t.Errorf("%s: %v, want an invalid error", name, err)
 		} else if strings.Contains(err.Error(), "undo") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -78,10 +78,13 @@ func aimOf(c *conn, l kernel.Link) (aim, error) {
 	return want, err
 }
 
-// admit refuses a link that somebody else made.
+// admit refuses a link that was made by somebody else or for something else.
 func admit(cur *info, l kernel.Link) error {
 	if cur.kind == l.Kind && (cur.alias == l.Alias || cur.cut()) {
 		return nil
+	}
+	if cur.ours() {
+		return catenet.Conflictf("the interface %s is that of another network or container here", l.Name).WithHint("choose another name")
 	}
 	kind := cur.kind
 	if kind == "" {

@@ -31,6 +31,9 @@ func (s *setting) set(value string) (changed bool, err error) {
 		}
 		return false, catenet.Invalidf("this kernel has no sysctl %s", s.path)
 	}
+	if err == unix.EACCES { // for root too: it can only be read
+		return false, catenet.Invalidf("the kernel lets nobody set %s", s.path)
+	}
 	if err != nil {
 		return false, fmt.Errorf("open %s: %w", s.path, err)
 	}
