@@ -30,9 +30,9 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return err
 	}
 	err = server.ClearStale(ctx, strings.TrimPrefix(c.Listen, "unix://"))
-	err = errors.Join(err, emptied(log, c.RunDir, "live.db*", "netns", "sandboxes", "containers"))
+	err = errors.Join(err, emptied(log, c.RunDir, "live.*", "catenet.journal", "netns", "sandboxes", "containers"))
 	if c.Purge {
-		err = errors.Join(err, emptied(log, c.StateDir, "catenet.db*", "containers"))
+		err = errors.Join(err, emptied(log, c.StateDir, "catenet.db*", "catenet.journal", "containers"))
 	}
 	log.Info("removed", "run_dir", c.RunDir, "state_dir", c.StateDir, "purged", c.Purge)
 	return err

@@ -283,10 +283,25 @@ func TestAFixedAddressIsItsContainersAndNobodyElses(t *testing.T) {
 	must(t, err)
 }
 
+// lose removes files.
+func (w *world) lose(patterns ...string) {
+	w.t.Helper()
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join(w.dir, pattern))
+		must(w.t, err)
+		if len(found) == 0 {
+			w.t.Fatalf("there is no %s", pattern)
+		}
+		for _, path := range found {
+			must(w.t, os.Remove(path))
+		}
+	}
+}
+
 // reboot is a restart of the whole machine: what lived is gone.
 func (w *world) reboot() {
 	w.closeNow()
-	must(w.t, os.Remove(filepath.Join(w.dir, "run", "live.db")))
+	w.lose("run/live.*")
 	w.kernel, w.rules, w.ports, w.processes = fake.New(), nft.NewMemory(), newPorts(), fake.NewProcesses()
 	w.boot(nil)
 }

@@ -23,6 +23,7 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 		info.DNSUpstreams = append(info.DNSUpstreams, netip.AddrPortFrom(a, 53))
 	}
 	info.NodeID = e.o.Store.NodeID()
+	info.Warnings = e.o.Store.Warnings()
 	e.locked(func() {
 		for _, n := range e.networks {
 			if n.ready {

@@ -10,7 +10,7 @@ import (
 	"github.com/catenet/catenet/internal/names"
 )
 
-// TestTheDurableRecordsAreLost: a start makes do with what there is.
+// TestTheDurableRecordsAreLost with their journals: a start makes do with what there is.
 func TestTheDurableRecordsAreLost(t *testing.T) {
 	w := newWorld(t)
 	w.network(catenet.NetworkSpec{Name: "front"})
@@ -18,7 +18,7 @@ func TestTheDurableRecordsAreLost(t *testing.T) {
 	st, err := w.run(catenet.SandboxSpec{Name: "c"})
 	must(t, err)
 	w.closeNow()
-	must(t, os.Remove(filepath.Join(w.dir, "state", "catenet.db")))
+	w.lose("state/catenet.*", "run/catenet.journal")
 	w.boot(nil)
 	if n := strings.Count(w.kernel.String(), "type bridge"); n != 1 {
 		t.Errorf("%d bridges, want the predefined network's alone:\n%s", n, w.kernel)
@@ -29,13 +29,31 @@ func TestTheDurableRecordsAreLost(t *testing.T) {
 	w.mustAttach("y")
 }
 
+// TestTheFilesOfRecordsAreLost, and their journals are not: all goes on.
+func TestTheFilesOfRecordsAreLost(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "front"})
+	w.mustAttach("x", catenet.EndpointSpec{Network: "front"})
+	_, err := w.run(catenet.SandboxSpec{Name: "c", Ports: []catenet.PortSpec{{Proto: "tcp", HostPort: 8080, HostPortEnd: 8080, Port: 80}}})
+	must(t, err)
+	want := w.outline()
+	w.closeNow()
+	w.lose("state/catenet.*", "run/live.db")
+	w.boot(nil)
+	if got := w.outline(); got != want {
+		t.Errorf("with the files lost (-want +got):\n%s", lines(want, got))
+	}
+	must(t, w.Remove(ctx, "c", true))
+	must(t, w.Remove(ctx, "x", false))
+}
+
 // TestTheLiveRecordsAreLost: no program goes on that nobody can stop.
 func TestTheLiveRecordsAreLost(t *testing.T) {
 	w := newWorld(t)
 	st, err := w.run(catenet.SandboxSpec{Name: "c"})
 	must(t, err)
 	w.closeNow()
-	must(t, os.Remove(filepath.Join(w.dir, "run", "live.db")))
+	w.lose("run/live.*")
 	must(t, os.MkdirAll(w.processDir(st.ID), 0o700)) // as the real process room does
 	w.boot(nil)
 	exit, err := w.processes.Wait(ctx, w.processDir(st.ID))

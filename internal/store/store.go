@@ -47,16 +47,17 @@ type Store struct {
 // Names of the buckets and of the keys in bucketMeta.
 var (
 	bucketMeta    = []byte("meta")
-	bucketRecords = []byte("records") // kind/id → JSON
+	bucketRecords = []byte("records") // kind/id → seal and JSON
 	keySchema     = []byte("schema")
+	keySum        = []byte("sum") // of all else in bucketMeta; from schema 2 on
 	keyBoot       = []byte("boot")
 	keyNode       = []byte("node")
 )
 
 // Open opens both files, and makes what is absent. A folder that another
 // daemon uses is a conflict error that says which. A file that cannot be read
-// is kept beside a new, empty one, and said in the log; one of a later
-// catenet is an unsupported error.
+// is kept beside a new one with what its journal has, and said in the log and by
+// Warnings; one of a later catenet is an unsupported error.
 func Open(o Options) (*Store, error) {
 	// Others pass through the run folder, to the daemon's socket; the files
 	// themselves are 0600.
@@ -71,17 +72,24 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := new(Store)
-	if s.files[Durable], err = openFile(filepath.Join(o.StateDir, "catenet.db"), false, migrations, o.Log); err != nil {
+	// The first journal serves the next boot too, the second when the state
+	// folder is lost as a whole.
+	durable := []string{filepath.Join(o.StateDir, "catenet.journal"), filepath.Join(o.RunDir, "catenet.journal")}
+	if s.files[Durable], err = openFile(filepath.Join(o.StateDir, "catenet.db"), false, durable, migrations(), o.Log); err != nil {
 		return nil, err
 	}
 	if err := syncDir(o.StateDir); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if s.files[Live], err = openFile(filepath.Join(o.RunDir, "live.db"), true, migrations, o.Log); err != nil {
+	live := []string{filepath.Join(o.RunDir, "live.journal")}
+	if s.files[Live], err = openFile(filepath.Join(o.RunDir, "live.db"), true, live, migrations(), o.Log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.settle(boot); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	for _, f := range s.files {
+		f.beginJournals()
 	}
 	return s, nil
 }
@@ -123,31 +131,21 @@ func (s *Store) Close() error {
 	var errs []error
 	for _, f := range s.files {
 		if f != nil {
-			errs = append(errs, f.db.Close())
+			errs = append(errs, f.close())
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // Tx is one update of one class.
-type Tx struct{ records *bbolt.Bucket }
+type Tx struct {
+	records *bbolt.Bucket
+	noted   map[string]json.RawMessage // what changes, by key; null: deleted
+}
 
 // Update runs fn and, unless it fails, writes all that it put and deleted in
 // one step. When Update returns nil, the change outlives what its class says.
-func (s *Store) Update(c Class, fn func(*Tx) error) error {
-	f := s.files[c]
-	var ours error
-	failpoint.Before("store.update")
-	err := f.db.Update(func(tx *bbolt.Tx) error {
-		ours = fn(&Tx{tx.Bucket(bucketRecords)})
-		return ours
-	})
-	failpoint.After("store.update")
-	if err == nil || ours != nil {
-		return ours
-	}
-	return f.failed("write", err)
-}
+func (s *Store) Update(c Class, fn func(*Tx) error) error { return s.files[c].update(fn) }
 
 // Put writes a record in place of an earlier one of that kind and ID.
 func (tx *Tx) Put(kind Kind, id string, v any) error {
@@ -155,17 +153,21 @@ func (tx *Tx) Put(kind Kind, id string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s %s: %w", kind, id, err)
 	}
-	if err := tx.records.Put(key(kind, id), b); err != nil {
+	k := key(kind, id)
+	if err := tx.records.Put(k, seal(k, b)); err != nil {
 		return fmt.Errorf("put %s %s: %w", kind, id, err)
 	}
+	tx.noted[string(k)] = b
 	return nil
 }
 
 // Delete removes a record. An absent one is no error.
 func (tx *Tx) Delete(kind Kind, id string) error {
-	if err := tx.records.Delete(key(kind, id)); err != nil {
+	k := key(kind, id)
+	if err := tx.records.Delete(k); err != nil {
 		return fmt.Errorf("delete %s %s: %w", kind, id, err)
 	}
+	tx.noted[string(k)] = nil
 	return nil
 }
 
@@ -178,7 +180,11 @@ func Load[T any](s *Store, c Class, kind Kind) (map[string]T, error) {
 		for k, b := cur.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix); k, b = cur.Next() {
 			id := string(k[len(prefix):])
 			var v T
-			if err := json.Unmarshal(b, &v); err != nil {
+			b, err := unseal(k, b)
+			if err == nil {
+				err = json.Unmarshal(b, &v)
+			}
+			if err != nil {
 				return fmt.Errorf("decode %s %s: %w", kind, id, err)
 			}
 			all[id] = v

@@ -15,6 +15,28 @@ import (
 	"github.com/catenet/catenet"
 )
 
+// asideMark and a time follow a corrupt file's name under which it is kept.
+const asideMark = ".corrupt-"
+
+// Warnings tells of files that are kept aside, and of records that have no
+// second copy.
+func (s *Store) Warnings() (all []string) {
+	for _, f := range s.files {
+		kept, _ := filepath.Glob(f.path + asideMark + "*") // fails only over a pattern
+		for _, path := range kept {
+			all = append(all, fmt.Sprintf("records were damaged: the file is kept as %s, and what its journal had is restored; remove it once nobody needs it", path))
+		}
+		f.mu.Lock()
+		for _, j := range f.journals {
+			if j.err != nil {
+				all = append(all, fmt.Sprintf("records have no second copy in %s: %v", j.path, j.err))
+			}
+		}
+		f.mu.Unlock()
+	}
+	return all
+}
+
 // opening says why a file cannot be opened.
 func opening(path string, err error) error {
 	if errors.Is(err, berrors.ErrTimeout) {
