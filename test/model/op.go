@@ -72,8 +72,8 @@ var verbs = []struct {
 	many int
 }{
 	{"network create", 110}, {"network rm", 50}, {"network prune", 4},
-	{"attach", 230}, {"run", 35}, {"connect", 180}, {"disconnect", 120}, {"rm", 210},
-	{"start", 30}, {"stop", 20}, {"kill program", 10}, {"kill owner", 20}, {"kill daemon", 4},
+	{"attach", 230}, {"run", 60}, {"connect", 180}, {"disconnect", 120}, {"rm", 210},
+	{"start", 50}, {"stop", 45}, {"kill program", 40}, {"kill owner", 20}, {"kill daemon", 4},
 }
 
 // draw makes a row of operations; the same of the same seed.
