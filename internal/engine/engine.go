@@ -89,7 +89,7 @@ type LogReader func(ctx context.Context, path string, o catenet.LogOptions, ende
 	emit func(stream string, t time.Time, line []byte) error) error
 
 // Engine keeps the networks of one host. Its methods are safe for concurrent
-// use. Locks are taken in this order: a sandbox's op, linking, mu.
+// use. Locks are taken in this order: a network's op, a sandbox's op, linking, mu.
 type Engine struct {
 	o       Options
 	log     *slog.Logger
@@ -118,8 +118,9 @@ type Engine struct {
 type network struct {
 	catenet.Network
 	driver   driver.Driver
-	op       sync.Mutex // held while its own links are made or removed
+	op       sync.Mutex // held while its own links are made or removed, and its record is changed
 	pools    []*ipam.Pool
+	coming   []catenet.Pool // that an update is about to add
 	state    driver.State
 	members  map[string]string // endpoint ID → sandbox ID
 	removing bool              // refuses new members

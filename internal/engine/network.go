@@ -149,10 +149,8 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 			return nil, catenet.Conflictf("network %s exists already", n.Name).
 				WithHint("catenet network inspect %s shows it; choose another name, or remove it first", n.Name)
 		}
-		if !other.ConfigOnly {
-			around.Networks = append(around.Networks, other.Network)
-		}
 	}
+	around.Networks = e.neighbours()
 	if n.ConfigFrom != "" {
 		if _, err := e.configNetwork(n.ConfigFrom); err != nil {
 			return nil, err // it went since it was read
@@ -180,6 +178,19 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 		}
 	}
 	return net, nil
+}
+
+// neighbours are the networks whose subnets no other may overlap, with those
+// that are about to be added to them. e.mu is held.
+func (e *Engine) neighbours() (all []catenet.Network) {
+	for _, n := range e.networks {
+		if !n.ConfigOnly {
+			on := n.Network
+			on.Pools = slices.Concat(n.Pools, n.coming)
+			all = append(all, on)
+		}
+	}
+	return all
 }
 
 // bringUp makes the network's links and firewall rules.
@@ -281,16 +292,16 @@ func (e *Engine) memberNames(n *network) (names []string) {
 // removeNetwork removes a network marked as being removed: first on record,
 // so that a crash in between ends in its being gone.
 func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
+	n.op.Lock()
+	defer n.op.Unlock()
 	if err := e.dropNetwork(n.ID); err != nil {
 		e.locked(func() { n.removing = false })
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	e.o.Names.RemoveNetwork(n.ID)
-	n.op.Lock()
 	err := errors.Join(e.unguard(ctx, n), n.driver.Down(ctx, e.o.Host, n.Network))
 	e.locked(func() { delete(e.networks, n.ID) })
-	n.op.Unlock()
 	e.report("forget cursors of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindCursor, n.ID) }))
 	e.tell("network", "destroy", n.ID, "name", n.Name, "type", n.Driver)
 	if err != nil {

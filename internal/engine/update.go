@@ -37,6 +37,7 @@ func (e *Engine) UpdateNetwork(ctx context.Context, ref string, up catenet.Netwo
 	}
 	now := e.asItIs(n)
 	next, err := e.planUpdate(n, up, host)
+	defer e.locked(func() { n.coming = nil })
 	if err != nil || reflect.DeepEqual(now, next) {
 		return next, nil, err
 	}
@@ -52,7 +53,8 @@ func (e *Engine) UpdateNetwork(ctx context.Context, ref string, up catenet.Netwo
 	return next, warnings, nil
 }
 
-// planUpdate says what the network is to be, before anything is touched.
+// planUpdate says what the network is to be, before anything is touched, and
+// keeps others off the subnets that it is to have. n.op is held.
 func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.Prefix) (catenet.Network, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -82,17 +84,14 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 	if err := n.driver.Validate(next.NetworkSpec); err != nil {
 		return next, err
 	}
-	around := ipam.Surroundings{Host: host, Apart: driver.ShapeOf(n.driver).Apart}
-	for _, other := range e.networks {
-		if !other.ConfigOnly {
-			around.Networks = append(around.Networks, other.Network)
-		}
-	}
+	around := ipam.Surroundings{Networks: e.neighbours(), Host: host, Apart: driver.ShapeOf(n.driver).Apart}
 	if fresh, err = ipam.Admit(next.NetworkSpec, fresh, around); err != nil {
 		return next, err
 	}
 	copy(next.Pools[len(n.Pools):], fresh)
-	_, err = newPools(fresh)
+	if _, err = newPools(fresh); err == nil {
+		n.coming = fresh
+	}
 	return next, err
 }
 
