@@ -140,5 +140,5 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 	}
 	e.tellLeft(now, next)
 	// What was begun on the old link must not go on behind the caller's back.
-	return e.reaper.settle(ctx, nil, sb.id)
+	return e.reaper.settle(ctx, nil, now.Target.Inode)
 }

@@ -337,7 +337,7 @@ func (e *Engine) settleFor(ctx context.Context, next *record) error {
 	for _, ep := range next.Endpoints {
 		addrs = append(addrs, ep.IPv4.Addr(), ep.IPv6.Addr())
 	}
-	return e.reaper.settle(ctx, addrs, next.ID)
+	return e.reaper.settle(ctx, addrs, next.Target.Inode)
 }
 
 // plan gives next an endpoint for each spec, its default routes and its

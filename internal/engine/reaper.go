@@ -35,7 +35,7 @@ type reaper struct {
 type batch struct {
 	eps    []catenet.Endpoint
 	busy   map[netip.Addr]struct{} // their addresses
-	rooms  map[string]struct{}     // the sandboxes they are in
+	rooms  map[uint64]struct{}     // the namespaces they are in, by inode
 	buried chan struct{}           // closed when they are gone
 }
 
@@ -43,24 +43,25 @@ func newReaper(ctx context.Context, log *slog.Logger, unlink func(context.Contex
 	return &reaper{ctx: ctx, log: log, unlink: unlink}
 }
 
-// bury takes endpoints whose links are to go.
-func (r *reaper) bury(eps []catenet.Endpoint) {
+// bury takes endpoints of one namespace whose links are to go.
+func (r *reaper) bury(room uint64, eps []catenet.Endpoint) {
 	if len(eps) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.waiting == nil {
-		r.waiting = &batch{busy: make(map[netip.Addr]struct{}), rooms: make(map[string]struct{}), buried: make(chan struct{})}
+		r.waiting = &batch{busy: make(map[netip.Addr]struct{}), rooms: make(map[uint64]struct{}), buried: make(chan struct{})}
 	}
 	b := r.waiting
 	b.eps = append(b.eps, eps...)
+	b.rooms[room] = struct{}{}
 	for _, ep := range eps {
 		b.busy[ep.IPv4.Addr()] = struct{}{}
 		b.busy[ep.IPv6.Addr()] = struct{}{}
-		b.rooms[ep.SandboxID] = struct{}{}
 	}
 	delete(b.busy, netip.Addr{})
+	delete(b.rooms, 0) // nobody knows which
 	if !r.running {
 		r.running = true
 		r.done.Add(1)
@@ -105,16 +106,16 @@ func (r *reaper) again() {
 	failed := r.failed
 	r.failed = nil
 	r.mu.Unlock()
-	r.bury(failed)
+	r.bury(0, failed)
 }
 
 // settle waits until no link is left that has one of the addresses or is in
-// one of the sandboxes.
-func (r *reaper) settle(ctx context.Context, addrs []netip.Addr, sandboxes ...string) error {
+// the namespace of that inode.
+func (r *reaper) settle(ctx context.Context, addrs []netip.Addr, room uint64) error {
 	var clashing []*batch
 	r.mu.Lock()
 	for _, b := range []*batch{r.atWork, r.waiting} {
-		if b != nil && b.clashes(addrs, sandboxes) {
+		if b != nil && b.clashes(addrs, room) {
 			clashing = append(clashing, b)
 		}
 	}
@@ -130,19 +131,15 @@ func (r *reaper) settle(ctx context.Context, addrs []netip.Addr, sandboxes ...st
 }
 
 // clashes reports whether one of a batch's links has one of the addresses or
-// is in one of the sandboxes. The reaper's mu is held.
-func (b *batch) clashes(addrs []netip.Addr, sandboxes []string) bool {
+// is in a namespace. The reaper's mu is held.
+func (b *batch) clashes(addrs []netip.Addr, room uint64) bool {
 	for _, a := range addrs {
 		if _, ok := b.busy[a]; ok {
 			return true
 		}
 	}
-	for _, s := range sandboxes {
-		if _, ok := b.rooms[s]; ok {
-			return true
-		}
-	}
-	return false
+	_, ok := b.rooms[room]
+	return ok
 }
 
 // wait waits until everything is buried.

@@ -19,17 +19,17 @@ func TestSettleWaitsForItsOwnBatchOnly(t *testing.T) {
 		<-end
 		return nil
 	})
-	r.bury([]catenet.Endpoint{{ID: "one", SandboxID: "a", IPv4: address(1)}})
+	r.bury(1, []catenet.Endpoint{{ID: "one", IPv4: address(1)}})
 	<-begin
-	r.bury([]catenet.Endpoint{{ID: "two", SandboxID: "b", IPv4: address(2)}})
+	r.bury(2, []catenet.Endpoint{{ID: "two", IPv4: address(2)}})
 	settled := make(chan error, 1)
-	go func() { settled <- r.settle(t.Context(), []netip.Addr{address(1).Addr()}) }()
+	go func() { settled <- r.settle(t.Context(), []netip.Addr{address(1).Addr()}, 0) }()
 	short, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.settle(short, nil, "b"); err == nil {
+	if err := r.settle(short, nil, 2); err == nil {
 		t.Error("a link that only waits counts as buried")
 	}
-	if err := r.settle(short, []netip.Addr{address(3).Addr()}, "c"); err != nil {
+	if err := r.settle(short, []netip.Addr{address(3).Addr()}, 3); err != nil {
 		t.Errorf("nobody's address: %v", err)
 	}
 	end <- struct{}{}
@@ -37,12 +37,12 @@ func TestSettleWaitsForItsOwnBatchOnly(t *testing.T) {
 	if err := <-settled; err != nil {
 		t.Error(err)
 	}
-	if err := r.settle(short, []netip.Addr{address(1).Addr()}, "a"); err != nil {
+	if err := r.settle(short, []netip.Addr{address(1).Addr()}, 1); err != nil {
 		t.Errorf("a buried link is waited for: %v", err)
 	}
 	end <- struct{}{}
 	r.wait()
-	if err := r.settle(short, nil, "b"); err != nil {
+	if err := r.settle(short, nil, 2); err != nil {
 		t.Errorf("everything is buried: %v", err)
 	}
 }
@@ -57,10 +57,10 @@ func TestLinksThatCannotBeRemovedAreTriedAgain(t *testing.T) {
 		}
 		return nil
 	})
-	r.bury([]catenet.Endpoint{{ID: "one", SandboxID: "a"}})
+	r.bury(1, []catenet.Endpoint{{ID: "one"}})
 	for range 4 {
 		r.wait()
-		if err := r.settle(t.Context(), nil, "a"); err != nil {
+		if err := r.settle(t.Context(), nil, 1); err != nil {
 			t.Error(err)
 		}
 		r.again()

@@ -82,6 +82,29 @@ func TestALinkIsMadeOnceTheOldOneIsBuried(t *testing.T) {
 	}
 }
 
+// TestANamespaceIsAttachedAgainOnceItIsEmpty: a name inside would be taken
+// still.
+func TestANamespaceIsAttachedAgainOnceItIsEmpty(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "n"})
+	w.closeNow()
+	g := &slowGrave{}
+	w.boot(func(k *fake.Kernel) hostAndNamespaces { g.filed = filed{k}; return g })
+	w.mustAttach("x", catenet.EndpointSpec{Network: "n"})
+	hasty, cancel := context.WithCancel(ctx)
+	g.let, g.asked = make(chan struct{}), cancel
+	bury := sync.OnceFunc(func() { close(g.let) })
+	t.Cleanup(bury)
+	must(t, w.Remove(ctx, "x", false))
+	spec := catenet.SandboxSpec{Name: "y", Owner: catenet.OwnerAttach, Netns: "/test/x", Networks: []catenet.EndpointSpec{{Network: "n"}}}
+	if _, err := w.CreateSandbox(hasty, spec, true); !errors.Is(err, context.Canceled) || g.early {
+		t.Errorf("before the old link is gone: %v, tried to make a new one: %v", err, g.early)
+	}
+	bury()
+	_, err := w.CreateSandbox(ctx, spec, true)
+	must(t, err)
+}
+
 // blind is a kernel that tells nobody when a namespace goes. Processes are at
 // /proc/PID/ns/net, and began at begun.
 type blind struct {

@@ -329,7 +329,7 @@ func (e *Engine) dissolve(ctx context.Context, sb *sandbox, now *record) error {
 			e.release(ep, now)
 		}
 	})
-	e.reaper.bury(now.Endpoints)
+	e.reaper.bury(now.Target.Inode, now.Endpoints)
 	if now.Pin != "" {
 		errs = append(errs, e.o.Namespaces.Unpin(ctx, now.Pin))
 	}

@@ -367,7 +367,7 @@ func (e *Engine) drop(sb *sandbox, now, next *record) {
 			e.release(ep, next)
 		}
 	})
-	e.reaper.bury(gone)
+	e.reaper.bury(next.Target.Inode, gone)
 	_, closed := bindingsDiff(now, next)
 	e.unhold(sb, closed, next)
 }

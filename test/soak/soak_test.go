@@ -34,6 +34,8 @@ const (
 
 	// quiet is how long the daemon may take to be done with what is detached.
 	quiet = 10 * time.Second
+	// lull is longer than the daemon keeps a socket that it is done with.
+	lull = 100 * time.Millisecond
 	// swell is how much memory may differ by chance, in bytes: the garbage
 	// that a collection finds depends on when it comes.
 	swell = 6 << 20
@@ -133,6 +135,19 @@ func settled(l *lab.Lab, h *lab.Host) (s size) {
 		}
 		return ""
 	})
+	// What is closed a little later is closed when nothing less is there.
+	for s = measure(l, h); ; {
+		time.Sleep(lull)
+		next := measure(l, h)
+		if next.descriptors >= s.descriptors && next.goroutines >= s.goroutines {
+			return s
+		}
+		s = next
+	}
+}
+
+func measure(l *lab.Lab, h *lab.Host) size {
+	l.T.Helper()
 	scraped, err := scrape(h)
 	if err != nil {
 		l.T.Fatal(err)
