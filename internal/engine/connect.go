@@ -31,9 +31,10 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	}
 	spec.Network = n.Name
 	specs := []catenet.EndpointSpec{spec}
-	if err := e.aimLinks(now.Name, specs); err != nil {
+	if err := e.aimLinks(sb, specs); err != nil {
 		return ep, err
 	}
+	defer e.locked(func() { sb.aims = nil })
 	spec = specs[0]
 	next := now.clone()
 	next.Networks = append(next.Networks, spec)

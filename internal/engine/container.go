@@ -34,9 +34,10 @@ func (e *Engine) createContainer(ctx context.Context, r *record, start bool) (st
 	if err = e.checkNetworks(r); err != nil {
 		return st, err
 	}
-	if err = e.aimLinks(r.Name, r.Networks); err != nil {
+	if err = e.aimLinks(sb, r.Networks); err != nil {
 		return st, err
 	}
+	defer e.locked(func() { sb.aims = nil })
 	if err = checkRootfs(r.Process.Rootfs); err != nil {
 		return st, err
 	}

@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/catenet/catenet"
 )
 
 // aimLinks puts the names of whom a container is to link to in place of what
-// was given in specs, and checks that links may lead there.
-func (e *Engine) aimLinks(name string, specs []catenet.EndpointSpec) error {
+// was given in specs, and checks that links may lead there. While they are on
+// their way to its record, sandbox.aims holds them.
+func (e *Engine) aimLinks(from *sandbox, specs []catenet.EndpointSpec) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	name := from.name
 	for i, spec := range specs {
 		var links []catenet.Link
 		for _, l := range spec.Links {
@@ -28,6 +32,7 @@ func (e *Engine) aimLinks(name string, specs []catenet.EndpointSpec) error {
 		}
 		specs[i].Links = links
 	}
+	from.aims = specs
 	return nil
 }
 
@@ -79,7 +84,7 @@ func (e *Engine) leads(from, to string, seen map[string]bool) bool {
 		return false
 	}
 	seen[from] = true
-	for _, spec := range sb.now.Networks {
+	for _, spec := range slices.Concat(sb.now.Networks, sb.aims) {
 		for _, l := range spec.Links {
 			if l.Container == to || e.leads(l.Container, to, seen) {
 				return true

@@ -82,3 +82,28 @@ func TestRemovedWhileUpdated(t *testing.T) {
 		t.Errorf("it is back after a start: %v", err)
 	}
 }
+
+// TestTwoHalvesOfACircle: of links that are made at the same time, and could not
+// both be, one is refused.
+func TestTwoHalvesOfACircle(t *testing.T) {
+	w, m := interrupted(t)
+	for _, name := range []string{"n", "a", "b"} {
+		w.network(catenet.NetworkSpec{Name: name})
+	}
+	w.mustAttach("x", catenet.EndpointSpec{Network: "n"}, catenet.EndpointSpec{Network: "b"})
+	w.mustAttach("y", catenet.EndpointSpec{Network: "n"}, catenet.EndpointSpec{Network: "a"})
+	back := func() error {
+		_, err := w.Connect(ctx, "b", "y", catenet.EndpointSpec{Links: []catenet.Link{{Container: "x", Alias: "x"}}})
+		return err
+	}
+	m.do = func() error {
+		if err := back(); !catenet.IsConflict(err) {
+			t.Errorf("y links to x, which is about to link to y: %v", err)
+		}
+		return nil
+	}
+	_, err := w.Connect(ctx, "a", "x", catenet.EndpointSpec{Links: []catenet.Link{{Container: "y", Alias: "y"}}})
+	must(t, err)
+	must(t, w.Disconnect(ctx, "a", "x", false))
+	must(t, back())
+}

@@ -156,9 +156,10 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 		return st, err
 	}
 	next.State, next.Started = catenet.StateRunning, next.Created
-	if err = e.aimLinks(next.Name, next.Networks); err != nil {
+	if err = e.aimLinks(sb, next.Networks); err != nil {
 		return st, err
 	}
+	defer e.locked(func() { sb.aims = nil })
 	if err = e.checkLinks(next.Name, next.Networks); err != nil {
 		return st, err
 	}

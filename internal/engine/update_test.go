@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,10 +70,14 @@ func TestOnlyLabels(t *testing.T) {
 	w := newWorld(t)
 	w.network(catenet.NetworkSpec{Name: "n"})
 	calls := func(label string) int {
-		before := w.kernel.Calls()
-		_, _, err := w.UpdateNetwork(ctx, "n", catenet.NetworkUpdate{AddLabels: map[string]string{label: ""}})
-		must(t, err)
-		return w.kernel.Calls() - before
+		var made []int // what watches begins beside us, and makes one of some rounds larger
+		for round := range 5 {
+			before := w.kernel.Calls()
+			_, _, err := w.UpdateNetwork(ctx, "n", catenet.NetworkUpdate{AddLabels: map[string]string{fmt.Sprint(label, round): ""}})
+			must(t, err)
+			made = append(made, w.kernel.Calls()-before)
+		}
+		return slices.Min(made)
 	}
 	alone := calls("a")
 	w.mustAttach("x", catenet.EndpointSpec{Network: "n"})
