@@ -71,15 +71,15 @@ func boot(t *testing.T, h *lab.Host) *machine {
 // mark ends the output of a command; its exit code follows.
 const mark = "\x01end "
 
-// run gives the shell one command, and returns what it printed and its exit
-// code.
+// run gives the shell one command, which has no standard input, and returns what
+// it printed and its exit code.
 func (m *machine) run(command string) (string, int, error) {
 	late := time.AfterFunc(patience, func() {
 		m.cmd.Process.Kill()
 		m.end.Close() // what the shell has left in the background may keep it open
 	})
 	defer late.Stop()
-	if _, err := fmt.Fprintf(m.in, "%s\nprintf '%s%%d\\n' $?\n", command, mark); err != nil {
+	if _, err := fmt.Fprintf(m.in, "{ %s\n} </dev/null\nprintf '%s%%d\\n' $?\n", command, mark); err != nil {
 		return "", 0, err
 	}
 	var output strings.Builder
