@@ -39,7 +39,8 @@ type Config struct {
 	AllowForward bool       `yaml:"allow-forward"`
 	LogLevel     slog.Level `yaml:"log-level"`
 	// AddressPools are the ranges that networks get their subnets from if
-	// they ask for none; empty are Docker's.
+	// they ask for none; with none of IPv4 these are Docker's, and with none of
+	// IPv6 unique local ones.
 	AddressPools []catenet.AddressPool `yaml:"default-address-pools"`
 	// Loopback chooses what carries connections to ports on loopback
 	// addresses: "auto", "cgroup-ebpf" or "proxy".

@@ -84,9 +84,15 @@ func ChooseULA(seed string, bits int, taken []netip.Prefix) (netip.Prefix, error
 	var a [16]byte
 	a[0] = 0xfd
 	copy(a[1:6], sum[:])
-	site := netip.PrefixFrom(netip.AddrFrom16(a), 48)
-	if bits > ulaBits { // an interface with 64 zero bits is none's (RFC 6164, section 5.2)
-		taken = append(slices.Clone(taken), netip.PrefixFrom(site.Addr(), bits))
+	site := catenet.AddressPool{Base: netip.PrefixFrom(netip.AddrFrom16(a), 48), Size: cmp.Or(bits, ulaBits)}
+	return choose([]catenet.AddressPool{site}, slices.Concat(taken, anycast(site)))
+}
+
+// anycast is the first subnet of a pool if it is IPv6 and longer than /64: an
+// interface with 64 zero bits is none's (RFC 6164, section 5.2).
+func anycast(d catenet.AddressPool) []netip.Prefix {
+	if d.Base.Addr().Is4() || d.Size <= ulaBits {
+		return nil
 	}
-	return choose([]catenet.AddressPool{{Base: site, Size: cmp.Or(bits, ulaBits)}}, taken)
+	return []netip.Prefix{netip.PrefixFrom(d.Base.Addr(), d.Size)}
 }

@@ -13,9 +13,11 @@ type Surroundings struct {
 	Networks []catenet.Network
 	// Host lists the host's routes and addresses. A subnet that is chosen
 	// overlaps none; one that was asked for may, but for its gateway.
-	Host     []netip.Prefix
-	Defaults []catenet.AddressPool // nil means DefaultPools()
-	Seed     string                // of unique local addresses: the node's identity
+	Host []netip.Prefix
+	// Defaults are what subnets are chosen from; with none of IPv4 these are
+	// DefaultPools(), and with none of IPv6 unique local ones.
+	Defaults []catenet.AddressPool
+	Seed     string // of unique local addresses: the node's identity
 	// Apart: the host is not in the network, and its pools have no gateway.
 	Apart bool
 	// Bits4 and Bits6 are the lengths of chosen subnets; 0: those of Defaults,
@@ -97,27 +99,48 @@ func Admit(spec catenet.NetworkSpec, asked []catenet.Pool, around Surroundings) 
 	return pools, nil
 }
 
-// choose4 returns an IPv4 subnet that is nobody's. One of a length of its own
-// comes from the end of the default pools, where it is least in the way of
-// those.
 func (s Surroundings) choose4() (netip.Prefix, error) {
-	defaults := s.Defaults
+	defaults := s.defaults(true)
 	if defaults == nil {
 		defaults = DefaultPools()
 	}
-	if s.Bits4 == 0 {
-		return Choose(defaults, s.taken())
-	}
-	sized := slices.Clone(defaults)
-	slices.Reverse(sized)
-	for i := range sized {
-		sized[i].Size = s.Bits4
-	}
-	return choose(sized, s.taken())
+	return s.choose(defaults, s.Bits4)
 }
 
-// choose6 returns a unique local subnet that is nobody's.
-func (s Surroundings) choose6() (netip.Prefix, error) { return ChooseULA(s.Seed, s.Bits6, s.taken()) }
+// choose6 returns a subnet of the default pools, or a unique local one where
+// none of those is IPv6.
+func (s Surroundings) choose6() (netip.Prefix, error) {
+	defaults := s.defaults(false)
+	if defaults == nil {
+		return ChooseULA(s.Seed, s.Bits6, s.taken())
+	}
+	return s.choose(defaults, s.Bits6)
+}
+
+// defaults are the default pools of one family, nil where there is none.
+func (s Surroundings) defaults(four bool) (pools []catenet.AddressPool) {
+	for _, p := range s.Defaults {
+		if p.Base.Addr().Is4() == four {
+			pools = append(pools, p)
+		}
+	}
+	return pools
+}
+
+// choose returns a subnet of the pools that is nobody's. One of a length of its
+// own comes from their end, where it is least in the way of the others.
+func (s Surroundings) choose(pools []catenet.AddressPool, bits int) (netip.Prefix, error) {
+	if bits == 0 {
+		return Choose(pools, s.taken())
+	}
+	taken, sized := s.taken(), slices.Clone(pools)
+	slices.Reverse(sized)
+	for i := range sized {
+		sized[i].Size = bits
+		taken = append(taken, anycast(sized[i])...)
+	}
+	return choose(sized, taken)
+}
 
 // withGateway gives a pool the gateway that it is to have.
 func (s Surroundings) withGateway(spec catenet.NetworkSpec, p catenet.Pool) (catenet.Pool, error) {

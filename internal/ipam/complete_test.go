@@ -169,6 +169,41 @@ func TestCompleteRefusesFamilies(t *testing.T) {
 	}
 }
 
+// TestCompleteFromDefaults: each family comes from the default pools that are
+// its own, and from where it comes unasked if there are none.
+func TestCompleteFromDefaults(t *testing.T) {
+	ula, err := ChooseULA("n", 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	four, six := catenet.AddressPool{Base: netip.MustParsePrefix("10.8.0.0/15"), Size: 16}, catenet.AddressPool{Base: netip.MustParsePrefix("fd09::/48"), Size: 64}
+	for _, c := range []struct {
+		defaults []catenet.AddressPool
+		bits6    int
+		want     []string
+	}{
+		{[]catenet.AddressPool{six, four}, 0, []string{"10.8.0.0/16", "fd09:0:0:1::/64"}},
+		{[]catenet.AddressPool{six}, 0, []string{"172.18.0.0/16", "fd09:0:0:1::/64"}},
+		{[]catenet.AddressPool{four}, 0, []string{"10.8.0.0/16", ula.String()}},
+		{[]catenet.AddressPool{{Base: netip.MustParsePrefix("fd10::/48"), Size: 64}}, 127, []string{"172.18.0.0/16", "fd10::2/127"}},
+	} {
+		here := around(t)
+		here.Apart, here.Defaults, here.Bits6 = true, c.defaults, c.bits6
+		got, err := Complete(catenet.NetworkSpec{IPv6: true}, here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(pools(t, c.want...), got, byValue, addrByValue); diff != "" {
+			t.Errorf("%v:\n%s", c.defaults, diff)
+		}
+	}
+	full := around(t)
+	full.Defaults = []catenet.AddressPool{{Base: netip.MustParsePrefix("fd09::/64"), Size: 64}}
+	if _, err := Complete(catenet.NetworkSpec{IPv6: true}, full); catenet.KindOf(err) != catenet.KindExhausted {
+		t.Errorf("IPv6 pools with nothing left: %v", err)
+	}
+}
+
 // TestCompleteApart: the host is not in the network.
 func TestCompleteApart(t *testing.T) {
 	apart := around(t)
