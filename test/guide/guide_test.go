@@ -91,6 +91,7 @@ systemctl() {
 	stop) kill $daemon; wait $daemon ;;
 	restart) systemctl stop; systemctl start ;;
 	reload) kill -USR2 $daemon ;;
+	kill) kill -KILL $daemon; wait $daemon; systemctl start ;; # Restart=always
 	esac
 }
 systemctl start catenet`

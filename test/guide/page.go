@@ -11,8 +11,8 @@
 // A command that prints nothing here may print anything. "…" stands for
 // anything within a line, and alone on a line for any lines. A command has to
 // succeed, unless what it prints begins with "catenet: ", as errors do, and not
-// with "catenet: warning: ". A long command goes on behind a "\" on lines that
-// begin with "> ". A command that asks somebody (curl, dig, ping, …) is asked
+// with "catenet: warning: ". A command of several lines goes on as in a shell, on
+// lines that begin with "> ". A command that asks somebody (curl, dig, ping, …) is asked
 // again for a while, since programs that were started before it take a moment
 // to listen.
 // <!-- console … --> hides a block that a page needs and a reader does not.
@@ -68,8 +68,8 @@ func add(steps []Step, number int, line string) ([]Step, error) {
 		return nil, fmt.Errorf("line %d: a block begins with a command, behind a prompt", number)
 	}
 	last := &steps[len(steps)-1]
-	if head, more := strings.CutSuffix(last.Command, `\`); more && strings.HasPrefix(line, "> ") {
-		last.Command = head + line[2:]
+	if more, is := strings.CutPrefix(line, "> "); is && len(last.Want) == 0 {
+		last.Command += "\n" + more
 	} else {
 		last.Want = append(last.Want, line)
 	}

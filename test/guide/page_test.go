@@ -7,10 +7,10 @@ import (
 )
 
 func TestSteps(t *testing.T) {
-	got, err := Steps("text\n```\n# not run\n```\n```console\n# one\nprints\n…\noutside# two \\\n> more\n```\n<!-- console\n# hidden\n-->\n")
+	got, err := Steps("text\n```\n# not run\n```\n```console\n# one\nprints\n…\noutside# two\n> more\n```\n<!-- console\n# hidden\n-->\n")
 	want := []Step{
 		{6, "", "one", []string{"prints", "…"}},
-		{9, "outside", "two more", nil},
+		{9, "outside", "two\nmore", nil},
 		{13, "", "hidden", nil},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {

@@ -30,9 +30,9 @@ func TestDependenciesAreExplained(t *testing.T) {
 	}
 }
 
-// What the papers point to is there.
+// What the papers point to is there, also where they point to a heading.
 func TestLinksOfPapers(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^):#]+)\)`)
+	link := regexp.MustCompile(`\]\(([^):#]+)(#[^)]+)?\)`)
 	var papers []string
 	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {
 		found, err := filepath.Glob(pattern)
@@ -45,9 +45,21 @@ func TestLinksOfPapers(t *testing.T) {
 		for _, m := range link.FindAllStringSubmatch(read(t, paper), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(paper), m[1])); err != nil {
 				t.Errorf("%s points to %s, which is not there", paper, m[1])
+			} else if m[2] != "" && !slices.Contains(headings(t, filepath.Join(filepath.Dir(paper), m[1])), m[2]) {
+				t.Errorf("%s points to %s, which has no heading %s", paper, m[1], m[2])
 			}
 		}
 	}
+}
+
+// headings are those of a paper, as links name them.
+func headings(t *testing.T, paper string) (all []string) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(read(t, paper), -1) {
+		name := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, "#"+strings.ReplaceAll(name, " ", "-"))
+	}
+	return all
 }
 
 func read(t *testing.T, path string) string {
