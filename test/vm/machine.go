@@ -48,7 +48,7 @@ func boot(ctx context.Context, dir string, g Guest, program []string) (end endin
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-smp", "2", "-m", "1024",
 		"-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot", "-serial", "file:"+console,
 		"-kernel", filepath.Join(kernelDir, "vmlinux"), "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off",
+		"-append", strings.Join(append([]string{"console=ttyS0 quiet panic=-1 mitigations=off"}, g.Boot...), " "),
 		"-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
 		"-virtfs", "local,path="+out+",mount_tag=out,security_model=none")
 	said, err := untilOff(cmd)

@@ -16,6 +16,8 @@ type Guest struct {
 	// Modules are loaded before the tests start. What the kernel loads by
 	// itself when somebody asks for it need not be named.
 	Modules []string
+	// Boot are more words of the kernel's command line.
+	Boot []string
 	// Env is added to the environment of the tests, as "NAME=value". Files
 	// of this machine are named by Path.
 	Env []string

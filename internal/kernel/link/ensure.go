@@ -148,13 +148,7 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 	b.attr(unix.IFLA_IFALIAS, []byte(l.Alias))
 	born := l.Kind == "veth" && len(l.Addrs) == 0
 	if born {
-		// Nothing can have arrived meanwhile: the peer is still down.
-		if l.MTU == 0 || l.MTU >= minMTU6 {
-			addrGenAttr(&b, addrGenNone)
-		}
-		if want.port != nil {
-			portAttr(&b, *want.port)
-		}
+		h.bornAttrs(&b, l, want)
 	}
 	refused, err := h.run(c, &b)
 	if err != nil {
@@ -191,6 +185,17 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 		return errors.Join(err, h.remove(c, l.Name))
 	}
 	return nil
+}
+
+// bornAttrs appends what else a veth is from its birth on. Nothing can have
+// arrived meanwhile: the peer is still down.
+func (h *Host) bornAttrs(b *batch, l kernel.Link, want aim) {
+	if h.six && (l.MTU == 0 || l.MTU >= minMTU6) {
+		addrGenAttr(b, addrGenNone)
+	}
+	if want.port != nil {
+		portAttr(b, *want.port)
+	}
 }
 
 // quiet sets the sysctls of a link that is new.

@@ -33,6 +33,7 @@ type Host struct {
 	log        *slog.Logger
 	home       *kernel.Namespace // where the host is
 	away       bool              // home is not where the program's threads are
+	six        bool              // the kernel has IPv6
 	idle       chan *conn        // sockets in home that nobody uses now
 	writes     atomic.Uint64
 	noGateward atomic.Bool // the kernel refuses the filters of isolated ports
@@ -71,6 +72,7 @@ func Open(redirect Redirect, log *slog.Logger) (*Host, error) {
 		log:      log,
 		home:     &kernel.Namespace{Path: f.Name(), File: f},
 		away:     away,
+		six:      hasSix(),
 		idle:     make(chan *conn, idleConns),
 		known:    map[int]uint64{},
 		born:     map[birth]*info{},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
+	"github.com/catenet/catenet/test/vm"
 )
 
 // TestNarrow: links that are too narrow for IPv6 are made, found right, and
@@ -45,4 +46,21 @@ func TestNarrow(t *testing.T) {
 			t.Errorf("MTU %d: there is IPv6 inside", mtu)
 		}
 	}
+}
+
+// TestWithoutIPv6 is for a kernel that has been told to leave it out.
+func TestWithoutIPv6(t *testing.T) {
+	if !vm.Inside(t, vm.Guest{Modules: []string{"veth", "bridge"}, Boot: []string{"ipv6.disable=1"}}) {
+		return
+	}
+	t.Run("attached", func(t *testing.T) {
+		a := newAttached(t)
+		a.ctr.Run("ping", "-c1", "-W9", "10.9.0.1")
+		a.settled()
+	})
+	t.Run("joined", func(t *testing.T) {
+		j := newJoined(t)
+		j.mustJoin(0, 1)
+		j.sides[0].Run("ping", "-c1", "-W9", addr(2).Addr().String())
+	})
 }

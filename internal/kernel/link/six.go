@@ -1,6 +1,8 @@
 package link
 
 import (
+	"os"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
@@ -9,6 +11,13 @@ import (
 // minMTU6 is the least MTU of a link with IPv6, in bytes (RFC 8200, section 5).
 // On one with less the kernel has none: no address, no sysctl.
 const minMTU6 = 1280
+
+// hasSix reports whether the kernel has IPv6: it may have been told to leave it
+// out (ipv6.disable=1).
+func hasSix() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6")
+	return err == nil
+}
 
 // widen gives a link that is too narrow for IPv6 the MTU that it is to have, if
 // that is wide enough, and looks at it again: IPv6 comes back as to a new link,
