@@ -73,12 +73,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // told is err as the client hears it: that we are shutting down, where that is
-// why the request ended.
+// why the request ended, or what helps, where a disk is in the way.
 func (s *Server) told(err error) error {
 	if s.closing.Err() != nil && errors.Is(err, context.Canceled) {
 		return catenet.Errorf(catenet.KindUnavailable, "the daemon is shutting down").WithHint("ask again when it has started")
 	}
-	return err
+	return catenet.Unwritable(err)
 }
 
 // recovered answers a request whose handler panicked. Where a reply had begun

@@ -55,6 +55,7 @@ func main() {
 
 // complain says an error and its next step.
 func complain(err error) {
+	err = catenet.Unwritable(err)
 	fmt.Fprintln(os.Stderr, "catenetd:", err)
 	if hint := catenet.HintOf(err); hint != "" {
 		fmt.Fprintln(os.Stderr, "catenetd:", hint)

@@ -49,13 +49,25 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	if err = e.plan(now, next, specs, &u); err != nil {
 		return ep, err
 	}
+	if err = e.keepAhead(now, next, &u); err != nil {
+		return ep, err
+	}
 	if err = e.transition(ctx, sb, now, next); err != nil {
 		return ep, err
 	}
-	u = nil // it has joined, whatever else fails
 	e.tellJoined(now, next)
 	ep, _ = next.endpoint(n.ID)
-	return ep, e.keepContainer(next)
+	return ep, nil
+}
+
+// keepAhead is keepContainer before anything is touched: a disk that takes
+// nothing then refuses the change as a whole.
+func (e *Engine) keepAhead(now, next *record, u *undo) error {
+	if err := e.keepContainer(next); err != nil {
+		return err
+	}
+	u.add(func() { e.report("take back container's networks", now.Name, e.keepContainer(now)) })
+	return nil
 }
 
 // joinable says why a sandbox cannot join a network, if so.
@@ -93,7 +105,7 @@ func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec c
 
 // Disconnect takes a sandbox out of a network. With force a sandbox that is
 // not in it is no error.
-func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) error {
+func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) (err error) {
 	e.mu.Lock()
 	n, missing := e.network(network)
 	e.mu.Unlock()
@@ -133,12 +145,15 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 	if err != nil {
 		return err
 	}
-	if err := e.transition(ctx, sb, now, next); err != nil {
+	var u undo
+	defer u.unless(&err)
+	if err = e.keepAhead(now, next, &u); err != nil {
 		return err
 	}
-	if err := e.keepContainer(next); err != nil {
+	if err = e.transition(ctx, sb, now, next); err != nil {
 		return err
 	}
+	u = nil // it has left, whatever else fails
 	e.tellLeft(now, next)
 	// What was begun on the old link must not go on behind the caller's back.
 	return e.reaper.settle(ctx, nil, now.Target.Inode)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -48,18 +49,15 @@ func opening(path string, err error) error {
 
 // unwritable gives a kind to the errors of a file system that takes nothing.
 func unwritable(what string, err error) error {
-	for errno, hint := range map[syscall.Errno]string{
-		syscall.ENOSPC: "free some space on that file system: nothing was changed",
-		syscall.EDQUOT: "free some space on that file system: nothing was changed",
-		syscall.EROFS:  "the file system is read-only: mount it read-write, or choose another folder (--state-dir, --run-dir)",
-		syscall.EACCES: "catenetd runs as root; choose a folder that it may write to (--state-dir, --run-dir)",
-		syscall.EPERM:  "catenetd runs as root; choose a folder that it may write to (--state-dir, --run-dir)",
-	} {
-		if errors.Is(err, errno) {
-			return catenet.Errorf(catenet.KindUnavailable, "%s: %w", what, err).WithHint("%s", hint)
-		}
+	if at, ok := errors.AsType[*fs.PathError](err); ok && strings.HasSuffix(what, at.Path) {
+		err = at.Err // the file is named already
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	err = fmt.Errorf("%s: %w", what, err)
+	if errors.Is(err, fs.ErrPermission) {
+		return catenet.Errorf(catenet.KindUnavailable, "%w", err).
+			WithHint("catenetd runs as root; choose a folder that it may write to (--state-dir, --run-dir)")
+	}
+	return catenet.Unwritable(err)
 }
 
 // lockHolder names the process that has the file locked, from /proc/locks:

@@ -23,9 +23,10 @@ var syscallElsewhere = map[string]string{
 	"api/server/listen.go":       "a socket that refuses is a stale one",
 	"api/client/client.go":       "a socket that refuses means that no daemon runs",
 	"api/client/conn.go":         "net has no way to peek whether an idle connection is still open",
+	"disk.go":                    "tells people what ails the disk",
 	"internal/names/hostconf.go": "the time of change tells a file that was replaced",
 	"internal/store/file.go":     "tells a bad file from a bad disk",
-	"internal/store/trouble.go":  "tells people what ails the disk, and who holds the lock",
+	"internal/store/trouble.go":  "tells who holds the lock",
 }
 
 // atTheKernel lists who may: the room itself, and those whose work is to look

@@ -3,6 +3,7 @@ package shim
 import (
 	"errors"
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +22,18 @@ const (
 // Failure is an error on its way to the daemon.
 type Failure struct {
 	Kind, Msg, Hint string
+	Errno           unix.Errno // what the kernel said; 0 if it said nothing
 }
 
 func (f *Failure) Error() string { return f.Msg }
+
+// Unwrap returns what the kernel said, if it did.
+func (f *Failure) Unwrap() error {
+	if f.Errno == 0 {
+		return nil
+	}
+	return f.Errno
+}
 
 // maxReport keeps a report below PIPE_BUF (pipe(7)): it is written, and
 // arrives, as one.
@@ -34,7 +44,7 @@ const started = "started"
 
 // encode returns the failure as a report.
 func (f *Failure) encode() []byte {
-	b := []byte(f.Kind + "\x00" + f.Hint + "\x00" + f.Msg)
+	b := []byte(f.Kind + "\x00" + f.Hint + "\x00" + strconv.Itoa(int(f.Errno)) + "\x00" + f.Msg)
 	return b[:min(len(b), maxReport)]
 }
 
@@ -47,11 +57,15 @@ func ParseReport(b []byte) error {
 	if string(b) == started {
 		return nil
 	}
-	parts := strings.SplitN(string(b), "\x00", 3)
-	if len(parts) < 3 {
+	parts := strings.SplitN(string(b), "\x00", 4)
+	if len(parts) < 4 {
 		return ErrNoReport
 	}
-	return &Failure{Kind: parts[0], Hint: parts[1], Msg: parts[2]}
+	errno, err := strconv.ParseUint(parts[2], 10, 16)
+	if err != nil {
+		return ErrNoReport
+	}
+	return &Failure{Kind: parts[0], Hint: parts[1], Errno: unix.Errno(errno), Msg: parts[3]}
 }
 
 // failed is err with what was being done before it. What is a Failure
@@ -68,7 +82,8 @@ func failed(doing string, err error) error {
 	case errors.Is(err, unix.ENOSYS):
 		kind = Unsupported
 	}
-	return &Failure{Kind: kind, Msg: doing + ": " + err.Error()}
+	errno, _ := errors.AsType[unix.Errno](err)
+	return &Failure{Kind: kind, Msg: doing + ": " + err.Error(), Errno: errno}
 }
 
 // report writes what became of a start; nil is success. Nobody may be there

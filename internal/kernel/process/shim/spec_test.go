@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/catenet/catenet/internal/kernel/proc"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestSpecTravels(t *testing.T) {
@@ -43,7 +45,7 @@ func TestReportTravels(t *testing.T) {
 	if err := ParseReport(nil); !errors.Is(err, ErrNoReport) {
 		t.Errorf("nothing: %v", err)
 	}
-	want := &Failure{Kind: Invalid, Msg: "wrong\x00 with a zero byte", Hint: "right"}
+	want := &Failure{Kind: Invalid, Msg: "wrong\x00 with a zero byte", Hint: "right", Errno: unix.ENOSPC}
 	if got := ParseReport(want.encode()); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
