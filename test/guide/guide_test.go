@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-// TestPages runs every page of the guide.
+// TestPages runs every page of the guide, and the README.
 func TestPages(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/guide/*.md")
 	if err != nil {
@@ -21,7 +21,7 @@ func TestPages(t *testing.T) {
 	if len(pages) == 0 {
 		t.Fatal("the guide has no page")
 	}
-	for _, path := range pages {
+	for _, path := range append(pages, "../../README.md") {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -30,9 +30,10 @@ func TestPages(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) {
+		name := strings.TrimPrefix(path, "../../")
+		t.Run(strings.TrimSuffix(name, ".md"), func(t *testing.T) {
 			t.Parallel()
-			follow(t, filepath.Base(path), steps)
+			follow(t, name, steps)
 		})
 	}
 }
