@@ -169,8 +169,10 @@ func (d *daemon) serve(ctx context.Context, l *server.Listener, clients []server
 		case program == "":
 			return shutDown(s, served, log)
 		}
-		clients, err = d.makeRoom(program, s, log)
-		log.Error("no other program can take our place; going on", "program", program, "err", err)
+		clients, err = d.makeRoom(ctx, program, s, log)
+		if ctx.Err() == nil {
+			log.Error("no other program can take our place; going on", "program", program, "err", err)
+		}
 		if err := errors.Join(<-served, l.SetDeadline(time.Time{})); err != nil {
 			return err
 		}

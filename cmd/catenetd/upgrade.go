@@ -71,8 +71,9 @@ func untilReplaced(ctx context.Context, served <-chan error, replace <-chan os.S
 }
 
 // makeRoom hands everything over to the program. It returns only if this
-// fails, with the connections that s has left: but for s all goes on then.
-func (d *daemon) makeRoom(program string, s *server.Server, log *slog.Logger) ([]server.Kept, error) {
+// fails or ctx has ended, with the connections that s has left: but for s all
+// goes on then.
+func (d *daemon) makeRoom(ctx context.Context, program string, s *server.Server, log *slog.Logger) ([]server.Kept, error) {
 	log.Info("catenetd makes room for the program at its path; containers and their network go on", "program", program)
 	tell(log, fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", handover.Monotonic().Microseconds()))
 	last, cancel := context.WithTimeout(context.Background(), patience)
@@ -91,7 +92,7 @@ func (d *daemon) makeRoom(program string, s *server.Server, log *slog.Logger) ([
 	if err := errors.Join(offerClients(&p, clients), offerLookups(&p, lookups)); err != nil {
 		return clients, err
 	}
-	return clients, p.Exec(program, replacement)
+	return clients, p.Exec(ctx, program, replacement)
 }
 
 // offerClients puts the API's connections into p.

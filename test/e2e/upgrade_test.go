@@ -185,6 +185,46 @@ func TestWhoFollowsFindsBackAfterAnUpgrade(t *testing.T) {
 	}
 }
 
+// TestAnUpgradeDoesNotHideTheEnd: a signal to end that comes while requests
+// are waited for ends the daemon, and not just the program that goes.
+func TestAnUpgradeDoesNotHideTheEnd(t *testing.T) {
+	t.Parallel()
+	lb := lab.New(t)
+	g := &ground{lb, lb.Host("a"), nil}
+	g.a.Daemon()
+	says := func(word string) {
+		t.Helper()
+		g.Eventually(soon, func() string {
+			if got := g.a.Catenet("logs", "deaf"); !strings.Contains(got, word) {
+				return "the container says " + got
+			}
+			return ""
+		})
+	}
+	g.a.Catenet("run", "-d", "--name", "deaf", "--", "sh", "-c", `trap "echo asked" TERM; echo here; while :; do sleep 0.05; done`)
+	says("here")
+	stopped := make(chan lab.Result, 1)
+	go func() { stopped <- g.a.Try("stop", "-t", "2", "deaf") }()
+	says("asked")
+	g.a.Upgrade()
+	g.Eventually(soon, func() string {
+		if !strings.Contains(g.a.Log(), "makes room") {
+			return "it does not make room"
+		}
+		return ""
+	})
+	g.a.Stop()
+	if code := g.a.DaemonCode(); code != 0 {
+		t.Errorf("the daemon ends with %d", code)
+	}
+	if r := <-stopped; r.Code != 0 {
+		t.Errorf("the request under way fails: %s", r.Text())
+	}
+	if _, err := os.Stat(g.a.Socket()); !os.IsNotExist(err) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
+
 // upgrade has the daemon replaced, and returns when the next one serves.
 func (g *ground) upgrade() {
 	g.T.Helper()

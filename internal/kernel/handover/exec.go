@@ -36,6 +36,7 @@ func Try(ctx context.Context, program string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, trial)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, append(os.Args[1:len(os.Args):len(os.Args)], args...)...)
+	cmd.WaitDelay = time.Second // for what it has started and does not wait for
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("try %s: %w: %s", program, err, strings.TrimSpace(string(out)))
 	}
@@ -43,9 +44,9 @@ func Try(ctx context.Context, program string, args ...string) error {
 }
 
 // Exec puts the program, with this one's arguments and environment, into this
-// one's place. It returns only if that cannot be; all is as it was then. Until
-// the next program listens to it, the signal is ignored.
-func (p *Parcel) Exec(program string, again os.Signal) error {
+// one's place. It returns only if that cannot be, or ctx has ended; all is as it
+// was then. Until the next program listens to it, the signal is ignored.
+func (p *Parcel) Exec(ctx context.Context, program string, again os.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// No child may be started meanwhile: it would inherit what it must not.
@@ -67,6 +68,10 @@ func (p *Parcel) Exec(program string, again os.Signal) error {
 		return errors.Join(err, keepNot(m.Files))
 	}
 	defer f.Close()
+	// A signal to end that was heard until now would be lost.
+	if err := ctx.Err(); err != nil {
+		return errors.Join(err, keepNot(m.Files))
+	}
 	signal.Ignore(again) // which outlives the exec, unlike a handler
 	err = syscall.Exec(program, os.Args, append(os.Environ(), variable+"="+strconv.Itoa(int(f.Fd()))))
 	return errors.Join(fmt.Errorf("execute %s: %w", program, err), keepNot(m.Files))

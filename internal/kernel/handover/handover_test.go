@@ -2,10 +2,13 @@ package handover
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -53,7 +56,7 @@ func play() error {
 	if err := p.Note("note", l.Addr().String()); err != nil {
 		return err
 	}
-	if err := p.Exec("/nonexistent", unix.SIGUSR2); err == nil || !strings.Contains(err.Error(), "/nonexistent") {
+	if err := p.Exec(context.Background(), "/nonexistent", unix.SIGUSR2); err == nil || !strings.Contains(err.Error(), "/nonexistent") {
 		return fmt.Errorf("executed what is not there: %w", err)
 	}
 	raw, err := l.(Socket).SyscallConn()
@@ -65,7 +68,7 @@ func play() error {
 		return fmt.Errorf("after an exec that failed, programs inherit the socket: %v, %w, %w", flags, cerr, err)
 	}
 	fmt.Println(l.Addr())
-	return p.Exec("/proc/self/exe", unix.SIGUSR2)
+	return p.Exec(context.Background(), "/proc/self/exe", unix.SIGUSR2)
 }
 
 func receive(got *Parcel, note string, err error) error {
@@ -162,5 +165,27 @@ func TestTry(t *testing.T) {
 		if err := Try(t.Context(), program); err == nil || !strings.Contains(err.Error(), program) {
 			t.Errorf("%s: %v", program, err)
 		}
+	}
+}
+
+// TestTryWaitsForTheProgramAlone: what it has started may go on for long, with
+// its output open.
+func TestTryWaitsForTheProgramAlone(t *testing.T) {
+	dir := t.TempDir()
+	program, note := filepath.Join(dir, "program"), filepath.Join(dir, "pid")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nsleep 300 &\necho $! >"+note+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_ = Try(t.Context(), program) // either answer will do
+	b, err := os.ReadFile(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Errorf("what the program has started is waited for: %v", err)
 	}
 }
