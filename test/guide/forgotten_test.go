@@ -13,8 +13,15 @@ import (
 	"github.com/catenet/catenet/test/lab"
 )
 
-// guide returns all pages as one text, and the index alone.
-func guide(t *testing.T) (all, index string) {
+// guide is all pages, by name, the text of all, and what they run on the host.
+type guide struct {
+	pages    []string
+	text     string
+	commands string
+	index    string
+}
+
+func read(t *testing.T) (g guide) {
 	t.Helper()
 	pages, err := filepath.Glob("../../docs/guide/*.md")
 	if err != nil {
@@ -25,22 +32,35 @@ func guide(t *testing.T) (all, index string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if filepath.Base(path) == "README.md" {
-			index = string(text)
+		steps, err := Steps(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
 		}
-		all += string(text)
+		for _, s := range steps {
+			if s.Machine == "" {
+				g.commands += s.Command + "\n"
+			}
+		}
+		g.text += string(text)
+		if name := filepath.Base(path); name == "README.md" {
+			g.index = string(text)
+		} else {
+			g.pages = append(g.pages, name)
+		}
 	}
-	return all, index
+	return g
 }
 
-// names reports whether a text has a word, which is no part of a longer one. What
-// ends with "=" is followed by a value.
-func names(text, word string) bool {
-	end := `([^a-z0-9_-]|$)`
-	if strings.HasSuffix(word, "=") {
-		end = ""
-	}
-	return regexp.MustCompile(`(^|[^a-z0-9_-])` + regexp.QuoteMeta(word) + end).MatchString(text)
+// names reports whether a text has one of several words, which is no part of a
+// longer one. What ends with "=" is followed by a value.
+func names(text string, words ...string) bool {
+	return slices.ContainsFunc(words, func(word string) bool {
+		end := `([^a-z0-9_-]|$)`
+		if strings.HasSuffix(word, "=") {
+			end = ""
+		}
+		return word != "" && regexp.MustCompile(`(^|[^a-z0-9_-])`+regexp.QuoteMeta(word)+end).MatchString(text)
+	})
 }
 
 // help returns what a program of ours says of itself.
@@ -55,60 +75,79 @@ func help(t *testing.T, program string, args ...string) string {
 
 var (
 	verb = regexp.MustCompile(`(?m)^  ([a-z]+)  `)
-	flag = regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z0-9-]+)`)
+	flag = regexp.MustCompile(`(?m)^ +(?:(-\w), )?(--[a-z0-9-]+)`)
 	keys = regexp.MustCompile(`NET\[:(\S+)\]`)
 )
 
-// flags lists those of a verb of catenet and of the verbs below it.
-func flags(t *testing.T, verbs ...string) []string {
+// verbs lists what catenet does, as words and with its help.
+func verbs(t *testing.T, above ...string) map[string]string {
 	t.Helper()
-	text := help(t, "catenet", verbs...)
-	var all []string
-	for _, m := range flag.FindAllStringSubmatch(text, -1) {
-		all = append(all, m[1])
-	}
-	for _, m := range keys.FindAllStringSubmatch(text, -1) { // of --network
-		for key := range strings.SplitSeq(m[1], ",") {
-			all = append(all, strings.TrimSuffix(key, "…"))
-		}
-	}
-	if _, below, ok := strings.Cut(text, "Available Commands:"); ok {
-		below, _, _ = strings.Cut(below, "\n\n")
-		for _, m := range verb.FindAllStringSubmatch(below, -1) {
-			if m[1] != "help" {
-				all = append(all, flags(t, append(slices.Clone(verbs), m[1])...)...)
+	text := help(t, "catenet", above...)
+	all := map[string]string{strings.Join(above, " "): text}
+	_, below, _ := strings.Cut(text, "Available Commands:")
+	below, _, _ = strings.Cut(below, "\n\n")
+	for _, m := range verb.FindAllStringSubmatch(below, -1) {
+		if m[1] != "help" {
+			for name, text := range verbs(t, append(slices.Clone(above), m[1])...) {
+				all[name] = text
 			}
 		}
 	}
 	return all
 }
 
-// TestNoFlagIsForgotten: each flag, and each key of --network, is named in some
-// page.
+// TestNoFlagIsForgotten: each flag is named in some page, and each that makes
+// and changes networks and containers, as each key of --network, is in a command
+// that is run.
 func TestNoFlagIsForgotten(t *testing.T) {
 	t.Parallel()
-	all, _ := guide(t)
-	found := flags(t)
-	if !slices.Contains(found, "--gw-priority") || !slices.Contains(found, "interface_name=") {
-		t.Fatalf("these are not all flags: %v", found)
-	}
-	for _, f := range found {
-		if f != "--help" && !names(all, f) {
-			t.Errorf("no page names %s", f)
+	g := read(t)
+	all := verbs(t)
+	making := []string{"network create", "network update", "network connect", "network disconnect", "run", "attach"}
+	for _, name := range append(making, "ps") {
+		if all[name] == "" {
+			t.Errorf("there is no verb %q among %d", name, len(all))
 		}
 	}
+	for name, text := range all {
+		text, _, _ = strings.Cut(text, "Global Flags:")
+		for _, m := range flag.FindAllStringSubmatch(text, -1) {
+			switch {
+			case m[2] == "--help":
+			case !names(g.text, m[2]):
+				t.Errorf("no page names %s of %s", m[2], name)
+			case slices.Contains(making, name) && !names(g.commands, m[1], m[2]):
+				t.Errorf("no page runs %s of %s", m[2], name)
+			}
+		}
+	}
+	key := keys.FindStringSubmatch(all["run"])
+	if key == nil {
+		t.Fatal("--network has no keys")
+	}
+	for k := range strings.SplitSeq(key[1], ",") {
+		if !names(g.commands, strings.TrimSuffix(k, "…")) {
+			t.Errorf("no page runs --network with %s", k)
+		}
+	}
+}
+
+// TestNoSettingIsForgotten: each of the daemon's is named in some page.
+func TestNoSettingIsForgotten(t *testing.T) {
+	t.Parallel()
+	g := read(t)
 	for _, m := range flag.FindAllStringSubmatch(help(t, "catenetd"), -1) {
-		setting := "`" + strings.TrimPrefix(m[1], "--") + "`"
-		if m[1] != "--help" && !names(all, m[1]) && !strings.Contains(all, setting) {
+		if setting := strings.TrimPrefix(m[2], "--"); setting != "help" && !names(g.text, m[2]) && !strings.Contains(g.text, "`"+setting+"`") {
 			t.Errorf("no page names the setting %s", setting)
 		}
 	}
 }
 
-// TestNoOptionIsForgotten: each option that a driver has is named in some page.
+// TestNoOptionIsForgotten: each option that a driver has is in a command that is
+// run.
 func TestNoOptionIsForgotten(t *testing.T) {
 	t.Parallel()
-	all, _ := guide(t)
+	g := read(t)
 	h := lab.New(t).Host("host")
 	h.Daemon()
 	var info catenet.Info
@@ -118,22 +157,17 @@ func TestNoOptionIsForgotten(t *testing.T) {
 	}
 	for driver, options := range info.Options {
 		for _, o := range slices.Concat(options.Network, options.Endpoint) {
-			if !names(all, o) {
-				t.Errorf("no page names the option %s of driver %s", o, driver)
+			if !names(g.commands, o) {
+				t.Errorf("no page runs the option %s of driver %s", o, driver)
 			}
 		}
 	}
 }
 
-// TestTheIndexHasAllPages.
 func TestTheIndexHasAllPages(t *testing.T) {
-	_, index := guide(t)
-	pages, err := filepath.Glob("../../docs/guide/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range pages {
-		if page := filepath.Base(path); page != "README.md" && !strings.Contains(index, "]("+page+")") {
+	g := read(t)
+	for _, page := range g.pages {
+		if !strings.Contains(g.index, "]("+page+")") {
 			t.Errorf("the index does not point to %s", page)
 		}
 	}
