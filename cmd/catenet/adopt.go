@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +74,7 @@ while containers are in them.`,
 	}
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "say what would be made, and make nothing")
 	cmd.Flags().BoolVar(&a.replace, "replace", false, "remove what is made here from docker")
-	cmd.Flags().StringArrayVar(&dirs, "dir", nil, "folder of podman's definitions (default: /etc/containers/networks)")
+	cmd.Flags().StringArrayVar(&dirs, "dir", nil, "`folder` of podman's definitions (default: /etc/containers/networks)")
 	return cmd
 }
 
@@ -94,10 +96,18 @@ func (c *cli) theirs(ctx context.Context, engine string, dirs []string) ([]adopt
 	return adopt.Docker(ctx, host)
 }
 
-// adoptAll makes each, and tells what became of it.
+// adoptAll makes each, and tells what became of it. A signal is heard between
+// two of them: one that has been removed there would be nowhere. The next one
+// ends at once.
 func (c *cli) adoptAll(ctx context.Context, a *adoption, found []adopt.Found) error {
+	between, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(between, stop)
 	failed := false
 	for i, f := range found {
+		if between.Err() != nil {
+			return catenet.Errorf(catenet.KindUnavailable, "interrupted before %s", f.Spec.Name).WithHint("what is told of above is done; run it again for the rest")
+		}
 		var said string
 		err := c.during(fmt.Sprintf("adopting %s (%d of %d)", f.Spec.Name, i+1, len(found)), func() (err error) {
 			said, err = a.one(ctx, &f)

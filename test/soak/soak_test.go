@@ -152,7 +152,11 @@ func measure(l *lab.Lab, h *lab.Host) size {
 	if err != nil {
 		l.T.Fatal(err)
 	}
-	return size{int(scraped["process_open_fds"]), int(scraped["go_goroutines"]), int(scraped["process_resident_memory_bytes"])}
+	s := size{int(scraped["process_open_fds"]), int(scraped["go_goroutines"]), int(scraped["process_resident_memory_bytes"])}
+	if min(s.descriptors, s.goroutines, s.resident) == 0 {
+		l.T.Fatalf("the daemon does not say how big it is: %+v", s)
+	}
+	return s
 }
 
 // scrape asks the daemon for its metrics.
