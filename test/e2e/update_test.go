@@ -123,7 +123,7 @@ func TestSubnetsOfOneNetwork(t *testing.T) {
 		name := fmt.Sprintf("net%d", i)
 		g.a.Catenet(append([]string{"network", "create", "--subnet", fmt.Sprintf("10.%d.0.0/24", i), "--subnet", fmt.Sprintf("10.%d.1.0/24", i)}, append(flags, name)...)...)
 		for sub, who := range []string{"one", "two"} {
-			g.serve(fmt.Sprint(who, i), "--network", fmt.Sprintf("%s:ip=10.%d.%d.9", name, i, sub))
+			g.serve(fmt.Sprint(who, i), "--network", fmt.Sprintf("%s:ip=10.%d.%d.9", name, i, sub), "--expose", "80")
 		}
 	}
 	g.answers(g.a, g.ns("one0"), "tcp", "10.0.1.9:80", "two0")
@@ -132,5 +132,7 @@ func TestSubnetsOfOneNetwork(t *testing.T) {
 		t.Errorf("two0 is no neighbour of one0: %q", got)
 	}
 	g.silent(g.a, g.ns("one1"), "tcp", "10.1.1.9:80")
+	g.idle("three1", "--network", "net1:ip=10.1.0.10", "--link", "two1:far")
+	g.answers(g.a, g.ns("three1"), "tcp", "10.1.1.9:80", "two1")
 	g.silent(g.a, g.ns("one0"), "tcp", "10.1.1.9:80")
 }
