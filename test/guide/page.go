@@ -77,7 +77,7 @@ func add(steps []Step, number int, line string) ([]Step, error) {
 }
 
 // question is a command that changes nothing and waits for somebody.
-var question = regexp.MustCompile(`\b(curl|dig|getent|ping|socat -u)\b`)
+var question = regexp.MustCompile(`\b(curl|dig|events|getent|logs|ping|socat -u)\b`)
 
 // asks reports whether the command may be given again.
 func (s Step) asks() bool { return question.MatchString(s.Command) }

@@ -23,6 +23,18 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// TestAsks: what is asked again changes nothing.
+func TestAsks(t *testing.T) {
+	for command, asks := range map[string]bool{
+		"curl -sS http://db/": true, "catenet exec db -- dig +short web": true, "ip netns exec c2 ping -c1 10.0.0.1": true,
+		"catenet run -d -- sleep 600": false, "ip link add curly type bridge": false, "socat TCP-LISTEN:80 -": false,
+	} {
+		if (Step{Command: command}).asks() != asks {
+			t.Errorf("%q asks: %v", command, !asks)
+		}
+	}
+}
+
 func TestMatches(t *testing.T) {
 	for _, c := range []struct {
 		want   []string
