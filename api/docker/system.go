@@ -37,6 +37,7 @@ func Info(i catenet.Info, now time.Time) system.Info {
 		OperatingSystem: "catenet " + i.Version.Version + ": Docker's API for networks, and nothing beyond",
 		DockerRootDir:   i.StateDir,
 		Swarm:           swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
+		IPv4Forwarding:  true, // each network that leads outside turns it on
 		FirewallBackend: &system.FirewallInfo{Driver: i.Firewall.Backend},
 		Warnings:        append([]string{}, i.Warnings...),
 	}
