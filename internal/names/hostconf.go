@@ -31,7 +31,7 @@ var resolvedStub = netip.AddrFrom4([4]byte{127, 0, 0, 53})
 // second and read again when the file has changed.
 type hostSource struct {
 	path, stubPath string
-	next           atomic.Int64 // when to look again, Unix nanoseconds
+	next           moment // when to look again
 	now            atomic.Pointer[hostState]
 
 	mu    sync.Mutex // of those who read it again
@@ -48,8 +48,7 @@ type hostState struct {
 // host returns the host's state as of this second.
 func (n *Names) host(now time.Time) *hostState {
 	h := &n.hostConf
-	next := h.next.Load()
-	if st := h.now.Load(); st != nil && now.UnixNano() < next {
+	if st := h.now.Load(); st != nil && h.next.ahead(now) {
 		return st
 	}
 	if !h.mu.TryLock() {
@@ -66,7 +65,7 @@ func (n *Names) host(now time.Time) *hostState {
 		h.stamp = stamp
 		h.now.Store(st)
 	}
-	h.next.Store(now.Add(time.Second).UnixNano())
+	h.next.set(now.Add(time.Second))
 	return st
 }
 

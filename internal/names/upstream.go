@@ -28,15 +28,22 @@ type upstream struct {
 	addr string // with the port
 	// reserve: not raced, only asked when those before it have failed.
 	reserve bool
-	demoted atomic.Int64 // until when, Unix nanoseconds
-	dumb    atomic.Int64 // until when its silence is foreseen, Unix nanoseconds
+	demoted moment // until when
+	dumb    moment // until when its silence is foreseen
 }
 
-func (u *upstream) demote(now time.Time) { u.demoted.Store(now.Add(demotion).UnixNano()) }
+// moment is a point in time that many may set and ask for: by the monotonic
+// clock, so that nobody who sets the host's clock moves it. At first it is past.
+type moment struct{ at atomic.Pointer[time.Time] }
+
+func (m *moment) set(t time.Time)          { m.at.Store(&t) }
+func (m *moment) ahead(now time.Time) bool { t := m.at.Load(); return t != nil && now.Before(*t) }
+func (m *moment) unset() (was bool)        { return m.at.Swap(nil) != nil }
+
+func (u *upstream) demote(now time.Time) { u.demoted.set(now.Add(demotion)) }
 func (u *upstream) promote() {
-	if u.demoted.Load() != 0 {
-		u.demoted.Store(0)
-		u.dumb.Store(0)
+	if u.demoted.unset() {
+		u.dumb.unset()
 	}
 }
 
@@ -60,17 +67,17 @@ func (s *upstreams) order(now time.Time) []*upstream {
 }
 
 func rank(u *upstream, now time.Time) int {
-	if u.demoted.Load() > now.UnixNano() {
+	if u.demoted.ahead(now) {
 		return 1
 	}
 	return 0
 }
 
 // silence notes that u was waited for in vain.
-func (u *upstream) silence(now time.Time) { u.dumb.Store(now.Add(demotion).UnixNano()) }
+func (u *upstream) silence(now time.Time) { u.dumb.set(now.Add(demotion)) }
 
 // silent reports whether u was waited for in vain of late.
-func (u *upstream) silent(now time.Time) bool { return u.dumb.Load() > now.UnixNano() }
+func (u *upstream) silent(now time.Time) bool { return u.dumb.ahead(now) }
 
 // appendKey makes the key of a question to these servers: what the answer may
 // depend on, and nothing else.

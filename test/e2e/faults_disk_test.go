@@ -77,7 +77,7 @@ func (g *ground) readingGoesOn() {
 	}
 	g.answers(g.out, "", "tcp", at(g.a.Addr4, 8080), "web")
 	g.answers(g.a, "", "tcp", "127.0.0.1:8080", "web")
-	if got := g.a.Exec("web", "dig", "+short", "web").Text(); got != g.addr4("web").String() {
+	if got := g.a.Run("nsenter", "--net="+g.ns("web"), "--", "dig", "+short", "@127.0.0.11", "web").Text(); got != g.addr4("web").String() {
 		g.T.Errorf("web is %q", got)
 	}
 }

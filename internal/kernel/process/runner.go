@@ -16,6 +16,7 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/failpoint"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/process/rundir"
 	"github.com/catenet/catenet/internal/kernel/process/shim"
 )
@@ -141,5 +142,5 @@ func translate(doing string, err error) error {
 		}
 		return e
 	}
-	return err
+	return limit.Files(err)
 }

@@ -57,8 +57,9 @@ type flowKey struct {
 // flow is one client's way to the container.
 type flow struct {
 	conn *net.UDPConn
-	from []byte       // control message that makes answers come from flowKey.local
-	last atomic.Int64 // time of the last datagram, Unix nanoseconds
+	from []byte // control message that makes answers come from flowKey.local
+	born time.Time
+	last atomic.Int64 // when the last datagram came, nanoseconds after born
 }
 
 // serveDatagrams carries what arrives at a bound socket until it is stopped.
@@ -136,7 +137,7 @@ func (s *datagramServer) forward(b, oob []byte, from unix.Sockaddr) {
 	if f == nil {
 		return
 	}
-	f.last.Store(time.Now().UnixNano())
+	f.last.Store(int64(time.Since(f.born)))
 	if _, err := f.conn.Write(b); err != nil {
 		s.log.Debug("send to container", "at", f.conn.RemoteAddr(), "err", err)
 	}
@@ -157,8 +158,7 @@ func (s *datagramServer) flow(key flowKey, oob []byte) *flow {
 		s.log.Error("reach container", "at", key.target, "err", err)
 		return nil
 	}
-	f := &flow{conn: conn, from: append([]byte(nil), oob...)}
-	f.last.Store(time.Now().UnixNano())
+	f := &flow{conn: conn, from: append([]byte(nil), oob...), born: time.Now()}
 	s.flows[key] = f
 	s.wg.Go(func() {
 		s.answer(key, f)
@@ -177,7 +177,7 @@ func (s *datagramServer) answer(key flowKey, f *flow) {
 		return
 	}
 	for {
-		rest := s.idle - time.Since(time.Unix(0, f.last.Load()))
+		rest := s.idle - time.Since(f.born) + time.Duration(f.last.Load())
 		if rest <= 0 || f.conn.SetReadDeadline(time.Now().Add(rest)) != nil {
 			return
 		}
@@ -189,7 +189,7 @@ func (s *datagramServer) answer(key flowKey, f *flow) {
 				return false
 			}
 			if err == nil { // else the container refused an earlier one
-				f.last.Store(time.Now().UnixNano())
+				f.last.Store(int64(time.Since(f.born)))
 				if _, _, err := s.conn.WriteMsgUDPAddrPort((*buf)[:n], f.from, key.client); err != nil {
 					s.log.Debug("answer client", "at", key.client, "err", err)
 				}
