@@ -12,7 +12,7 @@
 // anything within a line, and alone on a line for any lines. A command has to
 // succeed, unless what it prints begins with "catenet: ", as errors do, and not
 // with "catenet: warning: ". A command of several lines goes on as in a shell, on
-// lines that begin with "> ". A command that asks somebody (curl, dig, ping, …) is asked
+// lines that begin with "> ". A command that asks somebody (curl, dig, logs, …) is asked
 // again for a while, since programs that were started before it take a moment
 // to listen.
 // <!-- console … --> hides a block that a page needs and a reader does not.
