@@ -225,6 +225,38 @@ func TestAnUpgradeDoesNotHideTheEnd(t *testing.T) {
 	}
 }
 
+// TestUpgradesOnUpgrades: signals that come at any moment of an upgrade end
+// nothing. No other daemon can come in between, and what is scraped goes on.
+func TestUpgradesOnUpgrades(t *testing.T) {
+	t.Parallel()
+	lb := lab.New(t)
+	g := &ground{lb, lb.Host("a"), nil}
+	const metrics = "127.0.0.1:9123"
+	g.a.Daemon("--metrics", metrics)
+	held := func() string {
+		return g.a.Run("sh", "-c", `ss -Hxl | grep -o '@catenetd-[^ ]*'; ss -Hltne sport = :9123 | grep -o 'ino:[0-9]*'`).Stdout
+	}
+	before := held()
+	if strings.Count(before, "\n") != 2 {
+		t.Fatalf("the daemon listens at %q", before)
+	}
+	for end := time.Now().Add(soon); strings.Count(g.a.Log(), "catenetd serves") <= upgrades; {
+		g.a.Upgrade()
+		if g.a.DaemonEnds(time.Millisecond) || time.Now().After(end) {
+			t.Fatalf("ended: %v\n%s", g.a.DaemonEnds(0), g.a.Log())
+		}
+	}
+	g.a.Catenet("network", "ls")
+	if after := held(); after != before {
+		t.Errorf("it listened at %q and does at %q: somebody else could have", before, after)
+	}
+	if got := g.a.MustRun("curl", "-s", "-m", "5", "http://"+metrics+"/metrics"); !strings.Contains(got, "catenet_things") {
+		t.Errorf("metrics:\n%s", got)
+	}
+	g.a.Stop()
+	g.a.Daemon() // without the socket of its metrics, which the ledger would find
+}
+
 // upgrade has the daemon replaced, and returns when the next one serves.
 func (g *ground) upgrade() {
 	g.T.Helper()
