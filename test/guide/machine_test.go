@@ -28,9 +28,11 @@ type machine struct {
 }
 
 // own gives the shell's mount namespace its own /run, /etc, /var/lib and /srv:
-// what a page does there is nobody else's to see, and goes with it.
+// what a page does there is nobody else's to see, and goes with it. They are below
+// the lab's folder, by which its ledger finds whoever is left in there.
 const own = `set -e
-mount -t tmpfs tmpfs /run
+mkdir "$0/run"
+mount --bind "$0/run" /run
 for d in /etc /var/lib; do
 	mkdir -p /run/own$d/new /run/own$d/work
 	mount -t overlay overlay -o lowerdir=$d,upperdir=/run/own$d/new,workdir=/run/own$d/work $d
@@ -42,7 +44,7 @@ exec bash --norc 2>&1`
 // boot starts a machine's shell.
 func boot(t *testing.T, h *lab.Host) *machine {
 	t.Helper()
-	m := &machine{Host: h, cmd: exec.Command("nsenter", "--net="+h.NS.Path, "--", "unshare", "--mount", "bash", "-c", own)}
+	m := &machine{Host: h, cmd: exec.Command("nsenter", "--net="+h.NS.Path, "--", "unshare", "--mount", "bash", "-c", own, h.Dir)}
 	m.cmd.Env = append(os.Environ(), "PATH="+lab.Binaries(t)+":"+os.Getenv("PATH"), "CATENET_LAB="+filepath.Dir(h.Dir), "LC_ALL=C.UTF-8")
 	var err error
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
