@@ -27,15 +27,29 @@ var (
 	errGuessing  = errors.New("too many wrong answers")
 	errTruncated = errors.New("truncated")
 	errNoEDNS    = errors.New("the server does not know EDNS")
+	errCase      = errors.New("letters are not as they were sent")
 )
 
 // ask asks one server: by UDP, by TCP what did not fit, and without EDNS a
 // server that does not know it.
+//
+// By UDP, letters of the name are large and small at random: whoever forges an
+// answer has to guess that too (draft-vixie-dnsext-dns0x20). An answer with
+// other letters may come from a server that does not keep them: it is asked by
+// TCP, and then, if it cannot be, in small letters.
 func (f *forwarder) ask(ctx context.Context, addr string, q *query) (*reply, error) {
-	edns := true
+	edns, mixed := true, true
 	for {
-		r, err := f.askUDP(ctx, addr, q, edns)
+		r, err := f.askUDP(ctx, addr, q, edns, mixed)
 		switch {
+		case errors.Is(err, errCase):
+			soon, cancel := context.WithTimeout(ctx, doubt)
+			r, err := f.askTCP(soon, addr, q, edns)
+			cancel()
+			if err == nil || ctx.Err() != nil {
+				return r, err
+			}
+			mixed = false
 		case errors.Is(err, errTruncated):
 			return f.askTCP(ctx, addr, q, edns)
 		case errors.Is(err, errNoEDNS):
@@ -52,13 +66,16 @@ func (f *forwarder) ask(ctx context.Context, addr string, q *query) (*reply, err
 
 // askUDP sends the query from a fresh port and waits until ctx ends for a
 // datagram that answers it. Others do not end the wait.
-func (f *forwarder) askUDP(ctx context.Context, addr string, q *query, edns bool) (*reply, error) {
+func (f *forwarder) askUDP(ctx context.Context, addr string, q *query, edns, mixed bool) (*reply, error) {
 	c, stop, err := f.dial(ctx, "udp", addr)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
 	m := q.upstream(edns)
+	if mixed {
+		mixLetters(m[headerLen : headerLen+q.n])
+	}
 	if _, err := c.Write(m); err != nil {
 		return nil, fmt.Errorf("send query: %w", err)
 	}
@@ -127,8 +144,20 @@ func (q *query) upstream(edns bool) []byte {
 	return m
 }
 
+// mixLetters makes the letters of a name large at random. (The lengths of its
+// labels, 63 at most, are no letters.)
+func mixLetters(name []byte) {
+	dice := make([]byte, len(name))
+	rand.Read(dice)
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' && dice[i]&1 != 0 {
+			name[i] = c - 'a' + 'A'
+		}
+	}
+}
+
 // accept reads m as the answer to sent, and refuses what is none: another ID,
-// no reply, another question.
+// no reply, another question; or, if sent has large letters, other letters.
 func (q *query) accept(sent, m []byte, edns bool) (*reply, error) {
 	if len(m) < headerLen || m[0] != sent[0] || m[1] != sent[1] || m[2]&^(flagAA|flagTC|flagRD) != flagQR {
 		return nil, errNotOurs
@@ -140,8 +169,16 @@ func (q *query) accept(sent, m []byte, edns bool) (*reply, error) {
 		return nil, errNoEDNS
 	}
 	end := headerLen + q.n + 5
-	if questions != 1 || len(m) < end || !bytes.Equal(foldQuestion(m[headerLen:end]), sent[headerLen:end]) {
+	if questions != 1 || len(m) < end {
 		return nil, errNotOurs
+	}
+	same := bytes.Equal(m[headerLen:end], sent[headerLen:end])
+	small := foldQuestion(bytes.Clone(sent[headerLen:end]))
+	switch {
+	case !bytes.Equal(foldQuestion(m[headerLen:end]), small):
+		return nil, errNotOurs
+	case !same && !bytes.Equal(small, sent[headerLen:end]):
+		return nil, errCase
 	}
 	if m[2]&flagTC != 0 || len(m) == udpBuffer {
 		return nil, errTruncated

@@ -79,28 +79,41 @@ func TestServersWithManners(t *testing.T) {
 		}
 		good(w, m)
 	}
+	small := func(byTCP bool) func(dns.ResponseWriter, *dns.Msg) {
+		return func(w dns.ResponseWriter, m *dns.Msg) {
+			if w.RemoteAddr().Network() == "tcp" && !byTCP {
+				w.Close()
+				return
+			}
+			r := replyTo(m, "@ 60 IN A 192.0.2.80")
+			r.Question[0].Name = strings.ToLower(r.Question[0].Name)
+			w.WriteMsg(r)
+		}
+	}
 	for name, tc := range map[string]struct {
 		servers []func(dns.ResponseWriter, *dns.Msg)
 		want    string
 		within  time.Duration
 	}{
-		"one":              {[]func(dns.ResponseWriter, *dns.Msg){good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"silent first":     {[]func(dns.ResponseWriter, *dns.Msg){silent, good}, "NOERROR 192.0.2.80", 600 * time.Millisecond},
-		"two silent":       {[]func(dns.ResponseWriter, *dns.Msg){silent, silent, good}, "NOERROR 192.0.2.80", 800 * time.Millisecond},
-		"SERVFAIL first":   {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeServerFailure), good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"REFUSED first":    {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"all REFUSED":      {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), refusing(dns.RcodeRefused)}, "REFUSED", 300 * time.Millisecond},
-		"NXDOMAIN first":   {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeNameError), good}, "NXDOMAIN", 300 * time.Millisecond},
-		"without EDNS":     {[]func(dns.ResponseWriter, *dns.Msg){noEDNS}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"truncating":       {[]func(dns.ResponseWriter, *dns.Msg){truncating}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"another ID":       {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Id ^= 1 })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"another question": {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Name = "evil." })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"another type":     {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"no question":      {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question = nil })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"a query back":     {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Response = false })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"another address":  {[]func(dns.ResponseWriter, *dns.Msg){elsewhere}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"garbage":          {[]func(dns.ResponseWriter, *dns.Msg){garbage}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"none":             {nil, "SERVFAIL", 200 * time.Millisecond},
+		"small letters":         {[]func(dns.ResponseWriter, *dns.Msg){small(true)}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"small letters, no TCP": {[]func(dns.ResponseWriter, *dns.Msg){small(false)}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"one":                   {[]func(dns.ResponseWriter, *dns.Msg){good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"silent first":          {[]func(dns.ResponseWriter, *dns.Msg){silent, good}, "NOERROR 192.0.2.80", 600 * time.Millisecond},
+		"two silent":            {[]func(dns.ResponseWriter, *dns.Msg){silent, silent, good}, "NOERROR 192.0.2.80", 800 * time.Millisecond},
+		"SERVFAIL first":        {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeServerFailure), good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"REFUSED first":         {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"all REFUSED":           {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), refusing(dns.RcodeRefused)}, "REFUSED", 300 * time.Millisecond},
+		"NXDOMAIN first":        {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeNameError), good}, "NXDOMAIN", 300 * time.Millisecond},
+		"without EDNS":          {[]func(dns.ResponseWriter, *dns.Msg){noEDNS}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"truncating":            {[]func(dns.ResponseWriter, *dns.Msg){truncating}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"another ID":            {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Id ^= 1 })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
+		"another question":      {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Name = "evil." })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
+		"another type":          {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
+		"no question":           {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question = nil })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
+		"a query back":          {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Response = false })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
+		"another address":       {[]func(dns.ResponseWriter, *dns.Msg){elsewhere}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"garbage":               {[]func(dns.ResponseWriter, *dns.Msg){garbage}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		"none":                  {nil, "SERVFAIL", 200 * time.Millisecond},
 		"upper case echoed": {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) {
 			m.Question[0].Name = "EXAMPLE.com."
 			m.Answer = replyTo(m, "@ 60 IN A 192.0.2.80").Answer
@@ -121,6 +134,30 @@ func TestServersWithManners(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLettersAreMixed: every query has others, and an answer with its own is
+// believed without a second question.
+func TestLettersAreMixed(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	up := upstreamServer(t, func(w dns.ResponseWriter, m *dns.Msg) {
+		mu.Lock()
+		seen[m.Question[0].Name] = true
+		mu.Unlock()
+		answering("@ 0 IN A 192.0.2.80")(w, m)
+	})
+	server := outside(t, testNames(t, up))
+	for range 20 {
+		r := ask(t, "udp", server, question("Many-Letters-To-Guess.example", dns.TypeA))
+		if got := data(r); got != "NOERROR 192.0.2.80" || r.Question[0].Name != "Many-Letters-To-Guess.example." {
+			t.Errorf("%s", r)
+		}
+	}
+	if len(seen) < 20 || up.tcp.Load() != 0 {
+		t.Errorf("20 queries had %d names: %v; %d by TCP", len(seen), seen, up.tcp.Load())
 	}
 }
 
@@ -266,7 +303,7 @@ func TestViews(t *testing.T) {
 func TestSearchDomains(t *testing.T) {
 	t.Parallel()
 	up := upstreamServer(t, func(w dns.ResponseWriter, m *dns.Msg) {
-		if strings.HasPrefix(m.Question[0].Name, "www.") {
+		if strings.HasPrefix(strings.ToLower(m.Question[0].Name), "www.") {
 			answering("@ 60 IN A 192.0.2.80")(w, m)
 			return
 		}
