@@ -9,12 +9,12 @@
 //	hand# ip link add br0 type bridge       on one without catenet
 //
 // A command that prints nothing here may print anything. "…" stands for
-// anything within a line, and alone on a line for any lines. A command has to
-// succeed, unless what it prints begins with "catenet: ", as errors do, and not
-// with "catenet: warning: ". A command of several lines goes on as in a shell, on
-// lines that begin with "> ". A command that asks somebody (curl, dig, logs, …) is asked
-// again for a while, since programs that were started before it take a moment
-// to listen.
+// anything within a line, with the spaces around it, and alone on a line for
+// any lines. A command has to succeed, unless what it prints begins with
+// "catenet: ", as errors do, and not with "catenet: warning: ". A command of
+// several lines goes on as in a shell, on lines that begin with "> ". A command
+// that asks somebody (curl, dig, logs, …) is asked again for a while, since
+// programs that were started before it take a moment to listen.
 // <!-- console … --> hides a block that a page needs and a reader does not.
 package guide
 
@@ -90,6 +90,10 @@ func (s Step) Fails() bool {
 // is reports whether the command has ended as the page says.
 func (s Step) is(output string, code int) bool { return (code != 0) == s.Fails() && s.Matches(output) }
 
+// gap is where a page leaves something out. With the spaces around it, so that
+// columns can stand below each other.
+var gap = regexp.MustCompile(" *… *")
+
 // Matches reports whether the output is what the page shows.
 func (s Step) Matches(output string) bool {
 	if len(s.Want) == 0 {
@@ -101,7 +105,7 @@ func (s Step) Matches(output string) bool {
 			re.WriteString(`(?:.*\n)*`)
 			continue
 		}
-		re.WriteString(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), "…", ".*") + ` *\n`)
+		re.WriteString(gap.ReplaceAllString(regexp.QuoteMeta(strings.TrimRight(line, " ")), ".*") + ` *\n`)
 	}
 	return regexp.MustCompile(`^` + re.String() + `$`).MatchString(strings.TrimRight(output, "\n") + "\n")
 }

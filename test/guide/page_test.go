@@ -48,6 +48,7 @@ func TestMatches(t *testing.T) {
 		{[]string{"a b"}, "a b\nmore\n", false},
 		{[]string{"a … c"}, "a 12.3 c\n", true},
 		{[]string{"a … c"}, "a\nc\n", false},
+		{[]string{"…       c"}, "abcdef  c\n", true},
 		{[]string{"a", "…", "z"}, "a\nb\nc\nz\n", true},
 		{[]string{"a", "…", "z"}, "a\nz\n", true},
 		{[]string{"a", "…"}, "a", true},
