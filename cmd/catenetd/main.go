@@ -162,7 +162,7 @@ func (d *daemon) serve(ctx context.Context, l *server.Listener, clients []server
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l, clients...) }()
 		tell(log, "READY=1")
-		program, err := untilReplaced(ctx, served, replace, log)
+		program, err := d.untilReplaced(ctx, served, replace, log)
 		switch {
 		case err != nil:
 			return err

@@ -50,7 +50,7 @@ type lookup struct {
 
 // untilReplaced blocks until a program that could start is to take our place,
 // and returns its path; "" if ctx has ended, or an error if serving has.
-func untilReplaced(ctx context.Context, served <-chan error, replace <-chan os.Signal, log *slog.Logger) (string, error) {
+func (d *daemon) untilReplaced(ctx context.Context, served <-chan error, replace <-chan os.Signal, log *slog.Logger) (string, error) {
 	for {
 		select {
 		case err := <-served:
@@ -60,6 +60,9 @@ func untilReplaced(ctx context.Context, served <-chan error, replace <-chan os.S
 		case <-replace:
 		}
 		program, err := handover.Program()
+		if err == nil {
+			err = d.engine.CouldStart()
+		}
 		if err == nil {
 			err = handover.Try(ctx, program, "--check")
 		}

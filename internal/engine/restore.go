@@ -122,7 +122,13 @@ func (e *Engine) loadSandboxes(ctx context.Context) ([]*sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read sandboxes: %w", err)
 	}
-	if err := e.enoughFiles(entries); err != nil {
+	var running []*record
+	for _, entry := range entries {
+		if entry.Now != nil {
+			running = append(running, entry.Now)
+		}
+	}
+	if err := e.enoughFiles(running); err != nil {
 		return nil, err
 	}
 	var live []*sandbox
@@ -155,21 +161,24 @@ const ownFiles = 48
 
 // enoughFiles refuses a start that would run out of files: who cannot be
 // watched would be taken for gone.
-func (e *Engine) enoughFiles(entries map[string]sandboxEntry) error {
+func (e *Engine) enoughFiles(running []*record) error {
 	if e.o.Files == nil {
 		return nil
 	}
 	need := ownFiles
-	for _, entry := range entries {
-		if entry.Now == nil {
-			continue
-		}
-		need += 3 + len(entry.Now.Bindings) // the resolver's two, a process to watch, held ports
+	for _, r := range running {
+		need += 3 + len(r.Bindings) // the resolver's two, a process to watch, held ports
 	}
 	if err := e.o.Files(need); err != nil {
-		return fmt.Errorf("restore %d containers: %w", len(entries), err)
+		return fmt.Errorf("restore %d containers: %w", len(running), err)
 	}
 	return nil
+}
+
+// CouldStart returns the error with which the next start would be refused,
+// were it now: this daemon may have got by with less.
+func (e *Engine) CouldStart() error {
+	return e.enoughFiles(slices.DeleteFunc(e.records(), func(r *record) bool { return r.State != catenet.StateRunning }))
 }
 
 // loadLive reads one sandbox that ran when the last daemon went. It returns

@@ -104,6 +104,17 @@ func TestTooFewFilesKeepADaemonFromStarting(t *testing.T) {
 		g.idle(fmt.Sprintf("c%d", i))
 	}
 	g.serve("web", "-p", "8080:80")
+	limit := g.a.MustRun("sh", "-c", "prlimit --raw --noheadings --nofile -o HARD -p $0", fmt.Sprint(g.a.DaemonPid()))
+	g.limitFiles("64")
+	g.a.Upgrade()
+	g.Eventually(soon, func() string {
+		if !strings.Contains(g.a.Log(), "may have 64, and needs") {
+			return "an upgrade is not refused:\n" + g.a.Log()
+		}
+		return ""
+	})
+	g.limitFiles(limit)
+	g.a.Catenet("ps")
 	g.a.Kill()
 	r := g.a.Run("sh", "-c", `ulimit -n 64 && exec "$@"`, "sh", filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", g.a.RunDir(), "--state-dir", g.a.StateDir())
 	for _, words := range []string{"may have 64, and needs", "LimitNOFILE=", "ulimit -n"} {
@@ -121,4 +132,11 @@ func TestTooFewFilesKeepADaemonFromStarting(t *testing.T) {
 	if got := len(strings.Fields(g.a.Catenet("ps", "-q"))); got != 13 {
 		t.Errorf("%d containers run, want 13", got)
 	}
+}
+
+// limitFiles sets how many files the daemon may have open, until it is set to
+// something else.
+func (g *ground) limitFiles(to string) {
+	g.T.Helper()
+	g.a.MustRun("prlimit", "--pid", fmt.Sprint(g.a.DaemonPid()), "--nofile="+strings.TrimSpace(to)+":")
 }
