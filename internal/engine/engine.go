@@ -126,6 +126,7 @@ type network struct {
 	removing bool              // refuses new members
 	ready    bool              // visible to requests
 	down     error             // why it is not up, else nil; tried again by repair
+	lingers  error             // removed, and why links or rules are still there; likewise
 }
 
 // sandbox is one sandbox in memory.

@@ -26,11 +26,14 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 	info.Warnings = e.o.Store.Warnings()
 	e.locked(func() {
 		for _, n := range e.networks {
-			if n.ready {
+			if n.ready && !n.removing {
 				info.Networks++
 			}
 			if n.down != nil && !n.removing {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is down: %v", n.Name, n.down))
+			}
+			if n.lingers != nil {
+				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is removed, and not gone: %v", n.Name, n.lingers))
 			}
 		}
 		for _, sb := range e.sandboxes {

@@ -300,14 +300,45 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	e.o.Names.RemoveNetwork(n.ID)
-	err := errors.Join(e.unguard(ctx, n), n.driver.Down(ctx, e.o.Host, n.Network))
-	e.locked(func() { delete(e.networks, n.ID) })
+	err := e.takeDown(ctx, n)
 	e.report("forget cursors of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindCursor, n.ID) }))
 	e.tell("network", "destroy", n.ID, "name", n.Name, "type", n.Driver)
 	if err != nil {
-		return fmt.Errorf("remove network %s: %w", n.Name, err)
+		return fmt.Errorf("remove network %s, which is tried on: %w", n.Name, err)
 	}
 	return nil
+}
+
+// takeDown takes a network that is on record no more out of the kernel. Its
+// name and subnets are nobody else's until that is done. n.op is held.
+func (e *Engine) takeDown(ctx context.Context, n *network) error {
+	err := errors.Join(e.unguard(ctx, n), n.driver.Down(ctx, e.o.Host, n.Network))
+	e.locked(func() {
+		if n.lingers = err; err == nil {
+			delete(e.networks, n.ID)
+		}
+	})
+	return err
+}
+
+// takeDownAgain tries those once more that could not be.
+func (e *Engine) takeDownAgain(ctx context.Context) {
+	var left []*network
+	e.locked(func() {
+		for _, n := range e.networks {
+			if n.lingers != nil {
+				left = append(left, n)
+			}
+		}
+	})
+	for _, n := range left {
+		n.op.Lock()
+		err := e.takeDown(ctx, n)
+		n.op.Unlock()
+		if err == nil {
+			e.log.Info("what was left of a removed network is gone", "network", n.Name)
+		}
+	}
 }
 
 // PruneNetworks removes the networks that nobody is in and f matches. Those

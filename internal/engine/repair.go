@@ -51,6 +51,7 @@ func (e *Engine) keepTrue(ctx context.Context) {
 			lost[l] = true
 		case <-again.C:
 			e.reaper.again()
+			e.takeDownAgain(ctx)
 			e.repair(ctx, nil)
 			e.renewFiles()
 			continue

@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/fake"
+	"github.com/catenet/catenet/internal/kernel/nft"
 	"github.com/catenet/catenet/internal/store"
 )
 
@@ -222,6 +225,28 @@ func TestWhatOthersWriteIsNoRepair(t *testing.T) {
 		t.Errorf("an event: %+v", ev)
 	default:
 	}
+}
+
+// TestARemovalThatFailsIsTriedAgain: the network is off the record, so that
+// nobody could ask for it once more.
+func TestARemovalThatFailsIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	before := w.state()
+	w.network(catenet.NetworkSpec{Name: "front"})
+	w.rules.Refuse = func(nft.Op) error { return errors.New("not now") }
+	if err := w.RemoveNetwork(ctx, "front"); err == nil || !strings.Contains(err.Error(), "not now") {
+		t.Errorf("removed without its rules: %v", err)
+	}
+	w.takeDownAgain(ctx)
+	if got := w.warnings(); !strings.Contains(got, "network front is removed, and not gone: ") {
+		t.Errorf("warnings: %q", got)
+	}
+	w.rules.Refuse = nil
+	w.takeDownAgain(ctx)
+	if diff := cmp.Diff(before, w.state()); diff != "" || w.warnings() != "" {
+		t.Errorf("left of it: %s, warnings: %q", diff, w.warnings())
+	}
+	w.network(catenet.NetworkSpec{Name: "front"})
 }
 
 // TestWhatIsBeingRemovedIsNotRaised has a repair and a removal of one network
