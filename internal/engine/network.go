@@ -48,6 +48,8 @@ func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (c
 	return n.Network, n.state.Warnings, nil
 }
 
+var errNoKey = catenet.Invalidf("a label has no key").WithHint("a label is written KEY=VALUE")
+
 // validateNetwork checks a spec before anything is touched.
 func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 	if err := catenet.ValidateName("network", spec.Name); err != nil {
@@ -56,6 +58,9 @@ func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 	switch spec.Name {
 	case catenet.NetworkBridge, catenet.NetworkHost, catenet.NetworkNone, "default", "container":
 		return catenet.Forbiddenf("the name %q is predefined", spec.Name).WithHint("choose another name")
+	}
+	if _, nameless := spec.Labels[""]; nameless {
+		return errNoKey
 	}
 	if spec.ConfigOnly {
 		return validateConfigOnly(spec)

@@ -69,6 +69,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		{catenet.NetworkSpec{ConfigFrom: "plain"}, catenet.KindNotFound},
 		{catenet.NetworkSpec{ConfigFrom: "settings", IPv6: true}, catenet.KindForbidden},
 		{catenet.NetworkSpec{ConfigFrom: "settings", Labels: map[string]string{"a": ""}}, catenet.KindForbidden},
+		{catenet.NetworkSpec{Labels: map[string]string{"": "a"}}, catenet.KindInvalid},
 		{catenet.NetworkSpec{ConfigFrom: "settings", ConfigOnly: true}, catenet.KindForbidden},
 		{catenet.NetworkSpec{ConfigOnly: true, Internal: true}, catenet.KindForbidden},
 		{catenet.NetworkSpec{ConfigOnly: true, Attachable: true}, catenet.KindForbidden},

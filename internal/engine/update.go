@@ -62,6 +62,10 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 	if n.removing {
 		return next, catenet.NotFoundf("there is no network %q: it has just been removed", n.Name)
 	}
+	if n.ConfigOnly {
+		return next, catenet.Forbiddenf("network %s is config-only and cannot be updated", n.Name).
+			WithHint("make another one; networks that were made from it can be updated themselves")
+	}
 	if err := relabel(&next, up); err != nil {
 		return next, err
 	}
@@ -106,7 +110,7 @@ func relabel(next *catenet.Network, up catenet.NetworkUpdate) error {
 	}
 	for key, value := range up.AddLabels {
 		if key == "" {
-			return catenet.Invalidf("a label has no key")
+			return errNoKey
 		}
 		if labels == nil {
 			labels = make(map[string]string)
