@@ -65,6 +65,10 @@ func TestOfClaimsAtOnceTheFirstByNameIsGranted(t *testing.T) {
 	first, l := claim("0")
 	defer l.Close()
 	second, other := claim("1")
+	// Whoever took the second for settled would give way before it does.
+	if _, settled, err := listener(second); settled || err != nil {
+		t.Errorf("a claim that may yet give way is settled: %v, %v", settled, err)
+	}
 	granted := make(chan error)
 	go func() { granted <- rival(name, first) }()
 	if err := rival(name, second); !catenet.IsConflict(err) {
