@@ -51,7 +51,7 @@ func (c *cli) attach() *cobra.Command {
 		},
 	}
 	j.add(cmd)
-	cmd.Flags().IntVar(&pid, "pid", 0, "the namespace of this process")
-	cmd.Flags().StringVar(&netns, "netns", "", "the namespace at this path, like /run/netns/NAME")
+	cmd.Flags().IntVar(&pid, "pid", 0, "the namespace of this `process`")
+	cmd.Flags().StringVar(&netns, "netns", "", "the namespace at this `path`, like /run/netns/NAME")
 	return cmd
 }

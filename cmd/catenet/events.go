@@ -52,8 +52,8 @@ func (c *cli) events() *cobra.Command {
 	}
 	f.listFlags(cmd, "print only IDs")
 	f.lists = false // columns have no width before the end
-	cmd.Flags().StringVar(&since, "since", "", "first what has happened since (the daemon remembers 256 events): a duration like 10m, or a time like 2026-01-02T15:04:05Z")
-	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "type=…, event=…, container=…, network=…")
+	cmd.Flags().StringVar(&since, "since", "", "first what has happened since (the daemon remembers 256 events): a duration like 10m, or a `time` like 2026-01-02T15:04:05Z")
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "`KEY=VALUE`: type=…, event=…, container=…, network=…")
 	return cmd
 }
 

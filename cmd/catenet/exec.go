@@ -51,7 +51,7 @@ this command is ended. Of standard input it gets nothing, unless -i is given.`,
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
-	cmd.Flags().StringArrayVarP(&env, "env", "e", nil, "environment, KEY=VALUE, or KEY with its value here")
+	cmd.Flags().StringArrayVarP(&env, "env", "e", nil, "environment, `KEY=VALUE`, or KEY with its value here")
 	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "not supported: there are no terminals")
 	cmd.Flags().BoolVarP(&interactive, "interactive", "i", false, "pass standard input on")
 	return cmd

@@ -23,7 +23,7 @@ type format struct {
 	lists   bool // tables of templates are possible
 }
 
-const formatUsage = "table, json, or a Go template of the API's fields"
+const formatUsage = "table, json, or a Go `template` of the API's fields"
 
 // formatFlag adds --format to what shows single things, with docker's -f.
 func (f *format) formatFlag(cmd *cobra.Command) {

@@ -22,11 +22,11 @@ type endpointFlags struct {
 // add adds them; aliasFlag is what the flag for aliases is called.
 func (e *endpointFlags) add(cmd *cobra.Command, aliasFlag string) {
 	f := cmd.Flags()
-	f.StringVar(&e.ip, "ip", "", "fixed IPv4 address")
-	f.StringVar(&e.ip6, "ip6", "", "fixed IPv6 address")
-	f.StringVar(&e.mac, "mac-address", "", "MAC address")
-	f.StringArrayVar(&e.aliases, aliasFlag, nil, "one more name in the network")
-	f.StringArrayVar(&e.links, "link", nil, "know a container of the network by one more name, NAME[:ALIAS], which nobody else does")
+	f.StringVar(&e.ip, "ip", "", "fixed IPv4 `address`")
+	f.StringVar(&e.ip6, "ip6", "", "fixed IPv6 `address`")
+	f.StringVar(&e.mac, "mac-address", "", "MAC `address`")
+	f.StringArrayVar(&e.aliases, aliasFlag, nil, "one more `name` in the network")
+	f.StringArrayVar(&e.links, "link", nil, "know a container of the network by one more name, `NAME[:ALIAS]`, which nobody else does")
 	f.IntVar(&e.priority, "gw-priority", 0, "the network with the highest gives the default route")
 }
 
@@ -96,17 +96,17 @@ func (j *joinFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SetNormalizeFunc(dockerNames)
 	f.Bool("help", false, "help for "+cmd.Name()) // cobra's would take -h
-	f.StringVar(&j.name, "name", "", "name of the container")
-	f.StringVarP(&j.hostname, "hostname", "h", "", "host name inside (default: the short ID)")
-	f.StringArrayVar(&j.networks, "network", nil, "network to join, NET[:ip=…,ip6=…,mac=…,alias=…,link=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
-	f.StringArrayVarP(&j.ports, "publish", "p", nil, "publish ports, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]")
+	f.StringVar(&j.name, "name", "", "`name` of the container")
+	f.StringVarP(&j.hostname, "hostname", "h", "", "host `name` inside (default: the short ID)")
+	f.StringArrayVar(&j.networks, "network", nil, "`network` to join, NET[:ip=…,ip6=…,mac=…,alias=…,link=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
+	f.StringArrayVarP(&j.ports, "publish", "p", nil, "publish `ports`, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]")
 	f.BoolVarP(&j.publishAll, "publish-all", "P", false, "publish every exposed port on a free host port")
-	f.StringArrayVar(&j.expose, "expose", nil, "port, or range of ports, that -P publishes and links lead to")
-	f.StringArrayVar(&j.dns, "dns", nil, "DNS server for names nobody here knows")
-	f.StringArrayVar(&j.dnsSearch, "dns-search", nil, "DNS search domain")
-	f.StringArrayVar(&j.dnsOption, "dns-option", nil, "option of resolv.conf")
-	f.StringArrayVar(&j.addHost, "add-host", nil, "one more name, NAME:IP or NAME:host-gateway")
-	f.StringArrayVarP(&j.labels, "label", "l", nil, "label, KEY=VALUE")
+	f.StringArrayVar(&j.expose, "expose", nil, "`port`, or range of ports, that -P publishes and links lead to")
+	f.StringArrayVar(&j.dns, "dns", nil, "DNS `server` for names nobody here knows")
+	f.StringArrayVar(&j.dnsSearch, "dns-search", nil, "DNS search `domain`")
+	f.StringArrayVar(&j.dnsOption, "dns-option", nil, "`option` of resolv.conf")
+	f.StringArrayVar(&j.addHost, "add-host", nil, "one more name, `NAME:IP` or NAME:host-gateway")
+	f.StringArrayVarP(&j.labels, "label", "l", nil, "label, `KEY=VALUE`")
 	j.endpoint.add(cmd, "network-alias")
 }
 

@@ -40,8 +40,8 @@ func (c *cli) logs() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on until the container ends")
-	f.StringVarP(&tail, "tail", "n", "all", "only the last so many lines")
-	f.StringVar(&since, "since", "", "only what is newer: a duration like 10m, or a time like 2026-01-02T15:04:05Z")
+	f.StringVarP(&tail, "tail", "n", "all", "only the last so many `lines`")
+	f.StringVar(&since, "since", "", "only what is newer: a duration like 10m, or a `time` like 2026-01-02T15:04:05Z")
 	f.BoolVarP(&stamps, "timestamps", "t", false, "show when each line was written")
 	return cmd
 }

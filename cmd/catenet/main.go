@@ -81,7 +81,7 @@ func (c *cli) root() *cobra.Command {
 	if host == "" {
 		host = client.DefaultHost
 	}
-	root.PersistentFlags().StringVarP(&c.host, "host", "H", host, "socket of the daemon (CATENET_HOST)")
+	root.PersistentFlags().StringVarP(&c.host, "host", "H", host, "`socket` of the daemon (CATENET_HOST)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(catenet.Invalidf("%w", err).WithHint("see %s --help", cmd.CommandPath()))
 	})

@@ -32,7 +32,7 @@ func (c *cli) networkConnect() *cobra.Command {
 		},
 	}
 	e.add(cmd, "alias")
-	cmd.Flags().StringVar(&e.iface, "interface-name", "", "name of the interface inside (default: the first free ethN)")
-	cmd.Flags().StringArrayVar(&e.options, "driver-opt", nil, "option of the driver, KEY=VALUE")
+	cmd.Flags().StringVar(&e.iface, "interface-name", "", "`name` of the interface inside (default: the first free ethN)")
+	cmd.Flags().StringArrayVar(&e.options, "driver-opt", nil, "option of the driver, `KEY=VALUE`")
 	return cmd
 }

@@ -71,17 +71,17 @@ func (c *cli) networkCreate() *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&f.driver, "driver", "d", "bridge", "driver")
-	f.add(fl, "subnet, like 10.1.0.0/16; several: the next one when the first is full (default: chosen by the daemon)")
+	fl.StringVarP(&f.driver, "driver", "d", "bridge", "`driver`")
+	f.add(fl, "`subnet`, like 10.1.0.0/16; several: the next one when the first is full (default: chosen by the daemon)")
 	fl.BoolVar(&f.ipv4, "ipv4", true, "give IPv4 addresses")
 	fl.BoolVar(&f.ipv6, "ipv6", false, "give IPv6 addresses")
 	fl.BoolVar(&f.internal, "internal", false, "reach nothing outside the network")
 	fl.BoolVar(&f.attachable, "attachable", false, "shown by inspect: any container can join every network")
 	fl.BoolVar(&f.configOnly, "config-only", false, "hold settings for --config-from, and be no network")
-	fl.StringVar(&f.configFrom, "config-from", "", "take subnets, options and labels from this config-only network")
-	fl.StringArrayVarP(&f.options, "opt", "o", nil, "option of the driver, KEY=VALUE")
-	fl.StringArrayVar(&f.labels, "label", nil, "label, KEY=VALUE")
-	fl.StringArrayVar(&f.dns, "dns", nil, "DNS server for names nobody here knows, of containers that ask for none")
+	fl.StringVar(&f.configFrom, "config-from", "", "take subnets, options and labels from this config-only `network`")
+	fl.StringArrayVarP(&f.options, "opt", "o", nil, "option of the driver, `KEY=VALUE`")
+	fl.StringArrayVar(&f.labels, "label", nil, "label, `KEY=VALUE`")
+	fl.StringArrayVar(&f.dns, "dns", nil, "DNS `server` for names nobody here knows, of containers that ask for none")
 	return cmd
 }
 

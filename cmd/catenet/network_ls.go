@@ -45,7 +45,7 @@ func (c *cli) networkLs() *cobra.Command {
 		},
 	}
 	f.listFlags(cmd, "print only IDs")
-	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "dangling=true|false, driver=…, id=…, label=…, name=…, scope=local, type=builtin|custom")
+	cmd.Flags().StringArrayVarP(&filters, "filter", "f", nil, "`KEY=VALUE`: dangling=true|false, driver=…, id=…, label=…, name=…, scope=local, type=builtin|custom")
 	return cmd
 }
 

@@ -46,7 +46,7 @@ func (c *cli) networkPrune() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
-	cmd.Flags().StringArrayVar(&filters, "filter", nil, "label=…, label!=…, until=…")
+	cmd.Flags().StringArrayVar(&filters, "filter", nil, "`KEY=VALUE`: label=…, label!=…, until=…")
 	return cmd
 }
 

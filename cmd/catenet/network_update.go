@@ -60,12 +60,12 @@ is settled when a network is made.`,
 			WithHint("labels, DNS servers and the MTU can be changed, and subnets added; the rest of a network stays as it was made"))
 	})
 	fl := cmd.Flags()
-	fl.StringArrayVar(&f.addLabels, "label-add", nil, "label to add or change, KEY=VALUE")
-	fl.StringArrayVar(&f.dropLabels, "label-rm", nil, "label to remove, KEY")
-	fl.StringSliceVar(&f.addDNS, "dns-add", nil, "DNS server to add, for names nobody here knows")
-	fl.StringSliceVar(&f.dropDNS, "dns-rm", nil, "DNS server to remove")
+	fl.StringArrayVar(&f.addLabels, "label-add", nil, "label to add or change, `KEY=VALUE`")
+	fl.StringArrayVar(&f.dropLabels, "label-rm", nil, "label to remove, `KEY`")
+	fl.StringSliceVar(&f.addDNS, "dns-add", nil, "DNS `server` to add, for names nobody here knows")
+	fl.StringSliceVar(&f.dropDNS, "dns-rm", nil, "DNS `server` to remove")
 	fl.IntVar(&f.mtu, "mtu", 0, "MTU of all its links, in bytes")
-	f.add(fl, "subnet to add, for what the earlier ones have no room for")
+	f.add(fl, "`subnet` to add, for what the earlier ones have no room for")
 	return cmd
 }
 

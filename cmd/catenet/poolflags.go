@@ -17,9 +17,9 @@ type poolFlags struct {
 // add adds the flags; what says what a subnet is.
 func (f *poolFlags) add(fl *pflag.FlagSet, what string) {
 	fl.StringArrayVar(&f.subnets, "subnet", nil, what)
-	fl.StringArrayVar(&f.ranges, "ip-range", nil, "part of the subnet that addresses are given from unasked")
-	fl.StringArrayVar(&f.gateways, "gateway", nil, "address of the gateway")
-	fl.StringArrayVar(&f.aux, "aux-address", nil, "address that others use, NAME=IP")
+	fl.StringArrayVar(&f.ranges, "ip-range", nil, "`part` of the subnet that addresses are given from unasked")
+	fl.StringArrayVar(&f.gateways, "gateway", nil, "`address` of the gateway")
+	fl.StringArrayVar(&f.aux, "aux-address", nil, "address that others use, `NAME=IP`")
 }
 
 // pools puts ranges, gateways and auxiliary addresses into the subnets that

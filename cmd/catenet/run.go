@@ -74,9 +74,9 @@ _PORT and _PROTO, and NAME's own variables as ALIAS_ENV_….`,
 	fl.SetInterspersed(false)
 	fl.BoolVarP(&f.detach, "detach", "d", false, "print the ID and return")
 	fl.BoolVar(&f.rm, "rm", false, "remove the container when it has ended")
-	fl.StringArrayVarP(&f.env, "env", "e", nil, "environment, KEY=VALUE, or KEY with its value here")
-	fl.StringVar(&f.rootfs, "rootfs", "", "folder that is the container's file system (default: the host's)")
-	fl.StringVarP(&f.work, "workdir", "w", "", "working directory (default: /)")
+	fl.StringArrayVarP(&f.env, "env", "e", nil, "environment, `KEY=VALUE`, or KEY with its value here")
+	fl.StringVar(&f.rootfs, "rootfs", "", "`folder` that is the container's file system (default: the host's)")
+	fl.StringVarP(&f.work, "workdir", "w", "", "working `directory` (default: /)")
 	return cmd
 }
 

@@ -30,6 +30,6 @@ func (c *cli) stop() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVarP(&seconds, "time", "t", int(grace/time.Second), "seconds to wait before a container is killed")
+	cmd.Flags().IntVarP(&seconds, "time", "t", int(grace/time.Second), "`seconds` to wait before a container is killed")
 	return cmd
 }

@@ -137,7 +137,7 @@ func readable(t *testing.T, dir string) {
 	for page, words := range map[string]string{
 		"catenet.1":                "network Create, show and remove networks",
 		"catenet-network-create.1": "catenet network create [flags] NAME",
-		"catenet-run.1":            "-p, --publish stringArray publish ports, [hostIP:][hostPort[-range]:]port[-range] [/tcp|udp|sctp]",
+		"catenet-run.1":            "-p, --publish ports publish ports, [hostIP:][hostPort[-range]:]port[-range] [/tcp|udp|sctp]",
 		"catenetd.8":               "--state-dir folder",
 		"catenet.yaml.5":           "log-level: debug metrics: 127.0.0.1:9323",
 	} {
