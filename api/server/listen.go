@@ -86,7 +86,7 @@ func Inherit(f *os.File, group string, log *slog.Logger) (*Listener, error) {
 
 func owned(l *net.UnixListener, path, group string, log *slog.Logger) (*Listener, error) {
 	gid, err := own(path, group)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // one whose file is gone is made anew by Keep
 		l.Close()
 		return nil, err
 	}

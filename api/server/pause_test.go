@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/catenet/catenet/api/apitest"
 	"github.com/catenet/catenet/api/server"
 )
@@ -40,7 +42,7 @@ func TestAPauseLosesNoClient(t *testing.T) {
 	get(t, kept)
 	get(t, busy)
 	send(t, busy, "GET /ver") // a request is under way: it is waited for
-	time.Sleep(50 * time.Millisecond)
+	taken(t, busy)
 	paused := make(chan []server.Kept)
 	go func() {
 		all, err := first.Pause(t.Context())
@@ -81,6 +83,20 @@ func TestAPauseLosesNoClient(t *testing.T) {
 	for _, c := range []net.Conn{kept, late, fresh, busy} {
 		if n, err := c.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("after the end of the second a client reads %d bytes, %v", n, err)
+		}
+	}
+}
+
+// taken waits until what was sent on a connection has been read.
+func taken(t *testing.T, c net.Conn) {
+	t.Helper()
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for waiting := 1; waiting > 0; time.Sleep(5 * time.Millisecond) {
+		if cerr := raw.Control(func(fd uintptr) { waiting, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); cerr != nil || err != nil {
+			t.Fatal(cerr, err)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 		undo = append(undo, scraped.Close)
 		d.offers = append(d.offers, offer{metricsSocket(c.Metrics), scraped.(handover.Socket)})
 	}
-	d.offers = append(d.offers, offer{c.Listen, l})
+	d.offers = append(d.offers, offer{apiSocket, l})
 	if err := d.engine.Restore(ctx); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ const patience = 15 * time.Second
 
 // Names of what is handed over.
 const (
+	apiSocket   = "api"
 	claimSocket = "claim"
 	rulesSocket = "nf_tables"
 	lookupsNote = "lookups"
@@ -203,11 +204,18 @@ func claimHost(given *handover.Parcel) (*net.UnixListener, error) {
 	return netns.Claim("catenetd")
 }
 
-// listen listens for clients of the API, where an earlier program in this
-// process has listened if it has.
+// listen listens for clients of the API: with the socket of an earlier program
+// in this process, unless that was elsewhere.
 func listen(ctx context.Context, c config.Config, given *handover.Parcel, log *slog.Logger) (*server.Listener, error) {
-	if f := given.Take(c.Listen); f != nil {
-		return server.Inherit(f, server.DefaultGroup, log)
+	path := strings.TrimPrefix(c.Listen, "unix://")
+	if f := given.Take(apiSocket); f != nil {
+		l, err := server.Inherit(f, server.DefaultGroup, log)
+		if err != nil || l.Addr().String() == path {
+			return l, err
+		}
+		if err := l.Close(); err != nil {
+			return nil, fmt.Errorf("close earlier socket: %w", err)
+		}
 	}
-	return server.Listen(ctx, strings.TrimPrefix(c.Listen, "unix://"), server.DefaultGroup, log)
+	return server.Listen(ctx, path, server.DefaultGroup, log)
 }

@@ -257,6 +257,40 @@ func TestUpgradesOnUpgrades(t *testing.T) {
 	g.a.Daemon() // without the socket of its metrics, which the ledger would find
 }
 
+// TestAnUpgradeReadsTheSettingsAnew: the API is where they say by then, and
+// nowhere else. A socket whose file somebody has removed is made anew.
+func TestAnUpgradeReadsTheSettingsAnew(t *testing.T) {
+	t.Parallel()
+	lb := lab.New(t)
+	g := &ground{lb, lb.Host("a"), nil}
+	file, other := filepath.Join(g.a.Dir, "catenet.yaml"), filepath.Join(g.a.RunDir(), "other.sock")
+	settings := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings("")
+	g.a.Daemon("--config", file)
+	settings("listen: unix://" + other)
+	g.upgrade()
+	if _, err := os.Stat(g.a.Socket()); !os.IsNotExist(err) {
+		t.Errorf("the earlier socket is left: %v", err)
+	}
+	if r := g.a.Run(filepath.Join(lab.Binaries(t), "catenet"), "-H", "unix://"+other, "ps"); r.Code != 0 {
+		t.Errorf("nobody answers at the next: %s", r.Text())
+	}
+	settings("")
+	g.upgrade()
+	for range 3 { // or it was made anew before the next program looked
+		if err := os.Remove(g.a.Socket()); err != nil {
+			t.Fatal(err)
+		}
+		g.upgrade()
+		g.Eventually(soon, func() string { return g.a.Try("ps", "-q").Text() })
+	}
+}
+
 // upgrade has the daemon replaced, and returns when the next one serves.
 func (g *ground) upgrade() {
 	g.T.Helper()
