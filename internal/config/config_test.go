@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/test/bounds"
 )
 
 func file(t *testing.T, text string) string {
@@ -188,10 +190,17 @@ func FuzzRead(f *testing.F) {
 	f.Add("run-dir: /a\ndefault-address-pools:\n- base: 10.0.0.0/8\n  size: 24\n")
 	f.Add("run-dir: [")
 	f.Add("a: &x [*x]\n")
+	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := range 8 {
+		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d,", i), 9), i)
+	}
+	f.Add(bomb + "default-address-pools: *a8\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := (source{"f", []byte(text)}).read(); err != nil && !catenet.IsInvalid(err) {
-			t.Fatalf("%q: %v is no invalid error", text, err)
-		}
+		bounds.Parse(t, len(text), func() {
+			if _, err := (source{"f", []byte(text)}).read(); err != nil && !catenet.IsInvalid(err) {
+				t.Fatalf("%q: %v is no invalid error", text, err)
+			}
+		})
 	})
 }
 

@@ -2,12 +2,14 @@ package names
 
 import (
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/test/bounds"
 )
 
 // seeds are messages of every kind that the parsers meet.
@@ -93,13 +95,8 @@ func FuzzStandardize(f *testing.F) {
 		if len(b) < headerLen || len(b) > maxQuery || b[2]&flagQR != 0 {
 			return
 		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		plain, refusal := standardize(b)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
-			t.Fatalf("%d bytes allocated for %d", used, len(b))
-		}
+		var plain, refusal []byte
+		bounds.Parse(t, len(b), func() { plain, refusal = standardize(b) })
 		var m dns.Msg
 		if plain == nil {
 			if err := m.Unpack(refusal); err != nil || !m.Response || m.Rcode == 0 {
@@ -137,13 +134,9 @@ func FuzzReply(f *testing.F) {
 		sent[0], sent[1] = b[0], b[1]
 		var was dns.Msg
 		wasErr := was.Unpack(b)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		r, err := q.accept(sent, append([]byte{}, b...), false)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
-			t.Fatalf("%d bytes allocated for %d", used, len(b))
-		}
+		var r *reply
+		var err error
+		bounds.Parse(t, len(b), func() { r, err = q.accept(sent, append([]byte{}, b...), false) })
 		if err != nil {
 			return
 		}
@@ -199,7 +192,12 @@ func FuzzReverse(f *testing.F) {
 func FuzzResolvConf(f *testing.F) {
 	f.Add("nameserver 192.0.2.1\nsearch a b\noptions x ; y\n")
 	f.Fuzz(func(t *testing.T, content string) {
-		c := parseResolvConf([]byte(content))
+		var c HostConf
+		bounds.Parse(t, len(content), func() { c = parseResolvConf([]byte(content)) })
+		made := ResolvConf(catenet.DNSConfig{}, c, true)
+		if again := parseResolvConf(made); len(again.Servers) != 1 {
+			t.Fatalf("of %q comes %q", content, made)
+		}
 		for _, s := range c.Search {
 			if strings.ContainsAny(s, " \t\n") {
 				t.Fatalf("search domain %q", s)

@@ -216,13 +216,18 @@ func readAll(tx *bbolt.Tx, f io.ReaderAt) error {
 	if err != nil {
 		return err
 	}
+	if (tx.Bucket(bucketMeta) == nil) != (tx.Bucket(bucketRecords) == nil) {
+		return errors.New("half of it is not there")
+	}
 	if err := boundPages(f, int64(tx.DB().Info().PageSize), tx.Size()); err != nil {
 		return err
 	}
 	err = tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 		return b.ForEach(func(k, v []byte) error {
 			switch {
-			case string(name) != string(bucketRecords):
+			case string(name) == string(bucketMeta):
+			case string(name) != string(bucketRecords) && schema <= sealed:
+				return fmt.Errorf("the bucket %q is none of ours", name)
 			case schema == sealed:
 				_, err := unseal(k, v)
 				return err

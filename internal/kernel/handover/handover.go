@@ -117,10 +117,15 @@ func read(value string) (m manifest, err error) {
 	f := os.NewFile(uintptr(fd), variable)
 	defer f.Close()
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<40))
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
 	if err != nil {
+		return m, fmt.Errorf("read what was handed over: %w", err)
+	}
+	return parse(b)
+}
+
+// parse reads the text of a manifest.
+func parse(b []byte) (m manifest, err error) {
+	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("read what was handed over: %w", err)
 	}
 	return m, nil

@@ -30,13 +30,22 @@ func Identify(pid int) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
+	start, err := parseStart(stat)
+	return Identity{PID: pid, Start: start}, err
+}
+
+// parseStart finds the start time in the text of a stat file.
+func parseStart(stat []byte) (uint64, error) {
 	// Field 2 is the name in parentheses, and may hold anything.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 20 {
-		return Identity{}, errors.New("read /proc stat: too short")
+		return 0, errors.New("read /proc stat: too short")
 	}
 	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
-	return Identity{PID: pid, Start: start}, err
+	if err != nil {
+		return 0, err
+	}
+	return start, nil
 }
 
 // Open returns a descriptor of the process (pidfd_open(2)) that is readable
