@@ -73,6 +73,7 @@ func TestBadRequests(t *testing.T) {
 	}{
 		{"10 MB", "POST", "/v1/networks", api.TypeJSON, big, 413, "larger than 8388608 bytes", ""},
 		{"10 MB behind", "POST", "/v1/networks", api.TypeJSON, `{"name":"n"}` + strings.Repeat(" ", 10<<20), 413, "larger than", ""},
+		{"millions of nothing", "POST", "/v1/networks", api.TypeJSON, `{"name":"n","pools":[` + strings.Repeat("{},", 100_000) + `{}]}`, 413, "more than 70000 objects", "less at once"},
 		{"unknown field", "POST", "/v1/networks", api.TypeJSON, `{"name":"n","colour":"red"}`, 400, `unknown field "colour"`, "openapi.yaml"},
 		{"unknown inner field", "POST", "/v1/networks/bridge/connect", api.TypeJSON, `{"sandbox":"a","endpoint":{"ipv5":"1"}}`, 400, `unknown field "ipv5"`, ""},
 		{"wrong type of field", "POST", "/v1/networks", api.TypeJSON, `{"name":7}`, 400, `field "name" cannot be a number`, ""},
