@@ -71,7 +71,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// upstream starts a DNS server on the other host and returns its log.
+// upstream starts a DNS server on the other host and returns its log, in small
+// letters: queries mix them.
 func (g *ground) upstream() func() string {
 	log := g.Dir + "/dnsmasq.log"
 	g.out.Start("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file=",
@@ -85,7 +86,7 @@ func (g *ground) upstream() func() string {
 		if err != nil {
 			g.T.Fatal(err)
 		}
-		return string(b)
+		return strings.ToLower(string(b))
 	}
 }
 

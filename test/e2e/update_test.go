@@ -38,7 +38,7 @@ func TestANetworkIsUpdatedUnderTraffic(t *testing.T) {
 	}
 	g.out.MustRun("ip", "route", "add", "10.9.0.0/29", "via", g.a.Addr4.String())
 	g.silent(g.out, "", "tcp", at(g.addr4("late"), 80))
-	if got := asked(); strings.Count(got, "query[A] example.test") != 2 {
+	if got := asked(); strings.Count(got, "query[a] example.test") != 2 {
 		t.Errorf("the network's name server was asked %s", got)
 	}
 	n.stop()
