@@ -119,6 +119,32 @@ func stat(t *testing.T, pid, field int) (n int) {
 	return n
 }
 
+// TestAStopOutlivesTheDaemon: whoever waits for a container's end is answered by
+// the next one.
+func TestAStopOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	g := &ground{l, l.Host("a"), nil}
+	g.a.Daemon()
+	g.a.Catenet("run", "-d", "--name", "deaf", "--", "sh", "-c", `trap "echo asked" TERM; while :; do sleep 0.05; done`)
+	stopped := make(chan lab.Result, 1)
+	go func() { stopped <- g.a.Try("stop", "-t", "3", "deaf") }()
+	g.Eventually(soon, func() string {
+		if got := g.a.Catenet("logs", "deaf"); !strings.Contains(got, "asked") {
+			return "it is not asked to end: " + got
+		}
+		return ""
+	})
+	g.a.Kill()
+	g.a.Daemon()
+	if r := <-stopped; r.Code != 0 || r.Stdout != "deaf\n" {
+		t.Errorf("exit status %d, %s", r.Code, r.Text())
+	}
+	if st := status(g.a, "deaf"); st.State != catenet.StateExited || st.ExitCode != 137 {
+		t.Errorf("it is %s, with %d", st.State, st.ExitCode)
+	}
+}
+
 // TestAPersonSeesWhatIsWaitedFor: on a terminal, and nothing of it is left;
 // nobody else is told.
 func TestAPersonSeesWhatIsWaitedFor(t *testing.T) {
