@@ -88,6 +88,7 @@ func (g *ground) refusedOrDone(verbs [][]string, words ...string) (refused int) 
 	g.T.Helper()
 	for _, verb := range verbs {
 		what := fmt.Sprintf("%.50s", strings.Join(verb, " "))
+		g.consistent(nil) // what the last verb has taken away is buried
 		before := g.kernel() + g.all()
 		r := g.a.Try(verb...)
 		if r.Code == 0 || r.Code == 1 && strings.Contains(r.Stderr, "there is no") { // what another verb would have made, or has removed
