@@ -15,7 +15,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -30,15 +29,7 @@ import (
 // farewell bounds how long requests under way are waited for at the end.
 const farewell = 10 * time.Second
 
-// garbage is how much the heap may grow between two collections, in percent of
-// what is in use: half of what the runtime would do, because a thousand
-// sandboxes are to fit into 64 MB, and an attach takes as long either way.
-const garbage = 50
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
 	c, err := config.Parse(os.Args[1:], os.Stdout)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
