@@ -73,12 +73,13 @@ func TestAttachesLeaveNothing(t *testing.T) {
 
 	began := time.Now()
 	var sizes []size
+	each := (total + samples*clients - 1) / (samples * clients)
 	for range samples {
-		soak(t, w, total/samples/clients)
+		soak(t, w, each)
 		sizes = append(sizes, settled(l, h))
 	}
 	judge(t, sizes)
-	t.Logf("%d attaches in %s", total/samples/clients*samples*clients, time.Since(began).Round(time.Second))
+	t.Logf("%d attaches in %s", each*samples*clients, time.Since(began).Round(time.Second))
 	l.Eventually(quiet, func() string {
 		diff, err := w.Differences(context.Background())
 		if err != nil {
