@@ -291,7 +291,7 @@ func TestAJournalGoesWithItsFile(t *testing.T) {
 	expect(t, open(t, o), Live, "a", want)
 }
 
-// TestRecordsOfSchema1: a file that the daemon of issue 2 has written.
+// TestRecordsOfSchema1: a file that a daemon of that schema has written.
 func TestRecordsOfSchema1(t *testing.T) {
 	t.Parallel()
 	o := folders(t)

@@ -63,45 +63,36 @@ func (p *Ping) Stop() (sent, lost int) {
 // text: who serves, then the client's address as the server sees it.
 func (h *Host) Serve(netns string, port int, who string) {
 	h.lab.T.Helper()
-	h.serve(netns, fmt.Sprintf("TCP6-LISTEN:%d,ipv6only=0,reuseaddr,fork", port), fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
-	h.lab.Eventually(patience, func() string {
-		if !strings.Contains(h.in(netns, "ss", "-Hltn").Stdout, fmt.Sprintf(":%d ", port)) {
-			return fmt.Sprintf("nothing listens on port %d", port)
-		}
-		return ""
-	})
+	h.serve(netns, "TCP6-LISTEN", "-Hltn", port, who)
 }
 
 // ServeUDP is Serve for datagrams.
 func (h *Host) ServeUDP(netns string, port int, who string) {
 	h.lab.T.Helper()
-	h.serve(netns, fmt.Sprintf("UDP6-RECVFROM:%d,ipv6only=0,reuseaddr,fork", port), fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
-	h.lab.Eventually(patience, func() string {
-		if !strings.Contains(h.in(netns, "ss", "-Hlun").Stdout, fmt.Sprintf(":%d ", port)) {
-			return fmt.Sprintf("nothing listens on UDP port %d", port)
-		}
-		return ""
-	})
+	h.serve(netns, "UDP6-RECVFROM", "-Hlun", port, who)
 }
 
 // ServeSCTP is Serve for SCTP associations.
 func (h *Host) ServeSCTP(netns string, port int, who string) {
 	h.lab.T.Helper()
-	h.serve(netns, fmt.Sprintf("SCTP6-LISTEN:%d,ipv6only=0,reuseaddr,fork", port), fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
-	h.lab.Eventually(patience, func() string {
-		if !strings.Contains(h.in(netns, "ss", "-HlnS").Stdout, fmt.Sprintf(":%d ", port)) {
-			return fmt.Sprintf("nothing listens on SCTP port %d", port)
-		}
-		return ""
-	})
+	h.serve(netns, "SCTP6-LISTEN", "-HlnS", port, who)
 }
 
-func (h *Host) serve(netns, listen, answer string) {
+// serve starts a server of socat's kind, and returns once ss(8) lists it by
+// these flags.
+func (h *Host) serve(netns, kind, flags string, port int, who string) {
 	h.lab.T.Helper()
 	if netns == "" {
 		netns = h.NS.Path
 	}
-	h.Start("nsenter", "--net="+netns, "--", "socat", listen, answer)
+	h.Start("nsenter", "--net="+netns, "--", "socat", fmt.Sprintf("%s:%d,ipv6only=0,reuseaddr,fork", kind, port),
+		fmt.Sprintf("SYSTEM:echo %s $SOCAT_PEERADDR", who))
+	h.lab.Eventually(patience, func() string {
+		if !strings.Contains(h.in(netns, "ss", flags).Stdout, fmt.Sprintf(":%d ", port)) {
+			return fmt.Sprintf("nothing listens on port %d as %s", port, kind)
+		}
+		return ""
+	})
 }
 
 // in runs a command in a namespace, the host's own if it is "".
