@@ -4,55 +4,73 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
 )
 
-// maxBatch is how many datagrams one system call moves at most. A sandbox
-// begins with one and is given more as it fills what it has: an idle one
-// holds one buffer. (Batches of 16 and more give a fifth more queries a
-// second than single calls; a lone query takes as long either way.)
-const maxBatch = 32
+// perBatch is how many datagrams one system call moves at most. (Batches of
+// 16 and more give a fifth more queries a second than single calls; a lone
+// query takes as long either way.)
+const perBatch = 32
+
+// batch is what it takes to answer datagrams. It is lent while there are
+// some: an idle sandbox has none.
+type batch struct {
+	in, out []ipv4.Message
+	q       query
+}
+
+var batches = sync.Pool{New: func() any {
+	b := &batch{in: make([]ipv4.Message, perBatch), out: make([]ipv4.Message, perBatch)}
+	for i := range perBatch {
+		b.in[i].Buffers = [][]byte{make([]byte, maxQuery)}
+		b.out[i].Buffers = make([][]byte, 1) // the reply is in its query's place
+	}
+	return b
+}}
 
 // serveUDP answers datagrams until the socket is closed or handed over.
 func (s *sandbox) serveUDP() {
 	conn := ipv4.NewPacketConn(s.udp)
-	in, out := grow(nil, maxQuery), grow(nil, 0) // replies have buffers already
-	var q query
+	first := make([]ipv4.Message, 1)
 	for {
-		n, err := conn.ReadBatch(in, 0)
+		_, err := conn.ReadBatch(first, syscall.MSG_PEEK)
+		if err == nil {
+			err = s.answerBatch(conn)
+		}
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
 				return
 			}
 			s.n.log.Debug("cannot receive queries", "err", err)
 			time.Sleep(10 * time.Millisecond) // whatever it is, it must not spin
-			continue
-		}
-		s.counts.queries.Add(uint64(n))
-		replies := 0
-		view := s.view.Load()
-		for i := range in[:n] {
-			m := in[i].Buffers[0][:in[i].N]
-			if r := s.quickUDP(view, &q, m, in[i].Addr); r != nil {
-				out[replies].Buffers[0], out[replies].Addr = r, in[i].Addr
-				replies++
-			}
-		}
-		s.sendBatch(conn, out[:replies])
-		if n == len(in) && n < maxBatch {
-			in, out = grow(in, maxQuery), grow(out, 0)
 		}
 	}
 }
 
-// grow doubles a batch; size is that of each new buffer, in bytes.
-func grow(ms []ipv4.Message, size int) []ipv4.Message {
-	for range max(1, len(ms)) {
-		ms = append(ms, ipv4.Message{Buffers: [][]byte{make([]byte, size)}})
+// answerBatch answers the datagrams that are there.
+func (s *sandbox) answerBatch(conn *ipv4.PacketConn) error {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	n, err := conn.ReadBatch(b.in, 0)
+	if err != nil {
+		return err
 	}
-	return ms
+	s.counts.queries.Add(uint64(n))
+	replies := 0
+	view := s.view.Load()
+	for i := range b.in[:n] {
+		m := b.in[i].Buffers[0][:b.in[i].N]
+		if r := s.quickUDP(view, &b.q, m, b.in[i].Addr); r != nil {
+			b.out[replies].Buffers[0], b.out[replies].Addr = r, b.in[i].Addr
+			replies++
+		}
+	}
+	s.sendBatch(conn, b.out[:replies])
+	return nil
 }
 
 // quickUDP returns the reply to a datagram, in its place, or nil if there is
