@@ -146,22 +146,9 @@ const maxObjects = 70_000
 // bodyTimeout; strict, it has no unknown field. bad puts what is wrong with it
 // into words.
 func receive(w http.ResponseWriter, r *http.Request, v any, strict bool, bad func(error) error) error {
-	if r.ContentLength > api.MaxBody {
-		return errTooLarge()
-	}
-	rc := http.NewResponseController(w)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
-		return fmt.Errorf("set deadline of body: %w", err)
-	}
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return errTooLarge()
-	case err != nil:
-		return bad(err)
-	case bytes.Count(b, []byte("{")) > maxObjects:
-		return refuse(http.StatusRequestEntityTooLarge, catenet.Invalidf("the body has more than %d objects", maxObjects).WithHint("ask for less at once"))
+	b, err := content(w, r, bad)
+	if err != nil {
+		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if strict {
@@ -175,10 +162,32 @@ func receive(w http.ResponseWriter, r *http.Request, v any, strict bool, bad fun
 	if err != nil {
 		return bad(err)
 	}
-	if err := rc.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("clear deadline of body: %w", err)
-	}
 	return nil
+}
+
+// content reads a body as receive does, and decodes nothing.
+func content(w http.ResponseWriter, r *http.Request, bad func(error) error) ([]byte, error) {
+	if r.ContentLength > api.MaxBody {
+		return nil, errTooLarge()
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		return nil, fmt.Errorf("set deadline of body: %w", err)
+	}
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, errTooLarge()
+	case err != nil:
+		return nil, bad(err)
+	case bytes.Count(b, []byte("{")) > maxObjects:
+		return nil, refuse(http.StatusRequestEntityTooLarge, catenet.Invalidf("the body has more than %d objects", maxObjects).WithHint("ask for less at once"))
+	}
+	if err := rc.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("clear deadline of body: %w", err)
+	}
+	return b, nil
 }
 
 func errTooLarge() error {

@@ -23,6 +23,7 @@ var syscallElsewhere = map[string]string{
 	"api/server/listen.go":       "a socket that refuses is a stale one",
 	"api/client/client.go":       "a socket that refuses means that no daemon runs",
 	"api/client/conn.go":         "net has no way to peek whether an idle connection is still open",
+	"api/pipe/pipe.go":           "net takes a small program longer to get going than the request takes",
 	"disk.go":                    "tells people what ails the disk",
 	"internal/names/hostconf.go": "the time of change tells a file that was replaced",
 	"internal/store/file.go":     "tells a bad file from a bad disk",
@@ -66,6 +67,7 @@ var Arrows = []Arrow{
 
 	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
 
+	{"api/pipe", nil, "it is in programs that are started once a container: each import makes that later"},
 	{"api/docker/...", []string{".", "api"}, "a translation is pure: the CLI shows Docker's JSON by it, the server answers by it"},
 	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},

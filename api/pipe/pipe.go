@@ -1,0 +1,174 @@
+// Package pipe hands what a small program was called with to the daemon, and
+// what the daemon answers back: all meaning is in the daemon. Such a program is
+// started once for each container, and net/http alone would take it longer to
+// get going than the whole request takes: so this is one HTTP/1.1 exchange
+// (RFC 9112) by hand, on a unix socket.
+package pipe
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// DefaultHost is where the daemon listens unless CATENET_HOST says otherwise.
+const DefaultHost = "unix:///run/catenet/catenet.sock"
+
+// ExitHeader is the header of an answer that tells the exit code: an answer
+// without it did not come from whom the call was for.
+const ExitHeader = "Catenet-Exit"
+
+// patience is how long the daemon may leave a request without any sign of life.
+// One that starts lets requests wait until it has restored everything.
+const patience = 2 * time.Minute
+
+// ErrAway says that nobody took the call: it can be made again as it is. After
+// any other error of Send nobody knows how far it came.
+var ErrAway = errors.New("the daemon is away")
+
+// Call is what a program was called with.
+type Call struct {
+	Path  string   // of the daemon's API, like /v1/cni
+	Args  []string // behind the program's name
+	Env   []string // KEY=VALUE, those that matter
+	Stdin []byte
+}
+
+// Answer is what the program is to write and to exit with.
+type Answer struct {
+	Stdout []byte
+	Exit   int // 0 to 255
+}
+
+// Env returns those variables of the environment whose names begin with prefix.
+func Env(prefix string) (env []string) {
+	for _, kv := range os.Environ() {
+		if strings.HasPrefix(kv, prefix) {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// Send makes one call to the daemon at host, the absolute path of its socket
+// with or without unix:// before it; "" is CATENET_HOST, or else DefaultHost.
+func Send(host string, c Call) (Answer, error) {
+	if host == "" {
+		host = os.Getenv("CATENET_HOST")
+	}
+	if host == "" {
+		host = DefaultHost
+	}
+	conn, err := dial(strings.TrimPrefix(host, "unix://"))
+	if err != nil {
+		return Answer{}, err
+	}
+	defer conn.Close()
+	if _, werr := conn.Write(c.request()); werr != nil {
+		err = errors.New("send to the daemon: " + werr.Error())
+	}
+	// There may be an answer to a request that was cut off.
+	b, rerr := io.ReadAll(conn)
+	a, bad := parse(b)
+	switch {
+	case bad == nil:
+		return a, nil
+	case err != nil:
+		return a, err
+	case rerr != nil:
+		return a, errors.New("read from the daemon: " + rerr.Error())
+	}
+	return a, bad
+}
+
+// dial connects to the socket at path. Reading and writing that takes longer
+// than patience fails from then on.
+func dial(path string) (*os.File, error) {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	conn := os.NewFile(uintptr(fd), path)
+	limit := syscall.NsecToTimeval(patience.Nanoseconds())
+	for _, which := range []int{syscall.SO_RCVTIMEO, syscall.SO_SNDTIMEO} {
+		if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, which, &limit); err != nil {
+			conn.Close()
+			return nil, os.NewSyscallError("setsockopt", err)
+		}
+	}
+	for err = syscall.EINTR; err == syscall.EINTR; {
+		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: path})
+	}
+	if err != nil {
+		conn.Close()
+		return nil, errors.Join(ErrAway, &os.PathError{Op: "connect", Path: path, Err: err})
+	}
+	return conn, nil
+}
+
+// request is the call as it goes over the wire.
+func (c Call) request() []byte {
+	target := c.Path
+	sep := "?"
+	for _, p := range []struct {
+		name   string
+		values []string
+	}{{"arg", c.Args}, {"env", c.Env}} {
+		for _, v := range p.values {
+			target += sep + p.name + "=" + escape(v)
+			sep = "&"
+		}
+	}
+	head := "POST " + target + " HTTP/1.1\r\nHost: catenet\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: " +
+		strconv.Itoa(len(c.Stdin)) + "\r\n\r\n"
+	return append([]byte(head), c.Stdin...)
+}
+
+// escape writes a value for a query (RFC 3986, 2.3: what is unreserved stands
+// for itself).
+func escape(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.~/", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteString("%" + string(hex[c>>4]) + string(hex[c&15]))
+	}
+	return b.String()
+}
+
+// parse reads an answer: all of it, or it is none.
+func parse(b []byte) (Answer, error) {
+	head, body, whole := bytes.Cut(b, []byte("\r\n\r\n"))
+	if !whole {
+		return Answer{}, errors.New("the daemon went away before it had answered")
+	}
+	length, exit := -1, -1
+	for _, line := range strings.Split(string(head), "\r\n")[1:] {
+		name, value, _ := strings.Cut(line, ":")
+		n, err := strconv.Atoi(strings.TrimSpace(value))
+		switch {
+		case err != nil:
+		case strings.EqualFold(name, "Content-Length"):
+			length = n
+		case strings.EqualFold(name, ExitHeader):
+			exit = n
+		}
+	}
+	switch {
+	case length != len(body):
+		return Answer{}, errors.New("the daemon went away before it had answered")
+	case exit < 0 || exit > 255:
+		status, _, _ := bytes.Cut(head, []byte("\r\n"))
+		return Answer{}, errors.New("the daemon did not take the call: " + string(status) + " " + string(bytes.TrimSpace(body)))
+	}
+	return Answer{Stdout: body, Exit: exit}, nil
+}
