@@ -16,6 +16,10 @@ const ShortLen = 12
 // one label of a DNS name (RFC 1035, section 2.3.4).
 const MaxName = 63
 
+// maxID is the longest ID that another runtime may have for a container, in
+// bytes.
+const maxID = 255
+
 // NewID returns a fresh identifier: 32 random bytes as 64 hexadecimal digits.
 func NewID() string {
 	var b [32]byte
@@ -35,21 +39,27 @@ func ShortID(id string) string {
 // MaxName characters, beginning with a letter or digit, then letters,
 // digits, '_', '.' and '-'. That excludes every path ("/", "..") and every
 // option ("-x").
-func ValidateName(what, name string) error {
-	const right = "a name is 1 to 63 letters, digits, '_', '.' or '-', and begins with a letter or digit"
-	if name == "" {
-		return Invalidf("the %s has no name", what).WithHint("%s", right)
+func ValidateName(what, name string) error { return validateWord(what, "name", name, MaxName) }
+
+// validateWord checks a word that people and programs write; kind is what
+// it is: "name".
+func validateWord(what, kind, word string, most int) error {
+	bad := func(format string, args ...any) error {
+		return Invalidf(format, args...).WithHint("a %s is 1 to %d letters, digits, '_', '.' or '-', and begins with a letter or digit", kind, most)
 	}
-	if len(name) > MaxName {
-		return Invalidf("the name of the %s is %d characters long, the most is %d", what, len(name), MaxName).WithHint("%s", right)
+	if word == "" {
+		return bad("the %s has no %s", what, kind)
 	}
-	for i, c := range name {
+	if len(word) > most {
+		return bad("the %s of the %s is %d characters long, the most is %d", kind, what, len(word), most)
+	}
+	for i, c := range word {
 		switch {
 		case alnum(c):
 		case !strings.ContainsRune("_.-", c):
-			return Invalidf("the name %q of the %s has a %q in it", name, what, string(c)).WithHint("%s", right)
+			return bad("the %s %q of the %s has a %q in it", kind, word, what, string(c))
 		case i == 0:
-			return Invalidf("the name %q of the %s begins with a %q", name, what, string(c)).WithHint("%s", right)
+			return bad("the %s %q of the %s begins with a %q", kind, word, what, string(c))
 		}
 	}
 	return nil
@@ -85,13 +95,8 @@ func ValidateInterfaceName(name string) error {
 }
 
 // ValidateRef checks what names a network or container that exists: its name,
-// its ID or a prefix of its ID.
-func ValidateRef(what, ref string) error {
-	if len(ref) == 64 && strings.Trim(ref, "0123456789abcdef") == "" {
-		return nil
-	}
-	return ValidateName(what, ref)
-}
+// its ID or a prefix of its ID, or the same of another runtime's ID.
+func ValidateRef(what, ref string) error { return validateWord(what, "name or ID", ref, maxID) }
 
 // ValidateMAC checks the hardware address of an interface: six bytes in
 // hexadecimal, a unicast one, not all zero.

@@ -64,12 +64,15 @@ type NetworkSpec struct {
 	// DNS are the servers that stand behind the resolver of containers that
 	// ask for none of their own; empty: the host's.
 	DNS []netip.Addr `json:"dns,omitempty"`
+	// Routes are inside each container while it is in the network.
+	Routes []Route `json:"routes,omitempty"`
 }
 
 // NetworkUpdate is what is to be another of a network that exists, while its
 // containers run. What is not named stays. Everything else of a network is
 // settled when it is made.
 type NetworkUpdate struct {
+	Name       string            `json:"name,omitempty"` // "": as it is
 	AddLabels  map[string]string `json:"add_labels,omitempty"`
 	DropLabels []string          `json:"drop_labels,omitempty"` // keys
 	AddDNS     []netip.Addr      `json:"add_dns,omitempty"`     // behind those there are
@@ -78,6 +81,9 @@ type NetworkUpdate struct {
 	// AddPools are further subnets: what the earlier ones have no room for is
 	// in them.
 	AddPools []Pool `json:"add_pools,omitempty"`
+	// AddSetAside and DropSetAside are ranges within the pools there are.
+	AddSetAside  []Range `json:"add_set_aside,omitempty"`
+	DropSetAside []Range `json:"drop_set_aside,omitempty"`
 }
 
 // Pool is one range of addresses of a network.
@@ -87,6 +93,9 @@ type Pool struct {
 	Range   netip.Prefix          `json:"range,omitzero"`
 	Gateway netip.Addr            `json:"gateway,omitzero"` // the bridge's own address
 	Aux     map[string]netip.Addr `json:"aux,omitempty"`    // addresses that others use: never handed out
+	// SetAside are addresses that somebody else chooses from: an endpoint that
+	// asks for one by number gets it, one that asks for any does not.
+	SetAside []Range `json:"set_aside,omitempty"`
 }
 
 // Network is a network that exists. Pools are complete: each has a subnet

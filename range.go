@@ -1,6 +1,65 @@
 package catenet
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
+
+// Range is the addresses from First to Last, both of them in it. As text it is
+// FIRST-LAST, or FIRST if there is one only; a subnet is read too.
+type Range struct{ First, Last netip.Addr }
+
+// ParseRange reads a Range.
+func ParseRange(s string) (Range, error) {
+	var r Range
+	var err error
+	if first, last, ok := strings.Cut(s, "-"); ok {
+		if r.First, err = netip.ParseAddr(first); err == nil {
+			r.Last, err = netip.ParseAddr(last)
+		}
+	} else if p, bad := netip.ParsePrefix(s); bad == nil {
+		r = rangeOf(p)
+	} else {
+		r.First, err = netip.ParseAddr(s)
+		r.Last = r.First
+	}
+	if err != nil || r.First.Zone()+r.Last.Zone() != "" || r.First.Is4() != r.Last.Is4() || r.Last.Less(r.First) {
+		return Range{}, Invalidf("%q is no range of addresses", s).WithHint("a range is written FIRST-LAST, ADDRESS or SUBNET, like 10.0.0.100-10.0.0.199")
+	}
+	return r, nil
+}
+
+// rangeOf is a whole subnet.
+func rangeOf(p netip.Prefix) Range {
+	last := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(last)*8; i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	end, _ := netip.AddrFromSlice(last)
+	return Range{p.Masked().Addr(), end}
+}
+
+// Contains reports whether an address is in the range.
+func (r Range) Contains(a netip.Addr) bool {
+	return r.First.BitLen() == a.BitLen() && !a.Less(r.First) && !r.Last.Less(a)
+}
+
+// String returns the range as ParseRange reads it.
+func (r Range) String() string {
+	if r.First == r.Last {
+		return r.First.String()
+	}
+	return r.First.String() + "-" + r.Last.String()
+}
+
+// MarshalText writes the range as ParseRange reads it.
+func (r Range) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads it.
+func (r *Range) UnmarshalText(b []byte) (err error) {
+	*r, err = ParseRange(string(b))
+	return err
+}
 
 // noContainers are ranges of addresses that no container can have (RFC 6890).
 var noContainers = [...]struct{ prefix, what string }{

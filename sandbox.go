@@ -8,16 +8,24 @@ import (
 // Owner says whose a sandbox is: who made its namespace, and who ends it.
 type Owner string
 
-// The owners of sandboxes.
+// The owners of sandboxes. All but OwnerRun join a namespace that somebody else
+// made and ends, and differ in who asked for it.
 const (
 	OwnerRun    Owner = "run"    // catenet run: a container of our own, kept by its shim
-	OwnerAttach Owner = "attach" // catenet attach: a namespace that somebody else made
+	OwnerAttach Owner = "attach" // catenet attach
+	OwnerCNI    Owner = "cni"    // a container runtime that speaks CNI
+	OwnerPodman Owner = "podman"
+	OwnerDocker Owner = "docker"
+	OwnerOCI    Owner = "oci" // a hook of an OCI runtime
 )
+
+// Owners are all there are.
+var Owners = []Owner{OwnerRun, OwnerAttach, OwnerCNI, OwnerPodman, OwnerDocker, OwnerOCI}
 
 // State is where a sandbox stands.
 //
 //	run:    created ─► running ─► exited ─► running … ─► (removed)
-//	attach: running ─► (removed when detached, or when its namespace goes)
+//	others: running ─► (removed when detached, or when its namespace goes)
 type State string
 
 // The states of a sandbox.
@@ -38,6 +46,9 @@ const (
 type SandboxSpec struct {
 	Name  string `json:"name"` // "" makes one from the ID
 	Owner Owner  `json:"owner"`
+	// RuntimeID is what the sandbox's own runtime calls it, where that is not
+	// us: a ref may be that too.
+	RuntimeID string `json:"runtime_id,omitempty"`
 	// Mode is "", ModeHost, ModeNone or ModeContainer and a name. With any
 	// but "", Networks is empty.
 	Mode     string         `json:"mode,omitempty"`
@@ -54,11 +65,23 @@ type SandboxSpec struct {
 	Hostname   string            `json:"hostname,omitempty"` // "" is the short ID
 	Labels     map[string]string `json:"labels,omitempty"`
 
-	// For OwnerAttach: exactly one of the two says which namespace.
+	// For all but OwnerRun: exactly one of the two says which namespace.
 	PID   int    `json:"pid,omitempty"`
 	Netns string `json:"netns,omitempty"` // path
 	// For OwnerRun: what runs.
 	Process *Process `json:"process,omitempty"`
+}
+
+// SandboxUpdate is what is to be another of a sandbox that exists, whether or
+// not it runs. What is not named stays.
+type SandboxUpdate struct {
+	Name *string `json:"name,omitempty"`
+	// Publish opens further ports, after Unpublish has closed some: a
+	// PortSpec there closes what its fields say, the zero ones any.
+	Publish   []PortSpec `json:"publish,omitempty"`
+	Unpublish []PortSpec `json:"unpublish,omitempty"`
+	// Aliases replaces all aliases in each network that it names.
+	Aliases map[string][]string `json:"aliases,omitempty"`
 }
 
 // DNSConfig is how a sandbox resolves names that catenet does not know.

@@ -64,7 +64,7 @@ func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, st
 		ports = append(slices.Clone(ports), spec.Expose...)
 	}
 	e.publish(c, ports)
-	if spec.Owner == catenet.OwnerAttach {
+	if spec.Owner != catenet.OwnerRun {
 		c.status.State, c.status.Started, c.status.InitPID = catenet.StateRunning, Now, spec.PID
 	} else if start {
 		if err := e.start(c); err != nil {

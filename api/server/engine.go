@@ -13,7 +13,8 @@ import (
 
 // Engine is what the server needs of an engine. A ref names a network or a
 // sandbox: its full ID, its name, or an unambiguous prefix of its ID, tried in
-// that order; an ambiguous prefix is an invalid error. All methods are safe
+// that order, and then the ID that a sandbox has with its own runtime, or a prefix
+// of that; what is ambiguous is an invalid error. All methods are safe
 // for concurrent use. Errors meant for people are catenet.Errors.
 type Engine interface {
 	Info(ctx context.Context) (catenet.Info, error)
@@ -37,9 +38,9 @@ type Engine interface {
 	// is not in it, or not to be found at all, is no error.
 	Disconnect(ctx context.Context, network, sandbox string, force bool) error
 
-	// CreateSandbox makes a sandbox. One of OwnerAttach joins its networks
-	// at once; one of OwnerRun is started if start is set, and stays in
-	// StateCreated otherwise.
+	// CreateSandbox makes a sandbox. One of OwnerRun is started if start is
+	// set, and stays in StateCreated otherwise; all others join their networks
+	// at once.
 	CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error)
 	// Sandboxes returns the running ones, or all, newest first.
 	Sandboxes(ctx context.Context, all bool) ([]catenet.SandboxStatus, error)

@@ -83,7 +83,7 @@ func TestBadRequests(t *testing.T) {
 		{"garbage behind", "POST", "/v1/networks", api.TypeJSON, `{"name":"n"} {}`, 400, "something behind", ""},
 		{"content type", "POST", "/v1/networks", "text/plain", `{"name":"n"}`, 415, `"text/plain"`, "application/json"},
 		{"no content type", "POST", "/v1/networks", "", `{"name":"n"}`, 415, `""`, "application/json"},
-		{"escaped slash", "GET", "/v1/networks/a%2Fb", "", "", 400, `has a "/" in it`, "a name is"},
+		{"escaped slash", "GET", "/v1/networks/a%2Fb", "", "", 400, `has a "/" in it`, "a name or ID is"},
 		{"escaped dots", "DELETE", "/v1/networks/%2e%2e", "", "", 400, `begins with a "."`, ""},
 		{"slash in body", "POST", "/v1/networks/bridge/connect", api.TypeJSON, `{"sandbox":"../x"}`, 400, "container", ""},
 		{"name with a slash", "POST", "/v1/networks", api.TypeJSON, `{"name":"a/b"}`, 400, `"a/b"`, "a name is"},

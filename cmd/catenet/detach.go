@@ -24,7 +24,7 @@ func (c *cli) detach() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if sb.Owner != catenet.OwnerAttach {
+				if sb.Owner == catenet.OwnerRun {
 					return catenet.Invalidf("%s was not attached", sb.Name).WithHint("remove it: catenet rm %s", sb.Name)
 				}
 				return cl.Remove(cmd.Context(), sb.ID, false)

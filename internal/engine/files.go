@@ -82,6 +82,9 @@ func (e *Engine) placeFiles(r *record) {
 		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf", "hostname"}
 		return
 	}
+	if r.Owner != catenet.OwnerAttach { // its runtime writes them
+		return
+	}
 	dir, name := filepath.Split(r.Target.Path)
 	if r.Target.PID != 0 || !slices.Contains(namedNetns, strings.TrimSuffix(dir, "/")) {
 		r.Warnings = append(r.Warnings, "the namespace has no name in /run/netns, so there is no /etc/netns folder for its resolv.conf and hosts: names are answered at 127.0.0.11")

@@ -9,41 +9,52 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// find resolves a ref: a full ID, a name, or an unambiguous prefix of an ID,
-// in that order. each yields the ID and name of every candidate.
-func find(what, ref string, each func(yield func(id, name string) bool)) (string, error) {
-	var byName string
-	var byPrefix []string
-	exact := false
-	each(func(id, name string) bool {
+// candidate is what a ref may mean.
+type candidate struct {
+	id, name string
+	foreign  string // what another runtime calls it; "" if none does
+}
+
+// find resolves a ref: a full ID, a name, an unambiguous prefix of an ID, then
+// another runtime's ID and a prefix of that.
+func find(what, ref string, each func(yield func(candidate) bool)) (string, error) {
+	var exact string
+	var found [4][]string // by rank: the lower is what is meant
+	each(func(c candidate) bool {
 		switch {
-		case id == ref:
-			byName, exact = id, true
+		case c.id == ref:
+			exact = c.id
 			return false
-		case name == ref:
-			byName = id
-		case ref != "" && strings.HasPrefix(id, ref):
-			byPrefix = append(byPrefix, id)
+		case c.name == ref:
+			found[0] = append(found[0], c.id)
+		case ref != "" && strings.HasPrefix(c.id, ref):
+			found[1] = append(found[1], c.id)
+		case ref != "" && c.foreign == ref:
+			found[2] = append(found[2], c.id)
+		case ref != "" && strings.HasPrefix(c.foreign, ref):
+			found[3] = append(found[3], c.id)
 		}
 		return true
 	})
-	switch {
-	case exact || byName != "":
-		return byName, nil
-	case len(byPrefix) == 1:
-		return byPrefix[0], nil
-	case len(byPrefix) > 1:
-		return "", catenet.Invalidf("%q is the beginning of %d %s IDs", ref, len(byPrefix), what).
-			WithHint("use the name, or more of the ID")
+	if exact != "" {
+		return exact, nil
+	}
+	for _, ids := range found {
+		switch {
+		case len(ids) == 1:
+			return ids[0], nil
+		case len(ids) > 1:
+			return "", catenet.Invalidf("%q may be any of %d %ss", ref, len(ids), what).WithHint("use the name, or more of the ID")
+		}
 	}
 	return "", catenet.NotFoundf("there is no %s %q", what, ref)
 }
 
 // network resolves a ref. e.mu is held.
 func (e *Engine) network(ref string) (*network, error) {
-	id, err := find("network", ref, func(yield func(id, name string) bool) {
+	id, err := find("network", ref, func(yield func(candidate) bool) {
 		for _, n := range e.networks {
-			if n.ready && !n.removing && !yield(n.ID, n.Name) {
+			if n.ready && !n.removing && !yield(candidate{id: n.ID, name: n.Name}) {
 				return
 			}
 		}
@@ -70,9 +81,9 @@ func (e *Engine) asItIs(n *network) catenet.Network {
 
 // sandbox resolves a ref. e.mu is held.
 func (e *Engine) sandbox(ref string) (*sandbox, error) {
-	id, err := find("container", ref, func(yield func(id, name string) bool) {
+	id, err := find("container", ref, func(yield func(candidate) bool) {
 		for _, sb := range e.sandboxes {
-			if sb.now != nil && !yield(sb.id, sb.name) {
+			if sb.now != nil && !yield(candidate{sb.id, sb.name, sb.now.RuntimeID}) {
 				return
 			}
 		}

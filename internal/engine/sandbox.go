@@ -16,8 +16,8 @@ import (
 	"github.com/catenet/catenet/internal/store"
 )
 
-// CreateSandbox makes a sandbox of a namespace that exists (OwnerAttach), or
-// of a program to run (OwnerRun), which is started if start is set.
+// CreateSandbox makes a sandbox of a program to run (OwnerRun), which is started if
+// start is set, or of a namespace that exists (all other owners).
 func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error) {
 	id := catenet.NewID()
 	spec.Name = cmp.Or(spec.Name, catenet.ShortID(id))
@@ -72,8 +72,10 @@ func (e *Engine) validateSandbox(spec *catenet.SandboxSpec) error {
 }
 
 func validateOwner(spec *catenet.SandboxSpec) error {
-	switch spec.Owner {
-	case catenet.OwnerAttach:
+	switch {
+	case !slices.Contains(catenet.Owners, spec.Owner):
+		return catenet.Invalidf("unknown owner %q", spec.Owner).WithHint("owners: %s", catenet.Owners)
+	case spec.Owner != catenet.OwnerRun:
 		if (spec.PID != 0) == (spec.Netns != "") {
 			return catenet.Invalidf("an attach names exactly one of a process and a namespace").WithHint("give --pid PID or --netns PATH")
 		}
@@ -89,7 +91,10 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.Mode != "" {
 			return catenet.Invalidf("an attached namespace cannot be in mode %q", spec.Mode).WithHint("name networks instead")
 		}
-	case catenet.OwnerRun:
+		if spec.RuntimeID != "" {
+			return catenet.ValidateRef("runtime's ID of the container", spec.RuntimeID)
+		}
+	default:
 		if spec.Process == nil || len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
 			return catenet.Invalidf("there is no command to run").WithHint("catenet run [flags] -- COMMAND [ARG…]")
 		}
@@ -99,8 +104,9 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.PID != 0 || spec.Netns != "" {
 			return catenet.Invalidf("a container that runs gets a namespace of its own").WithHint("catenet attach joins one that exists")
 		}
-	default:
-		return catenet.Invalidf("unknown owner %q", spec.Owner).WithHint("owners: run, attach")
+		if spec.RuntimeID != "" {
+			return catenet.Invalidf("a container of our own has no other runtime, and no ID there")
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -229,7 +230,7 @@ func (w *world) attach(name string, networks ...catenet.EndpointSpec) (catenet.S
 }
 
 func (w *world) attachSpec(s catenet.SandboxSpec) (catenet.SandboxStatus, error) {
-	s.Owner, s.Netns = catenet.OwnerAttach, "/test/"+strings.ReplaceAll(s.Name, "/", "_")
+	s.Owner, s.Netns = cmp.Or(s.Owner, catenet.OwnerAttach), "/test/"+strings.ReplaceAll(s.Name, "/", "_")
 	if _, err := w.kernel.Open(s.Netns); err != nil {
 		w.kernel.Adopt(s.Netns)
 	}

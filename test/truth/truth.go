@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/api/client"
@@ -109,8 +110,9 @@ func (w *World) rooms(said word) map[string]string {
 
 // netnsName is what a sandbox's namespace is called in /run/netns, or "".
 func netnsName(sb catenet.SandboxStatus) string {
-	if sb.Owner != catenet.OwnerAttach || sb.PID != 0 {
+	name, ok := strings.CutPrefix(sb.Netns, "/run/netns/")
+	if !ok {
 		return ""
 	}
-	return sb.Netns[len("/run/netns/"):]
+	return name
 }

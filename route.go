@@ -1,0 +1,50 @@
+package catenet
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Route is a static route of a network's containers.
+type Route struct {
+	Dst     netip.Prefix `json:"dst"`              // masked; not the default route
+	Gateway netip.Addr   `json:"gateway"`          // in one of the network's subnets, of Dst's family
+	Metric  int          `json:"metric,omitempty"` // the lower is preferred; 0: the kernel's own
+}
+
+// ParseRoute reads the argument of --route, DESTINATION,GATEWAY[,METRIC].
+func ParseRoute(s string) (Route, error) {
+	bad := func(what string) (Route, error) {
+		return Route{}, Invalidf("route %q: %s", s, what).WithHint("a route is written DESTINATION,GATEWAY[,METRIC], like 10.9.0.0/16,10.8.0.2")
+	}
+	parts := strings.Split(s, ",")
+	if len(parts) < 2 || len(parts) > 3 {
+		return bad("it has a destination, a gateway and perhaps a metric")
+	}
+	var r Route
+	var err error
+	if r.Dst, err = netip.ParsePrefix(parts[0]); err != nil {
+		return bad("the destination is no subnet")
+	}
+	if r.Gateway, err = netip.ParseAddr(parts[1]); err != nil {
+		return bad("the gateway is no IP address")
+	}
+	if len(parts) == 3 {
+		metric, err := strconv.ParseUint(parts[2], 10, 31)
+		if err != nil || metric == 0 {
+			return bad("the metric is no number from 1 to 2147483647")
+		}
+		r.Metric = int(metric)
+	}
+	return r, nil
+}
+
+// String returns the route as ParseRoute reads it.
+func (r Route) String() string {
+	s := r.Dst.String() + "," + r.Gateway.String()
+	if r.Metric != 0 {
+		s += "," + strconv.Itoa(r.Metric)
+	}
+	return s
+}
