@@ -26,6 +26,7 @@ var syscallElsewhere = map[string]string{
 	"api/pipe/pipe.go":           "net takes a small program longer to get going than the request takes",
 	"disk.go":                    "tells people what ails the disk",
 	"internal/names/hostconf.go": "the time of change tells a file that was replaced",
+	"internal/names/udp.go":      "net has no word for waiting until there is a datagram",
 	"internal/store/file.go":     "tells a bad file from a bad disk",
 	"internal/store/trouble.go":  "tells who holds the lock",
 }
