@@ -266,9 +266,29 @@ func overlap(a, b catenet.PortBinding) bool {
 		a.HostIP.Is4() == b.HostIP.Is4() && (a.HostIP.IsUnspecified() || b.HostIP.IsUnspecified()))
 }
 
+// lend lets go of ports that somebody else keeps others off from now on
+// (SandboxSpec.PortsHeld): they were free when they were held. No other sandbox
+// gets them meanwhile. sb.op is held.
+func (e *Engine) lend(sb *sandbox, r *record) {
+	if !r.PortsHeld {
+		return
+	}
+	e.setUnheld(sb.id, slices.DeleteFunc(slices.Clone(r.Bindings), func(b catenet.PortBinding) bool { return b.Routed }))
+	for key, h := range sb.held {
+		delete(sb.held, key)
+		if err := h.Close(); err != nil {
+			e.log.Error("let go of port", "port", key.at, "err", err)
+		}
+	}
+}
+
 // holdAgain takes the ports of a sandbox that lives on. One that somebody else
 // took while no daemon was there is an error, and the others are held.
 func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) error {
+	if r.PortsHeld {
+		e.lend(sb, r)
+		return nil
+	}
 	var errs []error
 	var unheld []catenet.PortBinding
 	defer func() { e.setUnheld(sb.id, unheld) }()

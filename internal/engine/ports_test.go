@@ -2,11 +2,13 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
 )
 
 // published is what ends up where, as "80->8000 81->8001".
@@ -76,6 +78,44 @@ func TestPortsStayThroughConnectAndDisconnect(t *testing.T) {
 	if held := w.ports.String(); !strings.HasPrefix(held, "0 held map[]") {
 		t.Errorf("left: %s", held)
 	}
+}
+
+// TestPortsHeldByTheirRuntime: somebody else binds them after us, and no other
+// container gets them meanwhile or later.
+func TestPortsHeldByTheirRuntime(t *testing.T) {
+	w := newWorld(t)
+	run := catenet.SandboxSpec{Name: "r", Owner: catenet.OwnerRun, PortsHeld: true, Process: &catenet.Process{Args: []string{"x"}}}
+	if _, err := w.CreateSandbox(ctx, run, false); !catenet.IsInvalid(err) {
+		t.Errorf("a container of our own: %v", err)
+	}
+	taken := kernel.HeldPort{Proto: "tcp", IP: netip.IPv4Unspecified(), Port: 8000}
+	theirs, err := w.ports.Hold(ctx, taken)
+	must(t, err)
+	spec := catenet.SandboxSpec{Name: "a", Owner: catenet.OwnerPodman, PortsHeld: true, Ports: specs(t, "8000:80")}
+	if _, err := w.attachSpec(spec); !catenet.IsConflict(err) {
+		t.Fatalf("somebody has it: %v", err)
+	}
+	must(t, theirs.Close())
+	_, err = w.attachSpec(spec)
+	must(t, err)
+	other := func() {
+		t.Helper()
+		if _, err := w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8000:80")}); !catenet.IsConflict(err) {
+			t.Errorf("another container: %v", err)
+		}
+	}
+	other()
+	theirs, err = w.ports.Hold(ctx, taken)
+	must(t, err) // their runtime's turn
+	w.restart()
+	other()
+	if info, err := w.Info(ctx); err != nil || len(info.Warnings) > 0 {
+		t.Errorf("%v %v", info.Warnings, err)
+	}
+	must(t, w.Remove(ctx, "a", false))
+	must(t, theirs.Close())
+	_, err = w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8000:80")})
+	must(t, err)
 }
 
 // TestNoPortIsHeldByHalf has the daemon run out of files amid a request.

@@ -104,6 +104,9 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.PID != 0 || spec.Netns != "" {
 			return catenet.Invalidf("a container that runs gets a namespace of its own").WithHint("catenet attach joins one that exists")
 		}
+		if spec.PortsHeld {
+			return catenet.Invalidf("nobody else holds the ports of a container of our own")
+		}
 		if spec.RuntimeID != "" {
 			return catenet.Invalidf("a container of our own has no other runtime, and no ID there")
 		}
