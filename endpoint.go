@@ -16,8 +16,14 @@ type EndpointSpec struct {
 	Interface string     `json:"interface,omitempty"` // name inside; "" is the first free ethN
 	// GwPriority: the endpoint with the highest one gives the default route;
 	// among equals the network whose name sorts first.
-	GwPriority int               `json:"gw_priority,omitempty"`
+	GwPriority int `json:"gw_priority,omitempty"`
+	// NoDefault4 and 6: whatever the priority, no default route of that family
+	// goes through the endpoint.
+	NoDefault4 bool              `json:"no_default4,omitempty"`
+	NoDefault6 bool              `json:"no_default6,omitempty"`
+	Bandwidth  Bandwidth         `json:"bandwidth,omitzero"`
 	Options    map[string]string `json:"options,omitempty"` // com.docker.network.endpoint.…
+	Labels     map[string]string `json:"labels,omitempty"`  // notes of whoever asked; nobody here reads them
 }
 
 // Endpoint is a sandbox's place in one network.

@@ -97,6 +97,9 @@ func checkEndpoint(spec catenet.EndpointSpec) error {
 	if err := catenet.ValidateLinks(spec.Links); err != nil {
 		return err
 	}
+	if err := spec.Bandwidth.Validate(); err != nil {
+		return err
+	}
 	if spec.IPv4.IsValid() && !spec.IPv4.Is4() {
 		return catenet.Invalidf("%s is no IPv4 address", spec.IPv4).WithHint("an IPv6 address is given by --ip6 or ip6=")
 	}
@@ -303,7 +306,7 @@ func subnets(n catenet.Network) string {
 
 // chooseDefaults says for each family through which endpoint the default
 // route goes: the highest GwPriority, among equals the network whose name
-// sorts first, never an internal network. e.mu is held.
+// sorts first, never an internal network, nor one that wants none. e.mu is held.
 func (e *Engine) chooseDefaults(r *record) {
 	best4, best6 := -1, -1
 	better := func(i, j int) bool {
@@ -317,10 +320,10 @@ func (e *Engine) chooseDefaults(r *record) {
 		if n := e.networks[ep.NetworkID]; n == nil || n.Internal {
 			continue
 		}
-		if ep.IPv4.IsValid() && ep.Gateway4.IsValid() && better(i, best4) {
+		if ep.IPv4.IsValid() && ep.Gateway4.IsValid() && !ep.Spec.NoDefault4 && better(i, best4) {
 			best4 = i
 		}
-		if ep.IPv6.IsValid() && ep.Gateway6.IsValid() && better(i, best6) {
+		if ep.IPv6.IsValid() && ep.Gateway6.IsValid() && !ep.Spec.NoDefault6 && better(i, best6) {
 			best6 = i
 		}
 	}
