@@ -7,6 +7,7 @@ import (
 
 // EndpointSpec is what somebody asks for when a container joins a network.
 type EndpointSpec struct {
+	ID        string     `json:"id,omitempty"`        // 64 hexadecimal digits that no other has; "" makes one
 	Network   string     `json:"network"`             // name, ID or unambiguous ID prefix
 	IPv4      netip.Addr `json:"ipv4,omitzero"`       // fixed address; zero: the next free one
 	IPv6      netip.Addr `json:"ipv6,omitzero"`       // likewise
@@ -43,5 +44,13 @@ type Endpoint struct {
 	// through this endpoint.
 	DefaultRoute4 bool      `json:"default_route4,omitempty"`
 	DefaultRoute6 bool      `json:"default_route6,omitempty"`
+	Parked        *Parked   `json:"parked,omitempty"` // of a sandbox that is furnished by others
 	Created       time.Time `json:"created"`
+}
+
+// Parked is what is handed to whoever furnishes a namespace beside an
+// endpoint's addresses.
+type Parked struct {
+	Link   string  `json:"link"`             // on the host, until it is taken
+	Routes []Route `json:"routes,omitempty"` // beside the default route; a zero Gateway: Dst is on the link
 }

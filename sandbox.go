@@ -71,6 +71,11 @@ type SandboxSpec struct {
 	// For all but OwnerRun: exactly one of the two says which namespace.
 	PID   int    `json:"pid,omitempty"`
 	Netns string `json:"netns,omitempty"` // path
+	// Parked: whoever makes the namespace at Netns, which may come later,
+	// furnishes it too. Links wait on the host until they are taken
+	// (Endpoint.Parked); addresses and routes inside are not ours. Whoever
+	// answers lookups in it beside us is asked what we do not know.
+	Parked bool `json:"parked,omitempty"`
 	// For OwnerRun: what runs.
 	Process *Process `json:"process,omitempty"`
 }

@@ -273,6 +273,10 @@ func newPorts() *fakePorts {
 	return &fakePorts{held: map[kernel.HeldPort]bool{}, loopback: map[kernel.LoopbackPort]bool{}, next: 40000}
 }
 
+func (p *fakePorts) DialIn(context.Context, *kernel.Namespace, string) (net.Conn, error) {
+	return nil, errors.New("nobody else answers here")
+}
+
 func (p *fakePorts) ListenIn(context.Context, *kernel.Namespace, uint16) (net.PacketConn, net.Listener, error) {
 	for range 10 {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")

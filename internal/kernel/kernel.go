@@ -39,6 +39,14 @@ const Mark = "catenet:"
 // Resolver is the address at which a sandbox finds its resolver.
 var Resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
+// PassMark is the mark (SO_MARK, socket(7)) of what passes the redirect of a
+// sandbox's lookups: it goes to whoever else answers at Resolver.
+const PassMark = 0x63746e74
+
+// ParkedLinkPrefix begins the name of the inner end of an endpoint's link while
+// it is parked on the host.
+const ParkedLinkPrefix = "ctp"
+
 // EndpointLinkPrefix begins the name of every endpoint's link on the host, so
 // that a rule can match all of them.
 const EndpointLinkPrefix = "ctn"
@@ -239,6 +247,9 @@ type Namespaces interface {
 	Target(path string, inode uint64) (Target, error)
 	// Host returns the inode of the daemon's own namespace.
 	Host() (uint64, error)
+	// Come blocks until there is a network namespace at path, and returns
+	// nil then; or until ctx ends, and returns its error.
+	Come(ctx context.Context, path string) error
 	// Gone blocks until the process or path of t no longer stands for the
 	// namespace t.Inode, and returns nil then; or until ctx ends, and
 	// returns its error. It keeps nothing alive.
@@ -260,6 +271,9 @@ type Sockets interface {
 	// take if it is free; 0 or a taken one means any. The sockets keep the
 	// namespace alive until they are closed.
 	ListenIn(ctx context.Context, ns *Namespace, want uint16) (net.PacketConn, net.Listener, error)
+	// DialIn connects from inside a namespace to who else answers lookups
+	// there: to Resolver, port 53, past the redirect. network is udp or tcp.
+	DialIn(ctx context.Context, ns *Namespace, network string) (net.Conn, error)
 	// Hold binds one host port so that nothing else takes it. A port that
 	// is taken is a conflict error that says so. port 0 is any free one.
 	Hold(ctx context.Context, p HeldPort) (Held, error)

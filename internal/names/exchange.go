@@ -37,25 +37,25 @@ var (
 // answer has to guess that too (draft-vixie-dnsext-dns0x20). An answer with
 // other letters may come from a server that does not keep them: it is asked by
 // TCP, and then, if it cannot be, in small letters.
-func (f *forwarder) ask(ctx context.Context, addr string, q *query) (*reply, error) {
-	edns, mixed := true, true
+func (f *forwarder) ask(ctx context.Context, u *upstream, q *query) (*reply, error) {
+	edns, mixed := true, u.dialer == nil // inside a sandbox nobody forges but itself
 	for {
-		r, err := f.askUDP(ctx, addr, q, edns, mixed)
+		r, err := f.askUDP(ctx, u, q, edns, mixed)
 		switch {
 		case errors.Is(err, errCase):
 			soon, cancel := context.WithTimeout(ctx, doubt)
-			r, err := f.askTCP(soon, addr, q, edns)
+			r, err := f.askTCP(soon, u, q, edns)
 			cancel()
 			if err == nil || ctx.Err() != nil {
 				return r, err
 			}
 			mixed = false
 		case errors.Is(err, errTruncated):
-			return f.askTCP(ctx, addr, q, edns)
+			return f.askTCP(ctx, u, q, edns)
 		case errors.Is(err, errNoEDNS):
 			edns = false
 		case errors.Is(err, errGuessing):
-			if r, err := f.askTCP(ctx, addr, q, edns); err == nil || ctx.Err() != nil {
+			if r, err := f.askTCP(ctx, u, q, edns); err == nil || ctx.Err() != nil {
 				return r, err
 			}
 		default:
@@ -66,8 +66,8 @@ func (f *forwarder) ask(ctx context.Context, addr string, q *query) (*reply, err
 
 // askUDP sends the query from a fresh port and waits until ctx ends for a
 // datagram that answers it. Others do not end the wait.
-func (f *forwarder) askUDP(ctx context.Context, addr string, q *query, edns, mixed bool) (*reply, error) {
-	c, stop, err := f.dial(ctx, "udp", addr)
+func (f *forwarder) askUDP(ctx context.Context, u *upstream, q *query, edns, mixed bool) (*reply, error) {
+	c, stop, err := f.dial(ctx, "udp", u)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +95,8 @@ func (f *forwarder) askUDP(ctx context.Context, addr string, q *query, edns, mix
 }
 
 // askTCP asks by TCP, RFC 7766, one connection a query.
-func (f *forwarder) askTCP(ctx context.Context, addr string, q *query, edns bool) (*reply, error) {
-	c, stop, err := f.dial(ctx, "tcp", addr)
+func (f *forwarder) askTCP(ctx context.Context, u *upstream, q *query, edns bool) (*reply, error) {
+	c, stop, err := f.dial(ctx, "tcp", u)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +121,12 @@ func (f *forwarder) askTCP(ctx context.Context, addr string, q *query, edns bool
 }
 
 // dial opens a socket that fails when ctx ends; stop closes it.
-func (f *forwarder) dial(ctx context.Context, network, addr string) (c net.Conn, stop func(), err error) {
-	if c, err = f.dialer.DialContext(ctx, network, addr); err != nil {
+func (f *forwarder) dial(ctx context.Context, network string, u *upstream) (c net.Conn, stop func(), err error) {
+	d := f.dialer
+	if u.dialer != nil {
+		d = u.dialer
+	}
+	if c, err = d.DialContext(ctx, network, u.addr); err != nil {
 		return nil, nil, err
 	}
 	release := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })

@@ -83,7 +83,7 @@ func (f *forwarder) fly(fl *flight, key string, s *upstreams, q *query) {
 	r, err := f.race(ctx, s, q)
 	if err != nil {
 		f.log.Debug("cannot resolve upstream", "servers", s.key, "err", err)
-	} else {
+	} else if !s.fickle {
 		f.cache.put(key, r)
 	}
 	fl.reply = r

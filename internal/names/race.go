@@ -137,7 +137,7 @@ func (r *race) start(ctx context.Context, i int) {
 		r.asked[i] = time.Now()
 	}
 	r.running.Go(func() {
-		reply, err := r.f.ask(ctx, u.addr, r.q)
+		reply, err := r.f.ask(ctx, u, r.q)
 		select {
 		case r.results <- attempt{u, reply, err}:
 		case <-r.over:

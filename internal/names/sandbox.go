@@ -26,6 +26,11 @@ type Sandbox struct {
 	Networks   []string // IDs; the first that knows a name answers
 	DNS        catenet.DNSConfig
 	ExtraHosts []Host
+	// Behind reaches who else answers lookups inside the sandbox: nil if nobody
+	// does. It is asked what is not known here, in place of DNS.Servers, for
+	// it knows others; and nothing of what it says is kept: its names come and
+	// go unseen.
+	Behind Dialer
 }
 
 // sandbox is a Sandbox being served.

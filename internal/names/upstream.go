@@ -26,6 +26,8 @@ const demotion = 10 * time.Second
 // upstream is one server.
 type upstream struct {
 	addr string // with the port
+	// dialer reaches it; nil: as all others.
+	dialer Dialer
 	// reserve: not raced, only asked when those before it have failed.
 	reserve bool
 	demoted moment // until when
@@ -54,6 +56,8 @@ type upstreams struct {
 	key  string
 	list []*upstream
 	refs int // guarded by Names.mu
+	// fickle: what they say now they may not say a moment later.
+	fickle bool
 }
 
 // order returns the servers as they are to be asked now: as configured, but
@@ -120,6 +124,15 @@ func (n *Names) acquire(list []*upstream) *upstreams {
 		n.sets[s.key] = s
 	}
 	s.refs++
+	return s
+}
+
+// acquireBehind returns the set of who else answers in a sandbox. n.mu is held.
+func (n *Names) acquireBehind(id string, d Dialer) *upstreams {
+	s := n.acquire([]*upstream{{addr: "beside us in " + id, dialer: d}})
+	if !s.fickle { // it is new, and nobody else has it
+		s.fickle = true
+	}
 	return s
 }
 

@@ -31,7 +31,10 @@ func (n *Names) setView(s *sandbox, conf Sandbox) {
 			v.extra[k] = append(v.extra[k], h)
 		}
 	}
-	if len(conf.DNS.Servers) > 0 {
+	switch {
+	case conf.Behind != nil:
+		v.set, v.outside = n.acquireBehind(conf.ID, conf.Behind), true // who is there knows what may go outside
+	case len(conf.DNS.Servers) > 0:
 		v.set = n.acquire(servers(conf.DNS.Servers, nil))
 	}
 	old := s.view.Swap(v)

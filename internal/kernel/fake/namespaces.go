@@ -66,6 +66,24 @@ func (k *Kernel) Target(path string, inode uint64) (kernel.Target, error) {
 // Host implements kernel.Namespaces.
 func (k *Kernel) Host() (uint64, error) { return hostInode, nil }
 
+// Come implements kernel.Namespaces.
+func (k *Kernel) Come(ctx context.Context, path string) error {
+	for {
+		k.mu.Lock()
+		_, ok := k.places[path]
+		changed := k.changed
+		k.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Gone implements kernel.Namespaces.
 func (k *Kernel) Gone(ctx context.Context, t kernel.Target) error {
 	for {
@@ -90,6 +108,7 @@ func (k *Kernel) Adopt(path string) {
 	defer k.mu.Unlock()
 	k.unplace(path)
 	k.places[path] = k.fresh(true)
+	k.tellPlaces()
 }
 
 // Vanish takes the namespace at path away, as its maker would.
@@ -112,6 +131,7 @@ func (k *Kernel) place(path string, inode uint64) error {
 	}
 	k.writes++
 	k.places[path] = inode
+	k.tellPlaces()
 	return nil
 }
 
@@ -123,8 +143,7 @@ func (k *Kernel) unplace(path string) {
 	}
 	k.writes++
 	delete(k.places, path)
-	close(k.changed)
-	k.changed = make(chan struct{})
+	k.tellPlaces()
 	var held []uint64
 	for _, i := range k.places {
 		held = append(held, i)
@@ -136,4 +155,10 @@ func (k *Kernel) unplace(path string) {
 		k.remove(outside)
 	}
 	delete(k.inside, inode)
+}
+
+// tellPlaces wakes who waits for a place to come or go.
+func (k *Kernel) tellPlaces() {
+	close(k.changed)
+	k.changed = make(chan struct{})
 }

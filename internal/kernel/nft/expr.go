@@ -25,6 +25,7 @@ const (
 // Keys of Meta (NFT_META_*).
 const (
 	MetaProtocol uint32 = 1 // ether type, 2 bytes, network order
+	MetaMark     uint32 = 3 // 4 bytes, host order
 	MetaIifname  uint32 = 6
 	MetaOifname  uint32 = 7
 	MetaNFProto  uint32 = 15 // 1 byte

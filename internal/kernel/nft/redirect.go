@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,11 +62,13 @@ func redirectChains(port uint16) []Chain {
 	there := Chain{Name: "there", Hook: &Hook{Type: "filter", Num: Output, Priority: -300, Policy: uint32(Accept)}}
 	back := Chain{Name: "back", Hook: &Hook{Type: "filter", Num: Output, Priority: -99, Policy: uint32(Accept)}}
 	const source, destination = 12, 16 // in the IPv4 header
+	// What we ask of who else answers there is not ours to answer.
+	pass := Rule{Meta(MetaMark, R0), NotEqual(R0, binary.NativeEndian.AppendUint32(nil, kernel.PassMark))}
 	for _, p := range []struct {
 		proto    byte
 		checksum uint32 // where it is
 	}{{unix.IPPROTO_UDP, 6}, {unix.IPPROTO_TCP, 16}} {
-		there.Rules = append(there.Rules, rewrite(destination, p.proto, 2, dns, ours, p.checksum))
+		there.Rules = append(there.Rules, slices.Insert(rewrite(destination, p.proto, 2, dns, ours, p.checksum), 6, pass...))
 		back.Rules = append(back.Rules, rewrite(source, p.proto, 0, ours, dns, p.checksum))
 	}
 	// Nobody listens: an ICMP error (RFC 792) of 8 bytes, then the IPv4 and
