@@ -225,6 +225,30 @@ func TestFirewallIntents(t *testing.T) {
 	}
 }
 
+// The host routes where something has to go by way of it: outside, or between
+// containers without icc; and not for what stays on one bridge.
+func TestTheHostRoutesWhereItHasTo(t *testing.T) {
+	internal := func(n *catenet.Network) { n.Internal = true }
+	for _, c := range []struct {
+		n    catenet.Network
+		want string
+	}{
+		{network(1, "inside", internal, "10.51.0.0/24", "fd00:51::/64"), "0\n0\n"},
+		{network(2, "shy", func(n *catenet.Network) { internal(n); option(optICC, "false")(n) }, "10.52.0.0/24", "fd00:52::/64"), "1\n1\n"},
+		{network(3, "four", nil, "10.53.0.0/24"), "1\n0\n"},
+		{network(4, "six", nil, "fd00:54::/64"), "0\n1\n"},
+	} {
+		t.Run(c.n.Name, func(t *testing.T) {
+			l := newLab(t)
+			l.host.Run("sysctl", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+			l.up(c.n)
+			if got := l.host.Run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"); got != c.want {
+				t.Errorf("forwarding is %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // The bridge keeps its address when ports come and go, or the containers'
 // neighbour entries would be wrong.
 func TestBridgeKeepsItsMAC(t *testing.T) {
