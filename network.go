@@ -9,6 +9,7 @@ import (
 const (
 	OptionBridge      = "com.docker.network.bridge.name"              // a network's: what its bridge is called
 	OptionHostBinding = "com.docker.network.bridge.host_binding_ipv4" // a network's: the host address of ports that name none
+	OptionInhibit4    = "com.docker.network.bridge.inhibit_ipv4"      // a network's: the host has no IPv4 address in it
 	// A network's: the GatewayMode of each family.
 	OptionGatewayMode4 = "com.docker.network.bridge.gateway_mode_ipv4"
 	OptionGatewayMode6 = "com.docker.network.bridge.gateway_mode_ipv6"

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"slices"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/driver"
@@ -122,9 +121,7 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 	if missing == nil {
 		name, id = n.Name, n.ID
 	}
-	next := now.clone()
-	next.Networks = slices.DeleteFunc(next.Networks, func(s catenet.EndpointSpec) bool { return s.Network == name })
-	next.Endpoints = slices.DeleteFunc(next.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == id })
+	next := now.without(name, id)
 	if len(next.Networks) == len(now.Networks) && len(next.Endpoints) == len(now.Endpoints) {
 		if missing != nil || force {
 			return missing

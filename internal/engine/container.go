@@ -220,16 +220,7 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 	}
 	if err != nil {
 		u = nil
-		if pid != 0 {
-			e.report("end container", next.Name, e.o.Processes.Signal(context.WithoutCancel(ctx), e.processDir(next.ID), syscall.SIGKILL))
-		}
-		e.report("take back start", next.Name, e.dissolve(context.WithoutCancel(ctx), sb, next))
-		e.locked(func() {
-			sb.now = now
-			if now.State == catenet.StateExited {
-				closeOnce(sb.ended)
-			}
-		})
+		e.takeBackStart(context.WithoutCancel(ctx), sb, now, next, pid)
 		return nil, err
 	}
 	e.locked(func() { sb.inherited = false })
@@ -237,6 +228,21 @@ func (e *Engine) start(ctx context.Context, sb *sandbox, now *record) (next *rec
 	e.tellJoined(nil, next)
 	e.tell("sandbox", "start", next.ID, "name", next.Name, "owner", string(next.Owner))
 	return next, nil
+}
+
+// takeBackStart ends what of a container was started, and makes it again what
+// it was.
+func (e *Engine) takeBackStart(ctx context.Context, sb *sandbox, now, next *record, pid int) {
+	if pid != 0 {
+		e.report("end container", next.Name, e.o.Processes.Signal(ctx, e.processDir(next.ID), syscall.SIGKILL))
+	}
+	e.report("take back start", next.Name, e.dissolve(ctx, sb, next))
+	e.locked(func() {
+		sb.now = now
+		if now.State == catenet.StateExited {
+			closeOnce(sb.ended)
+		}
+	})
 }
 
 // missing says what to do about a network that is gone since a container was

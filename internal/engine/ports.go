@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,13 +17,6 @@ import (
 // portTries bounds the search for a host port that is free in both families.
 const portTries = 64
 
-// Beginnings of the warnings of ports that have no way in, and of those that
-// were asked for on the host and are open elsewhere.
-const (
-	unpublished = "not published: "
-	unmapped    = "not on the host: "
-)
-
 // bind plans the bindings of next: each asked port goes to the endpoints that
 // give the sandbox its default routes, as with Docker. A binding that was
 // there keeps its host port. Ports that are still to be chosen are 0. A port
@@ -32,7 +26,7 @@ func (e *Engine) bind(now, next *record) error {
 	asked := asks(next)
 	next.Bindings, next.asks = nil, nil
 	next.Warnings = slices.DeleteFunc(next.Warnings, func(s string) bool {
-		return strings.HasPrefix(s, unpublished) || strings.HasPrefix(s, unmapped)
+		return strings.HasPrefix(s, unpublished) || strings.HasPrefix(s, unmapped) || strings.HasPrefix(s, unrouted)
 	})
 	if len(asked) == 0 {
 		return nil
@@ -65,6 +59,7 @@ func (e *Engine) bind(now, next *record) error {
 		next.asks = append(next.asks, ask{p, len(next.Bindings) - before})
 		alike(next.Bindings[before:])
 		next.Warnings = append(next.Warnings, unused(p, next.Bindings[before:])...)
+		next.Warnings = append(next.Warnings, e.astray(p, next, next.Bindings[before:])...)
 		if len(next.Bindings) > before || len(next.Endpoints) == 0 || i >= len(next.Ports) {
 			continue // -P publishes what can be
 		}
@@ -129,17 +124,6 @@ func alike(group []catenet.PortBinding) {
 	}
 }
 
-// unused warns of a host address or port that was asked for and is none,
-// because all that the port comes to is routed.
-func unused(p catenet.PortSpec, group []catenet.PortBinding) []string {
-	named := p.HostPort != 0 || p.HostIP.IsValid() && !p.HostIP.IsUnspecified()
-	if !named || len(group) == 0 || slices.ContainsFunc(group, mapped) {
-		return nil
-	}
-	return []string{fmt.Sprintf("%sport %d/%s is open at the container's own address: its network's gateway mode is %s",
-		unmapped, p.Port, p.Proto, catenet.GatewayRouted)}
-}
-
 // mapped reports whether a binding has a port of the host.
 func mapped(b catenet.PortBinding) bool { return !b.Routed }
 
@@ -148,23 +132,6 @@ func unspecified(four bool) netip.Addr {
 		return netip.IPv4Unspecified()
 	}
 	return netip.IPv6Unspecified()
-}
-
-// noWay says why a port cannot be published.
-func noWay(r *record, p catenet.PortSpec) error {
-	if p.HostIP.IsValid() {
-		return catenet.Invalidf("port %d/%s cannot be published on %s: container %s has no default route of that family", p.Port, p.Proto, p.HostIP, r.Name).
-			WithHint("join a network with that family, or publish on an address of the other")
-	}
-	return catenet.Invalidf("port %d/%s cannot be published: no network of container %s leads outside", p.Port, p.Proto, r.Name).
-		WithHint("join a network that the host is in and that is not --internal, or leave -p out")
-}
-
-// noSCTP says that an association to a loopback address cannot be led to a
-// container: the kernel's hooks for that (kernel.Loopback) know no SCTP.
-func noSCTP(p catenet.PortSpec, ip netip.Addr) error {
-	return catenet.Unsupportedf("port %d/%s cannot be published on %s: SCTP does not reach a container from loopback addresses", p.Port, p.Proto, ip).
-		WithHint("publish on an address of the host (ip address): its own programs reach that too")
 }
 
 // hostAddresses returns the host addresses that a port is published on by way
@@ -351,50 +318,29 @@ func (e *Engine) holdGroup(ctx context.Context, sb *sandbox, now, next *record, 
 func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, group []catenet.PortBinding, port uint16, u *undo) (err error) {
 	var mine undo
 	defer mine.unless(&err)
-	chosen := port
 	for i := range group {
 		b := &group[i]
 		if b.Routed {
 			continue
 		}
 		old := *b
-		b.HostPort = chosen
-		if _, held := sb.held[keyOf(*b)]; chosen != 0 && (held || hasBinding(now, keyOf(*b))) {
-			if old.HostPort == chosen {
+		b.HostPort = port
+		if _, held := sb.held[keyOf(*b)]; port != 0 && (held || hasBinding(now, keyOf(*b))) {
+			if old.HostPort == port {
 				continue // kept
 			}
 			*b = old
-			return catenet.Conflictf("host port %d/%s is this container's already", chosen, b.Proto)
+			return catenet.Conflictf("host port %d/%s is this container's already", port, b.Proto)
 		}
-		h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: chosen})
-		if catenet.IsUnsupported(err) {
-			// Nothing but our own records can tell who else has it.
-			if chosen == 0 {
-				chosen = anyPort()
-			}
-			b.HostPort = chosen
-			taken := e.unpublished(*b, e.allBindings())
-			if taken == nil {
-				taken = checkTwice(next.Bindings)
-			}
-			if taken != nil {
-				*b = old
-				return taken
-			}
-			next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
-			continue
-		}
-		if err == nil {
-			b.HostPort = h.Port()
-			if err = e.unpublished(*b, e.unheldBindings()); err != nil {
-				err = errors.Join(err, h.Close())
-			}
-		}
+		h, err := e.take(ctx, b, next)
 		if err != nil {
 			*b = old
 			return err
 		}
-		chosen = b.HostPort
+		port = b.HostPort
+		if h == nil {
+			continue
+		}
 		key := keyOf(*b)
 		sb.held[key] = h
 		back := func() {
@@ -412,6 +358,31 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, gro
 		})
 	}
 	return nil
+}
+
+// take holds the host port of one binding of next, and chooses it if it is 0.
+// One that cannot be held, as this kernel lacks the protocol, is nil: nothing but
+// our own records can tell who else has it, and next warns of it.
+func (e *Engine) take(ctx context.Context, b *catenet.PortBinding, next *record) (kernel.Held, error) {
+	h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: b.HostPort})
+	switch {
+	case err == nil:
+		b.HostPort = h.Port()
+		if err := e.unpublished(*b, e.unheldBindings()); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+		return h, nil
+	case !catenet.IsUnsupported(err):
+		return nil, err
+	}
+	if b.HostPort == 0 {
+		b.HostPort = anyPort()
+	}
+	if err := cmp.Or(e.unpublished(*b, e.allBindings()), checkTwice(next.Bindings)); err != nil {
+		return nil, err
+	}
+	next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
+	return nil, nil
 }
 
 // anyPort is one of those that nobody is given by number (RFC 6335, section 6).

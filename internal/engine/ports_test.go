@@ -223,6 +223,33 @@ func TestSCTPIsNotPublishedOnLoopback(t *testing.T) {
 	}
 }
 
+// TestPortsThatTheHostHasNoRouteFor: where the bridge has no IPv4 address, a
+// port by IPv4 leads nowhere by itself; one by IPv6 does.
+func TestPortsThatTheHostHasNoRouteFor(t *testing.T) {
+	w := newWorld(t)
+	w.network(catenet.NetworkSpec{Name: "lan", IPv6: true, Options: map[string]string{catenet.OptionInhibit4: "1"}})
+	lan := []catenet.EndpointSpec{{Network: "lan"}}
+	warned := func(name string, ports ...string) string {
+		st, err := w.attachSpec(catenet.SandboxSpec{Name: name, Networks: lan, Ports: specs(t, ports...)})
+		must(t, err)
+		return strings.Join(st.Warnings, "\n")
+	}
+	if got := warned("a", "9000:90"); strings.Count(got, unrouted) != 1 || !strings.Contains(got, unrouted+"port 90/tcp by IPv4") || !strings.Contains(got, "network lan") {
+		t.Errorf("by both families: %q", got)
+	}
+	if got := warned("b", "[2001:db8::1]:9001:90"); strings.Contains(got, unrouted) {
+		t.Errorf("by IPv6 alone: %q", got)
+	}
+	w.network(catenet.NetworkSpec{Name: "all"})
+	_, err := w.Connect(ctx, "all", "a", catenet.EndpointSpec{GwPriority: 1})
+	must(t, err)
+	st, err := w.Sandbox(ctx, "a")
+	must(t, err)
+	if got := strings.Join(st.Warnings, "\n"); strings.Contains(got, unrouted) {
+		t.Errorf("once its way leads elsewhere: %q", got)
+	}
+}
+
 // TestChosenPortsThatNobodyCanHoldDiffer asks for so many that chance alone
 // would choose some of them twice.
 func TestChosenPortsThatNobodyCanHoldDiffer(t *testing.T) {

@@ -75,6 +75,14 @@ func (r *record) clone() *record {
 	return &c
 }
 
+// without returns a copy of the record that is not in a network any more.
+func (r *record) without(network, id string) *record {
+	c := r.clone()
+	c.Networks = slices.DeleteFunc(c.Networks, func(s catenet.EndpointSpec) bool { return s.Network == network })
+	c.Endpoints = slices.DeleteFunc(c.Endpoints, func(ep catenet.Endpoint) bool { return ep.NetworkID == id })
+	return c
+}
+
 // status is what the API shows.
 func (r *record) status() catenet.SandboxStatus { return r.clone().SandboxStatus }
 

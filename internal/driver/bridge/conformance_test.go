@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 		network(6, "shy", option(optICC, "false"), "10.56.0.0/24"),
 		network(7, "named", option(catenet.OptionBridge, "lab0"), "10.57.0.0/24"),
 		network(9, "routed", option(catenet.OptionGatewayMode4, "routed"), "10.59.0.0/24"),
-		network(10, "inhibited", option(optInhibit, "true"), "10.60.0.0/24", "fd00:60::/64"),
+		network(10, "inhibited", option(catenet.OptionInhibit4, "true"), "10.60.0.0/24", "fd00:60::/64"),
 		network(11, "isolated", func(n *catenet.Network) {
 			n.Internal = true
 			option(catenet.OptionGatewayMode4, "isolated")(n)

@@ -16,7 +16,6 @@ const (
 	optMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
 	optICC        = "com.docker.network.bridge.enable_icc"
 	optDefault    = "com.docker.network.bridge.default_bridge"
-	optInhibit    = "com.docker.network.bridge.inhibit_ipv4"
 	optTrusted    = "com.docker.network.bridge.trusted_host_interfaces"
 	optHost4      = "com.docker.network.host_ipv4"
 	optHost6      = "com.docker.network.host_ipv6"
@@ -42,7 +41,7 @@ func (Driver) Options() catenet.DriverOptions {
 	return catenet.DriverOptions{
 		Network: []string{
 			catenet.OptionBridge, optMasquerade, optICC, catenet.OptionHostBinding, catenet.OptionMTU, catenet.OptionPrefix,
-			catenet.OptionGatewayMode4, catenet.OptionGatewayMode6, optTrusted, optHost4, optHost6, optInhibit,
+			catenet.OptionGatewayMode4, catenet.OptionGatewayMode6, optTrusted, optHost4, optHost6, catenet.OptionInhibit4,
 		},
 		Endpoint: driver.EndpointOptions(),
 	}
@@ -79,7 +78,7 @@ func parse(spec catenet.NetworkSpec) (options, error) {
 			o.host4, err = source(key, value, true)
 		case optHost6:
 			o.host6, err = source(key, value, false)
-		case optInhibit:
+		case catenet.OptionInhibit4:
 			o.inhibit, err = boolean(key, value)
 		case catenet.OptionHostBinding:
 			_, err = address(key, value)

@@ -53,8 +53,8 @@ func TestOptions(t *testing.T) {
 		{v4, optHost6, "2001:db8::9", 0, ""},
 		{v4, optHost6, "192.0.2.9", catenet.KindInvalid, "IPv6"},
 		{v4, optHost6, "fe80::1%eth0", catenet.KindInvalid, "fe80"},
-		{v4, optInhibit, "true", 0, ""},
-		{v4, optInhibit, "2", catenet.KindInvalid, optInhibit},
+		{v4, catenet.OptionInhibit4, "true", 0, ""},
+		{v4, catenet.OptionInhibit4, "2", catenet.KindInvalid, catenet.OptionInhibit4},
 		{v4, "com.docker.network.gateway", "10.0.0.1", catenet.KindInvalid, "--gateway"},
 		{v4, "enable_iccc", "true", catenet.KindInvalid, optICC},
 	} {
