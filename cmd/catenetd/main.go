@@ -67,6 +67,10 @@ func run(c config.Config) (err error) {
 	if c.Remove {
 		return remove(ctx, c, log)
 	}
+	// One that comes while we start is heeded when we have.
+	replace := make(chan os.Signal, 1)
+	signal.Notify(replace, replacement)
+	defer signal.Stop(replace)
 	began := time.Now()
 	given, err := handover.Receive()
 	if err != nil {
@@ -87,7 +91,7 @@ func run(c config.Config) (err error) {
 		return err
 	}
 	log.Info("catenetd serves", "listen", c.Listen, "version", catenet.BuildVersion().Version, "started_in", time.Since(began).Round(time.Millisecond))
-	return d.serve(ctx, l, clients, log)
+	return d.serve(ctx, l, clients, replace, log)
 }
 
 // start listens, and makes true what was promised. It listens first: what is
@@ -144,11 +148,9 @@ func (d *daemon) forwarding(ctx context.Context, allow bool, log *slog.Logger) e
 // serve answers requests until ctx ends, then lets those under way end. Asked
 // to, it makes room for the program that is at our path by then, and goes on if
 // that cannot be.
-func (d *daemon) serve(ctx context.Context, l *server.Listener, clients []server.Kept, log *slog.Logger) error {
-	replace := make(chan os.Signal, 1)
-	defer signal.Stop(replace)
+func (d *daemon) serve(ctx context.Context, l *server.Listener, clients []server.Kept, replace chan os.Signal, log *slog.Logger) error {
 	for {
-		signal.Notify(replace, replacement)
+		signal.Notify(replace, replacement) // an exec that failed has ignored it
 		s := server.New(d.engine, log)
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l, clients...) }()

@@ -105,13 +105,9 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 		return d, err
 	}
 	d.later(loopback.Close)
-	d.names = names.New(names.Options{Log: log})
-	d.later(d.names.Close)
-	lookups, err := inheritLookups(given)
-	if err != nil {
+	if err := d.openNames(given, log); err != nil {
 		return d, err
 	}
-	d.names.Inherit(lookups)
 	runner := process.New(process.Options{Log: log, Adopt: true})
 	d.later(runner.Close)
 	d.firewall = firewall.New(rules, foreign.New(rules, "catenet"), log)
@@ -125,6 +121,19 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 	})
 	d.later(d.engine.Close)
 	return d, nil
+}
+
+// openNames opens the resolver, with the lookups that an earlier program has
+// left to it.
+func (d *daemon) openNames(given *handover.Parcel, log *slog.Logger) error {
+	d.names = names.New(names.Options{Log: log})
+	d.later(d.names.Close)
+	lookups, err := inheritLookups(given)
+	if err != nil {
+		return err
+	}
+	d.names.Inherit(lookups)
+	return nil
 }
 
 // openLoopback opens what carries ports on loopback: eBPF where the kernel
