@@ -43,6 +43,27 @@ type PortSpec struct {
 	Port        uint16 `json:"port"` // in the container
 }
 
+// String returns the port as ParsePort reads it.
+func (p PortSpec) String() string {
+	s := fmt.Sprintf("%d/%s", p.Port, p.Proto)
+	if p.HostPort != 0 || p.HostIP.IsValid() {
+		s = ":" + s
+	}
+	if p.HostPort != p.HostPortEnd {
+		s = fmt.Sprintf("-%d%s", p.HostPortEnd, s)
+	}
+	if p.HostPort != 0 {
+		s = fmt.Sprintf("%d%s", p.HostPort, s)
+	}
+	switch {
+	case p.HostIP.Is6():
+		s = "[" + p.HostIP.String() + "]:" + s
+	case p.HostIP.IsValid():
+		s = p.HostIP.String() + ":" + s
+	}
+	return s
+}
+
 // broadcast is nobody's address (RFC 919, section 7).
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 

@@ -84,6 +84,9 @@ func FuzzParsePort(f *testing.F) {
 			t.Fatalf("%q: %d ports", s, len(specs))
 		}
 		for i, p := range specs {
+			if again, err := ParsePort(p.String()); err != nil || len(again) != 1 || again[0] != p {
+				t.Fatalf("%q: %+v is written %q, and read as %+v, %v", s, p, p, again, err)
+			}
 			if p.Port == 0 || p.HostPortEnd < p.HostPort || p.Proto.Number() == 0 || p.HostIP.Zone() != "" || p.HostIP.Is4In6() {
 				t.Fatalf("%q: %+v", s, p)
 			}

@@ -37,3 +37,36 @@ func (e *Engine) UpdateNetwork(_ context.Context, ref string, up catenet.Network
 	e.tell("network", "update", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
 	return n.Network, nil, nil
 }
+
+// UpdateSandbox implements server.Engine.
+func (e *Engine) UpdateSandbox(_ context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c, err := e.sandbox(ref)
+	if err != nil {
+		return catenet.SandboxStatus{}, err
+	}
+	for ref, aliases := range up.Aliases {
+		n, err := e.network(ref)
+		if err != nil {
+			return catenet.SandboxStatus{}, err
+		}
+		eps := slices.Clone(c.status.Endpoints) // somebody may be reading the earlier ones
+		for i := range eps {
+			if eps[i].NetworkID == n.ID {
+				eps[i].Spec.Aliases = aliases
+			}
+		}
+		c.status.Endpoints = eps
+	}
+	for _, p := range up.Unpublish {
+		c.status.Bindings = slices.DeleteFunc(slices.Clone(c.status.Bindings), func(b catenet.PortBinding) bool {
+			return b.Proto == p.Proto && b.Port == p.Port && (p.HostPort == 0 || p.HostPort == b.HostPort)
+		})
+	}
+	e.publish(c, up.Publish)
+	if up.Name != nil {
+		c.status.Name = *up.Name
+	}
+	return c.status, nil
+}

@@ -42,6 +42,15 @@ func (c *Client) Sandbox(ctx context.Context, ref string) (sb catenet.SandboxSta
 	return sb, err
 }
 
+// UpdateSandbox changes a container, be it while it runs.
+func (c *Client) UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (sb catenet.SandboxStatus, err error) {
+	path, err := at("container", ref, "/update")
+	if err == nil {
+		err = c.call(ctx, "POST", path, nil, up, &sb)
+	}
+	return sb, err
+}
+
 // Start starts a container that does not run.
 func (c *Client) Start(ctx context.Context, ref string) error {
 	return c.verb(ctx, ref, "POST", "/start", nil, nil)

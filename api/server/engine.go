@@ -45,6 +45,9 @@ type Engine interface {
 	// Sandboxes returns the running ones, or all, newest first.
 	Sandboxes(ctx context.Context, all bool) ([]catenet.SandboxStatus, error)
 	Sandbox(ctx context.Context, ref string) (catenet.SandboxStatus, error)
+	// UpdateSandbox changes a sandbox, be it while it runs, and returns it as
+	// it is then. What is as asked already is no change.
+	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
 	Start(ctx context.Context, ref string) error
 	// Stop asks the container to end, ends it after grace, and returns when
 	// it has ended. One that does not run is no error.

@@ -26,7 +26,7 @@ var described = []any{
 	catenet.Version{}, catenet.Info{}, catenet.DriverOptions{}, catenet.FirewallInfo{}, catenet.Obstacle{},
 	catenet.NetworkSpec{}, catenet.NetworkUpdate{}, catenet.Pool{}, catenet.Route{}, catenet.Network{}, catenet.PoolUse{}, catenet.NetworkStatus{}, catenet.AddressOwner{},
 	catenet.EndpointSpec{}, catenet.Bandwidth{}, catenet.Rate{}, catenet.Link{}, catenet.Endpoint{}, catenet.Parked{},
-	catenet.SandboxSpec{}, catenet.PortSpec{}, catenet.PortBinding{}, catenet.DNSConfig{}, catenet.HostEntry{}, catenet.Process{},
+	catenet.SandboxSpec{}, catenet.SandboxUpdate{}, catenet.PortSpec{}, catenet.PortBinding{}, catenet.DNSConfig{}, catenet.HostEntry{}, catenet.Process{},
 	catenet.Sandbox{}, catenet.SandboxStatus{}, catenet.ExecSpec{}, catenet.Event{},
 }
 

@@ -33,6 +33,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/sandboxes", q("start"), s.createSandbox},
 		{"GET", sandbox, nil, s.getSandbox},
 		{"DELETE", sandbox, q("force"), s.removeSandbox},
+		{"POST", sandbox + "/update", nil, s.updateSandbox},
 		{"POST", sandbox + "/start", nil, s.start},
 		{"POST", sandbox + "/stop", q("grace"), s.stop},
 		{"POST", sandbox + "/wait", nil, s.wait},

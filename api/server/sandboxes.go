@@ -48,6 +48,18 @@ func (s *Server) getSandbox(w http.ResponseWriter, r *request) error {
 	return reply(w, http.StatusOK, sb)
 }
 
+func (s *Server) updateSandbox(w http.ResponseWriter, r *request) error {
+	var up catenet.SandboxUpdate
+	if err := body(w, r, &up); err != nil {
+		return err
+	}
+	sb, err := s.engine.UpdateSandbox(r.lasting(), r.ref, up)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, sb)
+}
+
 func (s *Server) removeSandbox(w http.ResponseWriter, r *request) error {
 	force, err := r.flag("force", false)
 	if err != nil {

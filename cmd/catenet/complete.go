@@ -58,6 +58,8 @@ func (c *cli) argWords() map[string]cobra.CompletionFunc {
 		"start":              each(c.containers(idle)),
 		"stop":               each(c.containers(func(sb catenet.SandboxStatus) bool { return own(sb) && running(sb) })),
 		"rm":                 each(c.containers(nil)),
+		"update":             only(c.containers(nil)),
+		"rename":             only(c.containers(nil)),
 		"detach":             each(c.containers(func(sb catenet.SandboxStatus) bool { return !own(sb) })),
 		"network inspect":    each(c.networks(nil)),
 		"network rm":         each(c.networks(custom)),

@@ -92,6 +92,8 @@ type joinFlags struct {
 	endpoint                           endpointFlags
 }
 
+const publishUsage = "publish `ports`, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]"
+
 func (j *joinFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SetNormalizeFunc(dockerNames)
@@ -99,7 +101,7 @@ func (j *joinFlags) add(cmd *cobra.Command) {
 	f.StringVar(&j.name, "name", "", "`name` of the container")
 	f.StringVarP(&j.hostname, "hostname", "h", "", "host `name` inside (default: the short ID)")
 	f.StringArrayVar(&j.networks, "network", nil, "`network` to join, NET[:ip=…,ip6=…,mac=…,alias=…,link=…,interface_name=…,gw-priority=…,driver-opt=…], or bridge, host, none, container:NAME")
-	f.StringArrayVarP(&j.ports, "publish", "p", nil, "publish `ports`, [hostIP:][hostPort[-range]:]port[-range][/tcp|udp|sctp]")
+	f.StringArrayVarP(&j.ports, "publish", "p", nil, publishUsage)
 	f.BoolVarP(&j.publishAll, "publish-all", "P", false, "publish every exposed port on a free host port")
 	f.StringArrayVar(&j.expose, "expose", nil, "`port`, or range of ports, that -P publishes and links lead to")
 	f.StringArrayVar(&j.dns, "dns", nil, "DNS `server` for names nobody here knows")
@@ -135,22 +137,16 @@ func (j *joinFlags) spec() (s catenet.SandboxSpec, err error) {
 	if err := j.network(&s); err != nil {
 		return s, err
 	}
-	for _, p := range j.ports {
-		specs, err := catenet.ParsePort(p)
-		if err != nil {
-			return s, err
-		}
-		s.Ports = append(s.Ports, specs...)
+	if s.Ports, err = ports(j.ports); err != nil {
+		return s, err
 	}
 	for _, p := range j.expose {
 		if strings.Contains(p, ":") {
 			return s, catenet.Invalidf("--expose %q: an exposed port has no host port", p).WithHint("-p publishes a port on one of the host's")
 		}
-		specs, err := catenet.ParsePort(p)
-		if err != nil {
-			return s, err
-		}
-		s.Expose = append(s.Expose, specs...)
+	}
+	if s.Expose, err = ports(j.expose); err != nil {
+		return s, err
 	}
 	if s.Mode != "" && (len(s.Ports) > 0 || s.PublishAll) {
 		return s, catenet.Invalidf("ports cannot be published with --network %s", s.Mode).WithHint("they belong to the container that has an address of its own")
@@ -159,6 +155,18 @@ func (j *joinFlags) spec() (s catenet.SandboxSpec, err error) {
 		return s, err
 	}
 	return s, j.names(&s)
+}
+
+// ports reads arguments of -p.
+func ports(args []string) (all []catenet.PortSpec, err error) {
+	for _, arg := range args {
+		specs, err := catenet.ParsePort(arg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, specs...)
+	}
+	return all, nil
 }
 
 // network sets the mode or the networks.

@@ -89,7 +89,7 @@ func (c *cli) root() *cobra.Command {
 		c.network(),
 		c.runCmd(), c.attach(), c.detach(),
 		c.ps(), c.inspect(), c.port(), c.exec(), c.logs(),
-		c.start(), c.stop(), c.rm(),
+		c.start(), c.stop(), c.rm(), c.update(), c.rename(),
 		c.events(), c.topology(), c.info(), c.version(), c.adopt(), c.completion(),
 	)
 	c.completions(root)

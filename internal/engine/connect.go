@@ -65,7 +65,7 @@ func (e *Engine) keepAhead(now, next *record, u *undo) error {
 	if err := e.keepContainer(next); err != nil {
 		return err
 	}
-	u.add(func() { e.report("take back container's networks", now.Name, e.keepContainer(now)) })
+	u.add(func() { e.report("take back change of container", now.Name, e.keepContainer(now)) })
 	return nil
 }
 

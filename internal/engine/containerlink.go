@@ -63,23 +63,27 @@ func (r *record) links(to string) bool {
 }
 
 // relink makes a sandbox's names those of r, with nil none, as far as links go:
-// its own, and those of others to it.
+// its own, and those of others to it by the name that it had and the one it has.
 func (e *Engine) relink(ctx context.Context, sb *sandbox, r *record) error {
 	e.linking.Lock()
 	defer e.linking.Unlock()
+	var was string
 	var others []*sandbox
 	e.locked(func() {
-		sb.named = r
+		was = sb.name
+		if sb.named = r; r != nil {
+			sb.name = r.Name
+		}
 		e.noteLinks(sb)
 		for _, other := range e.linkers {
-			if other != sb && other.named.links(sb.name) {
+			if other != sb && (other.named.links(was) || other.named.links(sb.name)) {
 				others = append(others, other)
 			}
 		}
 	})
 	for _, other := range others {
 		if err := e.tie(context.WithoutCancel(ctx), other); err != nil {
-			e.log.Error("renew links; trying again", "container", other.name, "to", sb.name, "err", err)
+			e.log.Error("renew links; trying again", "to", was, "err", err)
 			e.goTask(func(ctx context.Context) { e.repairSandbox(ctx, other) })
 		}
 	}
@@ -100,7 +104,8 @@ func (e *Engine) noteLinks(sb *sandbox) {
 func (e *Engine) tie(ctx context.Context, sb *sandbox) error {
 	var r *record
 	var open map[firewall.Link]bool
-	e.locked(func() { r, open = sb.named, e.opened(sb.named) })
+	var name string
+	e.locked(func() { r, name, open = sb.named, sb.name, e.opened(sb.named) })
 	var errs []error
 	if r != nil {
 		e.o.Names.Update(e.view(r))
@@ -109,7 +114,7 @@ func (e *Engine) tie(ctx context.Context, sb *sandbox) error {
 		}
 	}
 	if err := errors.Join(append(errs, e.switchLinks(ctx, sb, open))...); err != nil {
-		return fmt.Errorf("make links of %s: %w", sb.name, err)
+		return fmt.Errorf("make links of %s: %w", name, err)
 	}
 	return nil
 }

@@ -64,7 +64,21 @@ func operationsOnBridges() []operation {
 		_, err := w.attachSpec(linking)
 		must(w.t, err)
 	}
+	name := "other"
+	change := func(who string) func(w *world) error {
+		return func(w *world) error {
+			_, err := w.UpdateSandbox(ctx, who, catenet.SandboxUpdate{Name: &name, Unpublish: ports[:1], Aliases: map[string][]string{"one": {"www"}},
+				Publish: []catenet.PortSpec{{Proto: "tcp", Port: 81, HostPort: 8080, HostPortEnd: 8080}, {Proto: "sctp", Port: 80}}})
+			return err
+		}
+	}
 	return []operation{
+		{"change what is attached", attached, change("x")},
+		{"change what runs", ran, change("c")},
+		{"rename who is linked", linked, func(w *world) error {
+			_, err := w.UpdateSandbox(ctx, "db", catenet.SandboxUpdate{Name: &name})
+			return err
+		}},
 		{"link", quiet, func(w *world) error { _, err := w.attachSpec(linking); return err }},
 		{"disconnect who is linked", linked, func(w *world) error { return w.Disconnect(ctx, "two", "db", false) }},
 		{"connect who is linked", func(w *world) { linked(w); must(w.t, w.Disconnect(ctx, "two", "db", false)) },

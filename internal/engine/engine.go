@@ -135,13 +135,14 @@ type sandbox struct {
 	op sync.Mutex // held while its kernel side changes
 
 	// Guarded by Engine.mu.
-	now   *record                // nil while it is being made
-	named *record                // by which it is known to others; nil: it is not
-	name  string                 // taken from the moment the request is accepted
-	aims  []catenet.EndpointSpec // whose links are about to be its own
-	inode uint64                 // of the namespace that it was attached to
-	ended chan struct{}          // closed when the present run has ended
-	exit  int                    // how it ended, also after the sandbox is gone
+	now    *record                // nil while it is being made
+	named  *record                // by which it is known to others; nil: it is not
+	name   string                 // taken from the moment the request is accepted
+	coming string                 // the name that it is about to have, and nobody else gets meanwhile
+	aims   []catenet.EndpointSpec // whose links are about to be its own
+	inode  uint64                 // of the namespace that it was attached to
+	ended  chan struct{}          // closed when the present run has ended
+	exit   int                    // how it ended, also after the sandbox is gone
 
 	inherited bool     // an earlier daemon started it
 	ailment   *ailment // why it is not as its record says, else nil

@@ -92,7 +92,10 @@ func (e *Engine) checkPorts(r *record) error {
 		dry.Endpoints = append(dry.Endpoints, ep)
 	}
 	e.chooseDefaults(dry)
-	return e.bind(nil, dry)
+	if err := e.bind(nil, dry); err != nil {
+		return err
+	}
+	return checkTwice(dry.Bindings)
 }
 
 // asks are the ports that a sandbox wants published. What -p publishes, -P

@@ -91,8 +91,10 @@ func (e *Engine) repair(ctx context.Context, lost map[kernel.Loss]bool) {
 		var wrote atomic.Uint64
 		e.repairSandbox(kernel.CountWrites(ctx, &wrote), sb)
 		if wrote.Load() > 0 {
-			e.log.Warn("put back what container's network lost", "container", sb.name)
-			e.tell("sandbox", "repair", sb.id, "name", sb.name)
+			var name string
+			e.locked(func() { name = sb.name })
+			e.log.Warn("put back what container's network lost", "container", name)
+			e.tell("sandbox", "repair", sb.id, "name", name)
 		}
 	}
 }

@@ -198,6 +198,9 @@ func (e *Engine) loadLive(ctx context.Context, id string, entry sandboxEntry, co
 	if entry.Next != nil {
 		e.report("leave networks", now.Name, e.partFrom(ctx, now, endpointsBut(entry.Next, now)))
 	}
+	if entry.Next != nil && known { // the durable side went ahead
+		e.report("record container", now.Name, e.keepContainer(now))
+	}
 	if entry.Next != nil || !alive {
 		if err := e.keep(id, sandboxEntry{Now: now}); err != nil {
 			return nil, err

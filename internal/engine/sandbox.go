@@ -377,15 +377,23 @@ func (e *Engine) joining(ep catenet.Endpoint, r *record) []string {
 func (e *Engine) claim(id, name string) (*sandbox, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, other := range e.sandboxes {
-		if other.name == name {
-			return nil, catenet.Conflictf("the name %q is taken by container %s", name, catenet.ShortID(other.id)).
-				WithHint("choose another --name, or remove that one: catenet rm %s", name)
-		}
+	if err := e.unclaimed(name); err != nil {
+		return nil, err
 	}
 	sb := &sandbox{id: id, name: name, held: make(map[portKey]kernel.Held), ended: make(chan struct{})}
 	e.sandboxes[id] = sb
 	return sb, nil
+}
+
+// unclaimed returns an error if a name is taken. e.mu is held.
+func (e *Engine) unclaimed(name string) error {
+	for _, other := range e.sandboxes {
+		if other.name == name || other.coming == name {
+			return catenet.Conflictf("the name %q is taken by container %s", name, catenet.ShortID(other.id)).
+				WithHint("choose another name, or remove that one: catenet rm %s", other.name)
+		}
+	}
+	return nil
 }
 
 // forget is the opposite of claim.

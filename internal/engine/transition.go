@@ -84,7 +84,7 @@ func (e *Engine) commit(sb *sandbox, next *record) error {
 		if sb.now != nil && sb.now.State == catenet.StateExited && next.State == catenet.StateRunning {
 			sb.ended = make(chan struct{}) // nobody may take the last run's end for this one's
 		}
-		sb.now = next
+		sb.now, sb.name = next, next.Name
 	})
 	return nil
 }
@@ -151,6 +151,9 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 		}
 		if now == nil {
 			aside.add(func() { e.report("take back redirect", next.Name, e.unredirect(context.WithoutCancel(ctx), ns)) })
+		}
+		if now != nil && now != next && now.State == catenet.StateRunning {
+			aside.add(func() { e.report("take back files", now.Name, e.writeFiles(now, new(undo))) })
 		}
 		asideErr = e.writeFiles(view, &aside)
 	}()
