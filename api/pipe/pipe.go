@@ -55,16 +55,21 @@ func Env(prefix string) (env []string) {
 	return env
 }
 
-// Send makes one call to the daemon at host, the absolute path of its socket
-// with or without unix:// before it; "" is CATENET_HOST, or else DefaultHost.
-func Send(host string, c Call) (Answer, error) {
+// Socket returns the path of the daemon's socket: that of host, which may have
+// unix:// before it; "" is CATENET_HOST, or else DefaultHost.
+func Socket(host string) string {
 	if host == "" {
 		host = os.Getenv("CATENET_HOST")
 	}
 	if host == "" {
 		host = DefaultHost
 	}
-	conn, err := dial(strings.TrimPrefix(host, "unix://"))
+	return strings.TrimPrefix(host, "unix://")
+}
+
+// Send makes one call to the daemon at host, as Socket reads it.
+func Send(host string, c Call) (Answer, error) {
+	conn, err := dial(Socket(host))
 	if err != nil {
 		return Answer{}, err
 	}

@@ -60,6 +60,11 @@ func TestRoutesAreDescribed(t *testing.T) {
 	want, got := map[string][]string{}, map[string][]string{}
 	for _, r := range New(nil, slog.New(slog.DiscardHandler)).routes() {
 		params := slices.Clone(r.query)
+		for i, name := range params {
+			if slices.Contains(pipedQuery, name) { // of several routes
+				params[i] = "#/components/parameters/" + name
+			}
+		}
 		if strings.Contains(r.path, "{ref}") {
 			params = append(params, "#/components/parameters/ref")
 		}

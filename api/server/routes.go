@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/cni"
 )
 
 // route is one method of one path. handle answers by itself, or returns an
@@ -42,6 +43,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/endpoints", nil, s.listEndpoints},
 		{"GET", "/v1/ports", nil, s.listPorts},
 		{"GET", "/v1/events", q("filter", "since"), s.events},
+		{"POST", cni.Path, pipedQuery, s.piped(cni.New(s.engine).Answer)},
 	}
 }
 

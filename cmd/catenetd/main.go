@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/pipe"
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/kernel/handover"
@@ -120,6 +121,9 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 	d.offers = append(d.offers, offer{apiSocket, l})
 	if err := d.engine.Restore(ctx); err != nil {
 		return nil, err
+	}
+	if err := server.CatchUp(ctx, d.engine, pipe.Spool(c.Listen)); err != nil {
+		log.Error("catch up with what CNI asked for while no daemon was there", "err", err)
 	}
 	if err := d.forwarding(ctx, c.AllowForward, log); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/pipe"
 	"github.com/catenet/catenet/test/lab"
 )
 
@@ -204,7 +205,8 @@ func (s *site) startAgain() error {
 }
 
 // litter leaves no daemon, but what one left that died as it attached the
-// subject, a link of an earlier one, and the keeper without its link.
+// subject, a call that was written down since, a link of an earlier one, and the
+// keeper without its link.
 func (s *site) litter() {
 	s.T.Helper()
 	s.gone("subject")
@@ -221,6 +223,9 @@ func (s *site) litter() {
 			break // the keeper's: the first that was made
 		}
 	}
+	late := pipe.Call{Path: "/v1/cni", Env: []string{"CNI_COMMAND=DEL", "CNI_CONTAINERID=late", "CNI_IFNAME=eth0"}, Stdin: []byte(`{"cniVersion":"1.1.0","name":"front"}`)}
+	_, err := late.Save(pipe.Spool(s.h.Socket()))
+	s.must(err)
 	s.h.MustRun("ip", "link", "add", "ctn0123456789ab", "type", "veth", "peer", "name", "eth9")
 	s.h.MustRun("ip", "link", "set", "ctn0123456789ab", "alias", "catenet:"+strings.Repeat("0123456789abcdef", 4))
 }

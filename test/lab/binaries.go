@@ -18,7 +18,7 @@ var build struct {
 	err   error
 }
 
-// Binaries returns the folder of the three programs, built from this tree
+// Binaries returns the folder of the programs, built from this tree
 // the first time that somebody asks. CATENET_BIN names a folder of ready
 // ones instead, which have no build tags.
 func Binaries(t testing.TB) string {
@@ -34,7 +34,8 @@ func Binaries(t testing.TB) string {
 		cmd := exec.Command("go", "build", "-tags", build.tags, "-o", build.dir+"/",
 			"github.com/catenet/catenet/cmd/catenet",
 			"github.com/catenet/catenet/cmd/catenetd",
-			"github.com/catenet/catenet/cmd/catenet-shim")
+			"github.com/catenet/catenet/cmd/catenet-shim",
+			"github.com/catenet/catenet/cmd/catenet-cni")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			build.err = fmt.Errorf("build the programs: %w\n%s", err, out)

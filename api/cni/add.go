@@ -1,0 +1,134 @@
+package cni
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/catenet/catenet"
+)
+
+// add makes one attachment. The first of a container makes its sandbox, a
+// further one connects it to one more network.
+func (f *Front) add(ctx context.Context, c call) (any, error) {
+	prev, err := c.previous()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkChain(prev); err != nil {
+		return nil, err
+	}
+	spec, ports, dns, err := c.wants()
+	if err != nil {
+		return nil, err
+	}
+	defer f.busy.hold("container " + c.containerID)()
+	n, err := f.network(ctx, c.conf)
+	if err != nil {
+		return nil, err
+	}
+	spec.Network = n.ID
+	sb, found, err := f.sandbox(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var ep catenet.Endpoint
+	if found {
+		ep, err = f.connect(ctx, sb, n, spec, ports)
+	} else {
+		ep, err = f.create(ctx, c, catenet.SandboxSpec{
+			Owner: catenet.OwnerCNI, RuntimeID: c.containerID, Netns: c.netns,
+			Networks: []catenet.EndpointSpec{spec}, Ports: ports, DNS: dns,
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.resultOf(prev, n, ep)
+}
+
+// checkChain refuses to make an interface that a plugin before us has made.
+func (c call) checkChain(prev result) error {
+	before, err := prev.interfaces()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(before, func(i resultInterface) bool { return i.Sandbox != "" && i.Name == c.ifname }) {
+		return catenet.Invalidf("interface %s was made by an earlier plugin of the chain", c.ifname).
+			WithHint("catenet makes a container's interface itself: put it in the place of the plugin that makes it, and leave that one out")
+	}
+	return nil
+}
+
+// wants is what is asked for, checked.
+func (c call) wants() (spec catenet.EndpointSpec, ports []catenet.PortSpec, dns catenet.DNSConfig, err error) {
+	spec = catenet.EndpointSpec{
+		Interface: c.ifname, Aliases: slices.Clone(c.conf.RuntimeConfig.Aliases),
+		Bandwidth: c.conf.RuntimeConfig.Bandwidth.bandwidth(),
+		Labels:    map[string]string{labelName: c.conf.Name},
+	}
+	if name := c.args.podName(); name != "" {
+		spec.Aliases = append(spec.Aliases, name)
+	}
+	spec.NoDefault4, spec.NoDefault6 = c.conf.defaults()
+	if err = c.asked(&spec); err != nil {
+		return spec, nil, dns, err
+	}
+	if ports, err = c.conf.ports(); err != nil {
+		return spec, nil, dns, err
+	}
+	if len(ports) > 0 {
+		b, err := json.Marshal(ports)
+		if err != nil {
+			return spec, nil, dns, err
+		}
+		spec.Labels[labelPorts] = string(b)
+	}
+	dns, err = c.dns()
+	return spec, ports, dns, err
+}
+
+// create makes a container's sandbox, under the most telling name that is free.
+func (f *Front) create(ctx context.Context, c call, spec catenet.SandboxSpec) (ep catenet.Endpoint, err error) {
+	names := []string{catenet.ShortID(c.containerID), ""} // "": the daemon's own
+	if pod := c.args.podName(); pod != "" {
+		names = append([]string{pod}, names...)
+	}
+	for _, name := range names {
+		if f.taken(ctx, name) {
+			continue
+		}
+		spec.Name = name
+		st, err := f.engine.CreateSandbox(ctx, spec, true)
+		if err == nil {
+			return st.Endpoints[0], nil
+		}
+		if !catenet.IsConflict(err) || !f.taken(ctx, name) {
+			return ep, err
+		}
+	}
+	return ep, err
+}
+
+// taken reports whether a container has that name.
+func (f *Front) taken(ctx context.Context, name string) bool {
+	if name == "" {
+		return false
+	}
+	st, err := f.engine.Sandbox(ctx, name)
+	return err == nil && st.Name == name
+}
+
+// connect joins a container that is there to one more network.
+func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, n catenet.Network, spec catenet.EndpointSpec, ports []catenet.PortSpec) (catenet.Endpoint, error) {
+	if slices.ContainsFunc(sb.Endpoints, func(ep catenet.Endpoint) bool { return ep.Interface == spec.Interface }) {
+		return catenet.Endpoint{}, catenet.Conflictf("container %s has an interface %s already", sb.Name, spec.Interface).
+			WithHint("DEL takes it away")
+	}
+	ep, err := f.engine.Connect(ctx, n.ID, sb.ID, spec)
+	if err != nil || len(ports) == 0 {
+		return ep, err
+	}
+	return ep, errors.Join(catenet.Unsupportedf("ports of a second network"), f.engine.Disconnect(ctx, n.ID, sb.ID, true))
+}

@@ -1,0 +1,70 @@
+package cni
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/catenet/catenet"
+)
+
+// resolver is where a container finds ours, which knows the names of its
+// networks, and asks the servers below what it does not know.
+const resolver = "127.0.0.11"
+
+// dns is how a container resolves what nobody here knows: as the runtime says,
+// else the configuration, else the file that the configuration names.
+func (c call) dns() (catenet.DNSConfig, error) {
+	asked := c.conf.RuntimeConfig.DNS
+	if len(asked.Servers)+len(asked.Searches)+len(asked.Options) > 0 {
+		return dnsOf(asked.Servers, asked.Searches, asked.Options)
+	}
+	own := c.conf.DNS
+	if len(own.Nameservers)+len(own.Search)+len(own.Options) > 0 {
+		return dnsOf(own.Nameservers, own.Search, own.Options)
+	}
+	if c.conf.IPAM == nil || c.conf.IPAM.ResolvConf == "" {
+		return catenet.DNSConfig{}, nil
+	}
+	b, err := os.ReadFile(c.conf.IPAM.ResolvConf)
+	if err != nil {
+		return catenet.DNSConfig{}, coded(codeField, catenet.Invalidf("read ipam.resolvConf: %w", err))
+	}
+	return dnsOf(resolvConf(string(b)))
+}
+
+// resolvConf reads what matters of a resolv.conf(5).
+func resolvConf(text string) (servers, search, options []string) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		switch words[0] {
+		case "nameserver":
+			servers = append(servers, words[1])
+		case "search", "domain":
+			search = words[1:]
+		case "options":
+			options = append(options, words[1:]...)
+		}
+	}
+	return servers, search, options
+}
+
+// dnsOf puts lists of words into ours. Our own address among the servers is
+// that of the container's resolver: it asks nobody else for that.
+func dnsOf(servers, search, options []string) (d catenet.DNSConfig, err error) {
+	d.Search, d.Options = search, options
+	for _, s := range servers {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return d, coded(codeField, catenet.Invalidf("dns: %w", fmt.Errorf("%q is no address of a name server", s)))
+		}
+		if s != resolver {
+			d.Servers = append(d.Servers, a)
+		}
+	}
+	return d, nil
+}

@@ -1,0 +1,36 @@
+package pipe
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Saved ends the names of files that Save has written whole.
+const Saved = ".call"
+
+// Spool is the folder of calls that were written down for the daemon at host,
+// as Socket reads it: beside its socket.
+func Spool(host string) string { return filepath.Join(filepath.Dir(Socket(host)), "calls") }
+
+// Save writes a call down in a folder, which is made if need be, as the request
+// that it is; it returns the file's path. It is not synced: what calls are about
+// does not outlive the machine.
+func (c Call) Save(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", errors.New("write down the call: " + err.Error())
+	}
+	f, err := os.CreateTemp(dir, "*.part")
+	if err != nil {
+		return "", errors.New("write down the call: " + err.Error())
+	}
+	path := f.Name()[:len(f.Name())-len(filepath.Ext(f.Name()))] + Saved
+	_, err = f.Write(c.request())
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(errors.New("write down the call: "+err.Error()), os.Remove(f.Name()))
+	}
+	return path, nil
+}
