@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // draw draws a picture with box characters: the host on top, its networks on
-// a spine below it, and their containers below each.
+// a spine below it, those that it is not in at the end, and their containers
+// below each.
 func draw(p picture) string {
 	// A network's box stands 6 columns to the right of the host's, and both
 	// end at one.
@@ -19,14 +21,21 @@ func draw(p picture) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "╔═ %s %s╗\n", p.title, strings.Repeat("═", host-width(p.title)-3))
 	fmt.Fprintf(&s, "║ %s ║\n", pad(p.about, host-2))
-	if len(p.boxes) == 0 {
-		fmt.Fprintf(&s, "╚%s╝\n", strings.Repeat("═", host))
-		return s.String()
+	joined := slices.IndexFunc(p.boxes, func(b box) bool { return b.apart })
+	if joined < 0 {
+		joined = len(p.boxes)
 	}
-	fmt.Fprintf(&s, "╚═╤%s╝\n", strings.Repeat("═", host-2))
+	root := "═"
+	if joined > 0 {
+		root = "╤"
+	}
+	fmt.Fprintf(&s, "╚═%s%s╝\n", root, strings.Repeat("═", host-2))
 	cols := columns(p.boxes)
 	for i, b := range p.boxes {
-		drawBox(&s, b, inner, cols, i == len(p.boxes)-1)
+		if i > 0 && i >= joined {
+			s.WriteByte('\n')
+		}
+		drawBox(&s, b, inner, cols, i-joined)
 	}
 	return s.String()
 }
@@ -41,13 +50,18 @@ func columns(boxes []box) (w [3]int) {
 	return w
 }
 
-func drawBox(s *strings.Builder, b box, inner int, cols [3]int, last bool) {
-	spine, branch := "│", "├"
-	fmt.Fprintf(s, "  │   ╭─ %s %s╮\n", b.title, strings.Repeat("─", inner-width(b.title)-3))
-	if last {
-		spine, branch = " ", "╰"
+// drawBox draws a network. The spine ends at the one whose place is -1; later
+// ones do not hang on it.
+func drawBox(s *strings.Builder, b box, inner int, cols [3]int, place int) {
+	above, branch, spine := "│", "├───┤", "│"
+	switch {
+	case place == -1:
+		branch, spine = "╰───┤", " "
+	case place >= 0:
+		above, branch, spine = " ", "    │", " "
 	}
-	fmt.Fprintf(s, "  %s───┤ %s │\n", branch, pad(b.about, inner-2))
+	fmt.Fprintf(s, "  %s   ╭─ %s %s╮\n", above, b.title, strings.Repeat("─", inner-width(b.title)-3))
+	fmt.Fprintf(s, "  %s %s │\n", branch, pad(b.about, inner-2))
 	foot := strings.Repeat("─", inner)
 	if len(b.members) > 0 {
 		foot = "─┬" + strings.Repeat("─", inner-2)
@@ -64,7 +78,7 @@ func drawBox(s *strings.Builder, b box, inner int, cols [3]int, last bool) {
 		line := fmt.Sprintf("  %s     %s─%s %s  %s  %s  %s", spine, twig, dot, pad(m.name, cols[0]), pad(m.link, cols[1]), pad(m.addr, cols[2]), m.notes)
 		s.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	if !last {
+	if place < -1 {
 		s.WriteString("  │\n")
 	}
 }

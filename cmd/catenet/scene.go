@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type picture struct {
 // box is a network and the containers in it.
 type box struct {
 	title, about string
+	apart        bool // the host is not in it
 	members      []member
 }
 
@@ -42,19 +44,10 @@ func scene(info catenet.Info, networks []catenet.NetworkStatus, sandboxes []cate
 			shared[to] = append(shared[to], sb.Name)
 		}
 	}
-	// Predefined networks come last: they matter less.
 	networks = slices.Clone(networks)
-	slices.SortStableFunc(networks, func(a, b catenet.NetworkStatus) int {
-		switch {
-		case a.Predefined == b.Predefined:
-			return 0
-		case b.Predefined:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(networks, func(a, b catenet.NetworkStatus) int { return cmp.Compare(place(a), place(b)) })
 	for _, n := range networks {
-		b := box{title: n.Name + " · " + n.Driver, about: aboutNetwork(n)}
+		b := box{title: n.Name + " · " + n.Driver, about: aboutNetwork(n), apart: apart(n)}
 		for _, sb := range slices.Backward(sandboxes) { // oldest first
 			if !all && sb.State != catenet.StateRunning {
 				continue
@@ -67,6 +60,23 @@ func scene(info catenet.Info, networks []catenet.NetworkStatus, sandboxes []cate
 		}
 	}
 	return p
+}
+
+// place orders networks: predefined ones matter less, and what does not hang on
+// the host stands below all that does.
+func place(n catenet.NetworkStatus) int {
+	switch {
+	case apart(n):
+		return 2
+	case n.Predefined:
+		return 1
+	}
+	return 0
+}
+
+// apart reports whether the host has no address in a network that has some.
+func apart(n catenet.NetworkStatus) bool {
+	return len(n.Pools) > 0 && !slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Gateway.IsValid() })
 }
 
 func aboutNetwork(n catenet.NetworkStatus) string {

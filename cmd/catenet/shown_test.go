@@ -46,6 +46,55 @@ func TestPortRuns(t *testing.T) {
 	}
 }
 
+// TestWhatTheHostIsNotIn hangs on no host: neither beside networks of the
+// host's, nor alone.
+func TestWhatTheHostIsNotIn(t *testing.T) {
+	network := func(name, driver, subnet, gateway string) (n catenet.NetworkStatus) {
+		n.Name, n.Driver = name, driver
+		p := catenet.Pool{Subnet: netip.MustParsePrefix(subnet)}
+		if gateway != "" {
+			p.Gateway = netip.MustParseAddr(gateway)
+		}
+		n.Pools = []catenet.Pool{p}
+		return n
+	}
+	cable, wire := network("cable", "ptp", "10.8.0.0/30", ""), network("wire", "ptp", "10.9.0.0/30", "")
+	front := network("front", "macvlan", "10.1.0.0/24", "10.1.0.1")
+	front.Predefined = true
+	info := catenet.Info{Hostname: "h"}
+	info.Kernel = "6"
+	for want, networks := range map[string][]catenet.NetworkStatus{
+		`
+╔═ h ════════════════════════════╗
+║ kernel 6 · catenet             ║
+╚═╤══════════════════════════════╝
+  │   ╭─ front · macvlan ────────╮
+  ╰───┤ 10.1.0.0/24 via 10.1.0.1 │
+      ╰──────────────────────────╯
+
+      ╭─ cable · ptp ────────────╮
+      │ 10.8.0.0/30              │
+      ╰──────────────────────────╯
+
+      ╭─ wire · ptp ─────────────╮
+      │ 10.9.0.0/30              │
+      ╰──────────────────────────╯
+`: {cable, front, wire},
+		`
+╔═ h ═════════════════╗
+║ kernel 6 · catenet  ║
+╚═════════════════════╝
+      ╭─ wire · ptp ──╮
+      │ 10.9.0.0/30   │
+      ╰───────────────╯
+`: {wire},
+	} {
+		if got := "\n" + draw(scene(info, networks, nil, true)); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+	}
+}
+
 // TestDrawingStands: with many containers and odd names every box is closed at
 // one column.
 func TestDrawingStands(t *testing.T) {
