@@ -98,7 +98,14 @@ func TestCompletions(t *testing.T) {
 		"events --filter container=":    "container=db container=web",
 		"ps --format ":                  "table json",
 	} {
-		if got := completed(t, host, strings.Split(typed, " ")...); got != want {
+		got := completed(t, host, strings.Split(typed, " ")...)
+		for range 10 { // a daemon on a busy machine may not answer within tabPatience
+			if got != "" || want == "" {
+				break
+			}
+			got = completed(t, host, strings.Split(typed, " ")...)
+		}
+		if got != want {
 			t.Errorf("%s is completed by %q, want %q", typed, got, want)
 		}
 	}
