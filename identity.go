@@ -27,6 +27,9 @@ func NewID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// IsID reports whether s is written as NewID writes.
+func IsID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
+
 // ShortID returns the first ShortLen characters of an ID.
 func ShortID(id string) string {
 	if len(id) > ShortLen {

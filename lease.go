@@ -18,5 +18,5 @@ type Lease struct {
 // it.
 type Claim struct {
 	Pool
-	Leases []netip.Addr `json:"leases,omitempty"` // handed out of it, the gateway aside
+	Leases []netip.Addr `json:"leases,omitempty"` // handed out of it
 }

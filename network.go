@@ -65,6 +65,9 @@ type NetworkSpec struct {
 	// DNS are the servers that stand behind the resolver of containers that
 	// ask for none of their own; empty: the host's.
 	DNS []netip.Addr `json:"dns,omitempty"`
+	// TakeClaims: subnets of Pools may be claimed ones (Claim), which the network
+	// takes.
+	TakeClaims bool `json:"-"`
 	// Routes are inside each container while it is in the network.
 	Routes []Route `json:"routes,omitempty"`
 }

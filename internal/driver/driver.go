@@ -85,6 +85,14 @@ type Place struct {
 	NS *kernel.Namespace
 }
 
+// Inner is what the inner end of an endpoint's link is called there.
+func (p Place) Inner(ep catenet.Endpoint) string {
+	if p.NS == nil {
+		return kernel.ParkedLinkPrefix + catenet.ShortID(ep.ID)
+	}
+	return ep.Interface
+}
+
 // State is what a network is once it is up.
 type State struct {
 	// Firewall is what the network wants of it; empty for nothing.

@@ -138,7 +138,7 @@ func (e *Engine) reserve(r *record, s catenet.EndpointSpec, u *undo) error {
 		if pool == nil {
 			return catenet.Invalidf("address %s is in no subnet of network %s", a, n.Name).WithHint("its subnets are: %s", subnets(n.Network))
 		}
-		if _, err := e.request(n, pool, r.ID, a); err != nil {
+		if _, err := e.request(n, pool, r.ID, "", a); err != nil {
 			return err
 		}
 		u.add(func() { e.locked(func() { e.giveBack(n, pool, r.ID, a) }) })

@@ -13,6 +13,7 @@
 // the present one at its next start.
 //
 //	sandbox.go     attach and remove; container.go: containers of our own
+//	parked.go      namespaces that come late and are furnished by others
 //	plan.go        what the next record is: addresses, names, default routes
 //	transition.go  from one record to the next, undone if it fails
 //	restore.go     a start: records to kernel, and orphans away
@@ -28,6 +29,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -89,7 +91,7 @@ type LogReader func(ctx context.Context, path string, o catenet.LogOptions, ende
 	emit func(stream string, t time.Time, line []byte) error) error
 
 // Engine keeps the networks of one host. Its methods are safe for concurrent
-// use. Locks are taken in this order: a network's op, a sandbox's op, linking, mu.
+// use. Locks are taken in this order: a network's op, a sandbox's op, linking, leasing, mu.
 type Engine struct {
 	o       Options
 	log     *slog.Logger
@@ -102,10 +104,12 @@ type Engine struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
+	leasing sync.Mutex // held while leases and claims change; before mu. Writers of Engine.claims hold both
 	linking sync.Mutex // held while it is worked out what links lead to; before mu
 
 	mu        sync.Mutex // guards what follows, and all records and pools
 	networks  map[string]*network
+	claims    map[netip.Prefix]*claim
 	sandboxes map[string]*sandbox
 	linkers   map[string]*sandbox              // those whose names are known and that have links
 	unheld    map[string][]catenet.PortBinding // by sandbox: published, and held by somebody else
@@ -120,6 +124,7 @@ type network struct {
 	driver   driver.Driver
 	op       sync.Mutex // held while its own links are made or removed, and its record is changed
 	pools    []*ipam.Pool
+	leases   map[netip.Addr]catenet.Lease
 	coming   []catenet.Pool // that an update is about to add
 	state    driver.State
 	members  map[string]string // endpoint ID → sandbox ID
@@ -163,6 +168,7 @@ func New(o Options) *Engine {
 		o: o, log: o.Log, born: time.Now(), ctx: ctx, cancel: cancel,
 		drivers:   make(map[string]driver.Driver),
 		networks:  make(map[string]*network),
+		claims:    make(map[netip.Prefix]*claim),
 		sandboxes: make(map[string]*sandbox),
 		linkers:   make(map[string]*sandbox),
 		unheld:    make(map[string][]catenet.PortBinding),
@@ -182,6 +188,7 @@ func (e *Engine) Close() error {
 	e.cancel()
 	e.hub.close()
 	e.tasks.Wait()
+	e.standAside(context.Background())
 	e.reaper.wait()
 	e.mu.Lock()
 	all := make([]*sandbox, 0, len(e.sandboxes))

@@ -82,7 +82,7 @@ func (e *Engine) placeFiles(r *record) {
 		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf", "hostname"}
 		return
 	}
-	if r.Owner != catenet.OwnerAttach { // its runtime writes them
+	if r.Owner != catenet.OwnerAttach || r.Parked { // its runtime writes them
 		return
 	}
 	dir, name := filepath.Split(r.Target.Path)

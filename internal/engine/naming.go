@@ -59,6 +59,9 @@ func (e *Engine) view(r *record) names.Sandbox {
 	answers, _ := e.aliases(r)
 	eps := byPriority(r)
 	v := names.Sandbox{ID: r.ID, DNS: e.dnsOf(r), ExtraHosts: append(e.extraHosts(r), answers...)}
+	if r.Parked {
+		v.Behind = beside{e, r.NetnsPath}
+	}
 	for _, ep := range eps {
 		v.Networks = append(v.Networks, ep.NetworkID)
 	}

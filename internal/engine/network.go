@@ -111,6 +111,7 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 	net.state.Warnings = append(net.state.Warnings, net.overlaps(net.Pools, host)...)
 	e.o.Names.SetNetwork(net.ID, net.Name, net.inward())
 	e.locked(func() { net.ready = true })
+	e.takeClaims(net)
 	return net, nil
 }
 
@@ -155,7 +156,9 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 				WithHint("catenet network inspect %s shows it; choose another name, or remove it first", n.Name)
 		}
 	}
-	around.Networks = e.neighbours()
+	around.Networks = e.neighbours(func(claimed netip.Prefix) bool {
+		return n.TakeClaims && slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet == claimed })
+	})
 	if n.ConfigFrom != "" {
 		if _, err := e.configNetwork(n.ConfigFrom); err != nil {
 			return nil, err // it went since it was read
@@ -175,7 +178,7 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 	if err != nil {
 		return nil, err
 	}
-	net := &network{Network: n, driver: d, members: make(map[string]string), pools: pools}
+	net := &network{Network: n, driver: d, members: make(map[string]string), leases: make(map[netip.Addr]catenet.Lease), pools: pools}
 	e.networks[n.ID] = net
 	for _, sb := range e.sandboxes { // that asked for an address in an earlier network of that name
 		if sb.now != nil {
@@ -186,8 +189,14 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 }
 
 // neighbours are the networks whose subnets no other may overlap, with those
-// that are about to be added to them. e.mu is held.
-func (e *Engine) neighbours() (all []catenet.Network) {
+// that are about to be added to them, and claims, but for those that are taken.
+// e.mu is held.
+func (e *Engine) neighbours(takes func(netip.Prefix) bool) (all []catenet.Network) {
+	for _, c := range e.claims {
+		if takes == nil || !takes(c.Subnet) {
+			all = append(all, catenet.Network{NetworkSpec: catenet.NetworkSpec{Name: "(promised to another runtime)", Pools: []catenet.Pool{c.Pool}}})
+		}
+	}
 	for _, n := range e.networks {
 		if !n.ConfigOnly {
 			on := n.Network
@@ -306,7 +315,13 @@ func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
 	ctx = context.WithoutCancel(ctx)
 	e.o.Names.RemoveNetwork(n.ID)
 	err := e.takeDown(ctx, n)
-	e.report("forget cursors of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Delete(kindCursor, n.ID) }))
+	e.report("forget cursors and leases of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error {
+		errs := []error{tx.Delete(kindCursor, n.ID)}
+		for a := range n.leases {
+			errs = append(errs, tx.Delete(kindLease, leaseKey(n.ID, a)))
+		}
+		return errors.Join(errs...)
+	}))
 	e.tell("network", "destroy", n.ID, "name", n.Name, "type", n.Driver)
 	if err != nil {
 		return fmt.Errorf("remove network %s, which is tried on: %w", n.Name, err)

@@ -30,7 +30,7 @@ func (e *Engine) partFrom(ctx context.Context, r *record, eps []catenet.Endpoint
 	if catenet.IsNotFound(err) {
 		return nil // it went, and took everything along
 	}
-	if err != nil {
+	if err != nil || ns == nil {
 		return err
 	}
 	defer ns.Close()

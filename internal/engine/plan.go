@@ -34,11 +34,14 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	if err := n.driver.ValidateEndpoint(n.Network, spec); err != nil {
 		return err
 	}
+	if err := e.checkID(spec.ID); err != nil {
+		return err
+	}
 	if err := e.checkMAC(n, spec.MAC); err != nil {
 		return err
 	}
 	ep := catenet.Endpoint{
-		ID: catenet.NewID(), NetworkID: n.ID, SandboxID: next.ID,
+		ID: cmp.Or(spec.ID, catenet.NewID()), NetworkID: n.ID, SandboxID: next.ID,
 		Spec: spec, Created: time.Now(), MAC: spec.MAC,
 	}
 	ep.Spec.Network = n.Name
@@ -72,6 +75,16 @@ func (e *Engine) checkRoom(n *network) error {
 		WithHint("take one out of it, catenet network disconnect %s CONTAINER, or make another network", n.Name)
 }
 
+// checkID refuses the ID of an endpoint that there is. e.mu is held.
+func (e *Engine) checkID(id string) error {
+	for _, n := range e.networks {
+		if _, taken := n.members[id]; taken {
+			return catenet.Conflictf("there is an endpoint %s in network %s already", catenet.ShortID(id), n.Name).WithHint("leave the ID out, to have one made")
+		}
+	}
+	return nil
+}
+
 // checkMAC refuses a MAC address that somebody in the network has: neither
 // would get all of its packets. e.mu is held.
 func (e *Engine) checkMAC(n *network, mac string) error {
@@ -89,6 +102,9 @@ func (e *Engine) checkMAC(n *network, mac string) error {
 
 // checkEndpoint checks what is wrong with a spec whatever the network.
 func checkEndpoint(spec catenet.EndpointSpec) error {
+	if spec.ID != "" && !catenet.IsID(spec.ID) {
+		return catenet.Invalidf("%q cannot be the ID of an endpoint", spec.ID).WithHint("it is 64 hexadecimal digits; leave it out to have one made")
+	}
 	for _, a := range spec.Aliases {
 		if err := catenet.ValidateName("alias", a); err != nil {
 			return err
@@ -191,7 +207,7 @@ func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
 		a := want
 		if by, _ := pool.Owner(want); by != ep.SandboxID { // else it is reserved for this one
 			var err error
-			a, err = e.request(n, pool, ep.SandboxID, want)
+			a, err = e.request(n, pool, ep.SandboxID, ep.ID, want)
 			if catenet.KindOf(err) == catenet.KindExhausted {
 				full[family] = err // the next one may have room
 				continue
@@ -206,8 +222,10 @@ func (e *Engine) allocate(n *network, ep *catenet.Endpoint, u *undo) error {
 	return cmp.Or(full[0], full[1])
 }
 
-// request takes an address for a sandbox. e.mu is held.
-func (e *Engine) request(n *network, pool *ipam.Pool, owner string, want netip.Addr) (netip.Addr, error) {
+// request takes an address for a sandbox, also one that is leased to its
+// endpoint. e.mu is held.
+func (e *Engine) request(n *network, pool *ipam.Pool, owner, endpoint string, want netip.Addr) (netip.Addr, error) {
+	e.unlease(n, pool, endpoint, want)
 	if by, taken := pool.Owner(want); taken {
 		if sb := e.sandboxes[by]; sb != nil {
 			by = "container " + sb.name
@@ -278,11 +296,14 @@ func (e *Engine) release(ep catenet.Endpoint, keep *record) {
 	}
 }
 
-// giveBack returns one address. A failure means that our books are wrong:
+// giveBack returns one address, to its lease if there is one. A failure means that our books are wrong:
 // it is said, and nothing else suffers. e.mu is held.
 func (e *Engine) giveBack(n *network, pool *ipam.Pool, owner string, a netip.Addr) {
 	if err := pool.Release(owner, a); err != nil {
 		e.log.Error("give back address", "network", n.Name, "address", a, "err", err)
+	}
+	if _, leased := n.leases[a]; leased && owner != ownerLease {
+		e.report("give back to lease", n.Name, pool.Restore(ownerLease, a))
 	}
 }
 

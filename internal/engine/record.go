@@ -14,8 +14,10 @@ import (
 // Kinds of records in the store.
 const (
 	kindNetwork   store.Kind = "network"   // durable: networkEntry
+	kindClaim     store.Kind = "claim"     // durable: catenet.Claim, by subnet
 	kindContainer store.Kind = "container" // durable: containerEntry
 	kindSandbox   store.Kind = "sandbox"   // live: sandboxEntry
+	kindLease     store.Kind = "lease"     // live: catenet.Lease, by network and address
 	kindCursor    store.Kind = "cursor"    // live: where each pool of a network goes on
 )
 

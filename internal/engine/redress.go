@@ -31,6 +31,9 @@ func (e *Engine) redress(ctx context.Context, eps []catenet.Endpoint, ns *kernel
 		}
 		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
 	}
+	if ns == nil { // they are parked
+		return errors.Join(errs...)
+	}
 	losersFirst(&outfit)
 	return errors.Join(append(errs, e.o.Host.Dress(ctx, ns, outfit))...)
 }

@@ -61,7 +61,8 @@ func (e *Engine) Restore(ctx context.Context) error {
 	return nil
 }
 
-// loadNetworks reads the networks into the model, with their pools.
+// loadNetworks reads the networks into the model, with their pools, and what of
+// those is promised.
 func (e *Engine) loadNetworks(ctx context.Context) error {
 	entries, err := store.Load[networkEntry](e.o.Store, store.Durable, kindNetwork)
 	if err != nil {
@@ -89,13 +90,13 @@ func (e *Engine) loadNetworks(ctx context.Context) error {
 		e.locked(func() { e.networks[id] = n })
 		e.o.Names.SetNetwork(n.ID, n.Name, n.inward())
 	}
-	return nil
+	return errors.Join(e.loadLeases(), e.loadClaims())
 }
 
 // knownNetwork is a network on record as the engine holds it: with its driver
 // and pools, or without, if it makes no sense to this build.
 func (e *Engine) knownNetwork(on catenet.Network) *network {
-	n := &network{Network: on, driver: e.driverOf(on), members: make(map[string]string), ready: true}
+	n := &network{Network: on, driver: e.driverOf(on), members: make(map[string]string), leases: make(map[netip.Addr]catenet.Lease), ready: true}
 	if n.driver == nil {
 		n.driver = absent{on.Driver, catenet.Unsupportedf("there is no driver %q in this build", on.Driver)}
 		return n
@@ -255,7 +256,7 @@ func (e *Engine) revive(r *record) *sandbox {
 // alive reports whether the namespace that a record was attached to is still
 // there. Of a program of ours the process room knows, and tells the watcher.
 func (e *Engine) alive(r *record) bool {
-	if r.Owner == catenet.OwnerRun {
+	if r.Owner == catenet.OwnerRun || r.expected() {
 		return true
 	}
 	ns, err := e.o.Namespaces.Open(r.Target.Path)
@@ -295,16 +296,17 @@ func (e *Engine) reclaim(r *record, ep catenet.Endpoint) {
 	}
 	n.members[ep.ID] = r.ID
 	if ep.IPv4.IsValid() {
-		e.retake(r, n, ep.IPv4.Addr())
+		e.retake(r, n, ep.ID, ep.IPv4.Addr())
 	}
 	if ep.IPv6.IsValid() {
-		e.retake(r, n, ep.IPv6.Addr())
+		e.retake(r, n, ep.ID, ep.IPv6.Addr())
 	}
 }
 
 // retake takes one address that a record had before. e.mu is held.
-func (e *Engine) retake(r *record, n *network, a netip.Addr) {
+func (e *Engine) retake(r *record, n *network, endpoint string, a netip.Addr) {
 	if pool := poolFor(n, a); pool != nil {
+		e.unlease(n, pool, endpoint, a)
 		e.report("take address again", r.Name, pool.Restore(r.ID, a))
 	}
 }
@@ -318,7 +320,7 @@ func (e *Engine) reclaimFixed(r *record, n *network) {
 	for _, s := range r.Networks {
 		for _, a := range []netip.Addr{s.IPv4, s.IPv6} {
 			if a.IsValid() && fixedIn(r.Sandbox, n, a) {
-				e.retake(r, n, a)
+				e.retake(r, n, "", a)
 			}
 		}
 	}
@@ -391,8 +393,8 @@ func (e *Engine) answer(ctx context.Context, live []*sandbox) {
 		sb.op.Lock()
 		defer sb.op.Unlock()
 		ns, err := e.open(sb.now)
-		if err != nil {
-			return // the repair that follows says so
+		if err != nil || ns == nil {
+			return // the repair that follows says so, or it is still to come
 		}
 		defer ns.Close()
 		next := sb.now.clone()

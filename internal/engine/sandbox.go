@@ -85,6 +85,9 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.Netns != "" && !filepath.IsAbs(spec.Netns) {
 			return catenet.Invalidf("the namespace's path %q is not absolute", spec.Netns).WithHint("give the whole path, like /run/netns/NAME")
 		}
+		if spec.Parked && spec.Netns == "" {
+			return catenet.Invalidf("a namespace that others furnish is named by its path").WithHint("give netns in place of pid")
+		}
 		if spec.Process != nil {
 			return catenet.Invalidf("an attached namespace runs no program of ours")
 		}
@@ -103,6 +106,9 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		}
 		if spec.PID != 0 || spec.Netns != "" {
 			return catenet.Invalidf("a container that runs gets a namespace of its own").WithHint("catenet attach joins one that exists")
+		}
+		if spec.Parked {
+			return catenet.Invalidf("nobody else furnishes a container of our own")
 		}
 		if spec.PortsHeld {
 			return catenet.Invalidf("nobody else holds the ports of a container of our own")
@@ -189,6 +195,9 @@ func (e *Engine) attach(ctx context.Context, next *record) (st catenet.SandboxSt
 
 // locate finds the namespace of an attach and gives a nameless one a place.
 func (e *Engine) locate(ctx context.Context, sb *sandbox, r *record, u *undo) error {
+	if r.Parked {
+		return e.expect(r)
+	}
 	path := r.Netns
 	if r.PID != 0 {
 		path = fmt.Sprintf("/proc/%d/ns/net", r.PID)
@@ -312,6 +321,9 @@ func (e *Engine) leave(ctx context.Context, now *record) error {
 		return err
 	}
 	defer ns.Close()
+	if ns == nil {
+		return nil
+	}
 	return errors.Join(e.unredirect(ctx, ns), e.part(ctx, ns, now.Endpoints))
 }
 

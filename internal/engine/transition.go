@@ -114,8 +114,11 @@ func (e *Engine) keep(id string, entry sandboxEntry) error {
 }
 
 // open opens the sandbox's namespace and makes sure that it is still the one
-// that joined.
+// that joined. One that has not come yet is nil.
 func (e *Engine) open(r *record) (*kernel.Namespace, error) {
+	if r.expected() {
+		return nil, nil
+	}
 	ns, err := e.o.Namespaces.Open(r.NetnsPath)
 	if err != nil {
 		return nil, fmt.Errorf("open namespace of %s: %w", r.Name, err)
@@ -139,6 +142,9 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		if ns == nil { // still to come
+			return
+		}
 		if asideErr = e.serve(ctx, sb, view, ns, &aside); asideErr != nil {
 			return
 		}
@@ -149,7 +155,7 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 			asideErr = fmt.Errorf("redirect lookups of %s: %w", next.Name, asideErr)
 			return
 		}
-		if now == nil {
+		if now == nil || now.expected() {
 			aside.add(func() { e.report("take back redirect", next.Name, e.unredirect(context.WithoutCancel(ctx), ns)) })
 		}
 		if now != nil && now != next && now.State == catenet.StateRunning {
@@ -162,9 +168,13 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 		err = e.intend(sb, now, next, u)
 	}
 	recorded <- err
+	at := ns
+	if next.Parked {
+		at = nil
+	}
 	var outfit kernel.Outfit
 	if err == nil {
-		outfit, err = e.links(ctx, now, next, ns, u)
+		outfit, err = e.links(ctx, now, next, at, u)
 	}
 	<-done
 	*u = append(*u, aside...)
@@ -172,7 +182,7 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 	if err == nil {
 		err = asideErr
 	}
-	if err == nil && len(outfit.Interfaces) > 0 {
+	if err == nil && len(outfit.Interfaces) > 0 && at != nil {
 		err = e.wear(ctx, now, next, ns, outfit)
 	}
 	return err
@@ -272,6 +282,9 @@ func (e *Engine) linkNamed(ctx context.Context, now, next *record, i int, ns *ke
 		return att, err
 	}
 	ep.HostLink = att.HostLink
+	if ns == nil {
+		ep.Parked = parked(att)
+	}
 	if fresh {
 		dead := *ep
 		u.add(func() {

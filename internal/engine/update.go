@@ -88,7 +88,7 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 	if err := n.driver.Validate(next.NetworkSpec); err != nil {
 		return next, err
 	}
-	around := ipam.Surroundings{Networks: e.neighbours(), Host: host, Apart: driver.ShapeOf(n.driver).Apart}
+	around := ipam.Surroundings{Networks: e.neighbours(nil), Host: host, Apart: driver.ShapeOf(n.driver).Apart}
 	if fresh, err = ipam.Admit(next.NetworkSpec, fresh, around); err != nil {
 		return next, err
 	}

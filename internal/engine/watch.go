@@ -33,6 +33,13 @@ func (e *Engine) watch(sb *sandbox, r *record) {
 		})
 		return
 	}
+	if r.expected() {
+		e.goTask(func(context.Context) {
+			defer cancel()
+			e.await(ctx, sb, r)
+		})
+		return
+	}
 	e.goTask(func(context.Context) {
 		defer cancel()
 		for {

@@ -9,7 +9,7 @@ import (
 )
 
 // Link makes the endpoint's veth pair: the outside a port of the bridge, the
-// inside born in the namespace under its own name.
+// inside born in the namespace under its own name, or parked on the host.
 func (Driver) Link(ctx context.Context, h kernel.Host, n catenet.Network, ep catenet.Endpoint, at driver.Place) (driver.Attachment, error) {
 	o, err := parse(n.NetworkSpec)
 	if err != nil {
@@ -19,6 +19,7 @@ func (Driver) Link(ctx context.Context, h kernel.Host, n catenet.Network, ep cat
 	if err != nil {
 		return driver.Attachment{}, err
 	}
+	inside.Link = at.Inner(ep)
 	inside.MTU = o.mtu // 0: that of the bridge, which is the host's
 	inside.Routes = append(inside.Routes, siblings(n, ep, o)...)
 	if !o.icc {
