@@ -23,8 +23,8 @@ func outside(t testing.TB, n *Names) string {
 	return serve(t, n, Sandbox{ID: "s", Networks: []string{"N"}})
 }
 
-// TestServersWithManners: what the client gets, and how soon, with bad
-// servers before good ones.
+// TestServersWithManners: what the client gets with bad servers before good
+// ones. (How soon is a matter of TestRaceTimes.)
 func TestServersWithManners(t *testing.T) {
 	t.Parallel()
 	good := answering("@ 60 IN A 192.0.2.80")
@@ -43,6 +43,10 @@ func TestServersWithManners(t *testing.T) {
 			r.Answer, r.Truncated = nil, true
 		}
 		w.WriteMsg(r)
+	}
+	late := func(w dns.ResponseWriter, m *dns.Msg) {
+		time.Sleep(time.Second)
+		good(w, m)
 	}
 	lying := func(change func(*dns.Msg)) func(dns.ResponseWriter, *dns.Msg) {
 		return func(w dns.ResponseWriter, m *dns.Msg) {
@@ -93,31 +97,30 @@ func TestServersWithManners(t *testing.T) {
 	for name, tc := range map[string]struct {
 		servers []func(dns.ResponseWriter, *dns.Msg)
 		want    string
-		within  time.Duration
 	}{
-		"small letters":         {[]func(dns.ResponseWriter, *dns.Msg){small(true)}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"small letters, no TCP": {[]func(dns.ResponseWriter, *dns.Msg){small(false)}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"one":                   {[]func(dns.ResponseWriter, *dns.Msg){good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"silent first":          {[]func(dns.ResponseWriter, *dns.Msg){silent, good}, "NOERROR 192.0.2.80", 600 * time.Millisecond},
-		"two silent":            {[]func(dns.ResponseWriter, *dns.Msg){silent, silent, good}, "NOERROR 192.0.2.80", 800 * time.Millisecond},
-		"SERVFAIL first":        {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeServerFailure), good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"REFUSED first":         {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), good}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"all REFUSED":           {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), refusing(dns.RcodeRefused)}, "REFUSED", 300 * time.Millisecond},
-		"NXDOMAIN first":        {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeNameError), good}, "NXDOMAIN", 300 * time.Millisecond},
-		"without EDNS":          {[]func(dns.ResponseWriter, *dns.Msg){noEDNS}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"truncating":            {[]func(dns.ResponseWriter, *dns.Msg){truncating}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"another ID":            {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Id ^= 1 })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"another question":      {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Name = "evil." })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"another type":          {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"no question":           {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question = nil })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"a query back":          {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Response = false })}, "NOERROR 192.0.2.80", 400 * time.Millisecond},
-		"another address":       {[]func(dns.ResponseWriter, *dns.Msg){elsewhere}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"garbage":               {[]func(dns.ResponseWriter, *dns.Msg){garbage}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
-		"none":                  {nil, "SERVFAIL", 200 * time.Millisecond},
+		"small letters":         {[]func(dns.ResponseWriter, *dns.Msg){small(true)}, "NOERROR 192.0.2.80"},
+		"small letters, no TCP": {[]func(dns.ResponseWriter, *dns.Msg){small(false)}, "NOERROR 192.0.2.80"},
+		"one":                   {[]func(dns.ResponseWriter, *dns.Msg){good}, "NOERROR 192.0.2.80"},
+		"silent first":          {[]func(dns.ResponseWriter, *dns.Msg){silent, good}, "NOERROR 192.0.2.80"},
+		"two silent":            {[]func(dns.ResponseWriter, *dns.Msg){silent, silent, good}, "NOERROR 192.0.2.80"},
+		"SERVFAIL first":        {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeServerFailure), good}, "NOERROR 192.0.2.80"},
+		"REFUSED first":         {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), good}, "NOERROR 192.0.2.80"},
+		"all REFUSED":           {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeRefused), refusing(dns.RcodeRefused)}, "REFUSED"},
+		"NXDOMAIN first":        {[]func(dns.ResponseWriter, *dns.Msg){refusing(dns.RcodeNameError), late}, "NXDOMAIN"},
+		"without EDNS":          {[]func(dns.ResponseWriter, *dns.Msg){noEDNS}, "NOERROR 192.0.2.80"},
+		"truncating":            {[]func(dns.ResponseWriter, *dns.Msg){truncating}, "NOERROR 192.0.2.80"},
+		"another ID":            {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Id ^= 1 })}, "NOERROR 192.0.2.80"},
+		"another question":      {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Name = "evil." })}, "NOERROR 192.0.2.80"},
+		"another type":          {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAAAA })}, "NOERROR 192.0.2.80"},
+		"no question":           {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Question = nil })}, "NOERROR 192.0.2.80"},
+		"a query back":          {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) { m.Response = false })}, "NOERROR 192.0.2.80"},
+		"another address":       {[]func(dns.ResponseWriter, *dns.Msg){elsewhere}, "NOERROR 192.0.2.80"},
+		"garbage":               {[]func(dns.ResponseWriter, *dns.Msg){garbage}, "NOERROR 192.0.2.80"},
+		"none":                  {nil, "SERVFAIL"},
 		"upper case echoed": {[]func(dns.ResponseWriter, *dns.Msg){lying(func(m *dns.Msg) {
 			m.Question[0].Name = "EXAMPLE.com."
 			m.Answer = replyTo(m, "@ 60 IN A 192.0.2.80").Answer
-		})}, "NOERROR 192.0.2.80", 300 * time.Millisecond},
+		})}, "NOERROR 192.0.2.80"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,10 +130,8 @@ func TestServersWithManners(t *testing.T) {
 			}
 			server := outside(t, testNames(t, ups...))
 			for _, network := range []string{"udp", "tcp"} {
-				begin := time.Now()
-				got := data(ask(t, network, server, question("Example.com", dns.TypeA)))
-				if took := time.Since(begin); got != tc.want || took > tc.within {
-					t.Errorf("by %s: %s after %v, want %s within %v", network, got, took, tc.want, tc.within)
+				if got := data(ask(t, network, server, question("Example.com", dns.TypeA))); got != tc.want {
+					t.Errorf("by %s: %s, want %s", network, got, tc.want)
 				}
 			}
 		})
@@ -171,16 +172,17 @@ func TestDeadServer(t *testing.T) {
 	server := outside(t, n)
 	d := n.forward.dialer.(*mapDialer)
 	for i := range 3 {
-		begin := time.Now()
 		if got := data(ask(t, "udp", server, question(fmt.Sprint("x", i), dns.TypeA))); got != "NOERROR 192.0.2.80" {
 			t.Fatal(got)
-		}
-		if took := time.Since(begin); took > hedge {
-			t.Errorf("query %d took %v", i, took)
 		}
 	}
 	if got := d.dials.Load(); got != 4 {
 		t.Errorf("%d sockets for 3 queries, want 4: the dead server is asked once", got)
+	}
+	begin := time.Now()
+	got := data(ask(t, "udp", outside(t, testNames(t, dead)), question("x", dns.TypeA)))
+	if took := time.Since(begin); got != "SERVFAIL" || took >= patience {
+		t.Errorf("alone: %s after %v, as long as one that is silent", got, took)
 	}
 }
 
@@ -358,7 +360,7 @@ func TestHostChanges(t *testing.T) {
 	}
 	write(n.hostConf.stubPath, "nameserver 198.51.100.7\n")
 	write(n.hostConf.path, "# stub\nnameserver 127.0.0.53\nsearch a b\noptions edns0\n")
-	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		got := data(ask(t, "udp", server, question("x", dns.TypeA)))
 		if got == "NOERROR 192.0.2.2" {
 			break
@@ -383,11 +385,12 @@ func TestLocalWhileUpstreamHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	start := time.Now() // nothing is given up before patience is at its end
 	failed := make(chan int)
 	go func() {
 		b, count := make([]byte, 512), 0
 		defer func() { failed <- count }()
-		c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		c.SetReadDeadline(start.Add(patience))
 		for count < 10 {
 			if _, err := c.Read(b); err != nil {
 				return
@@ -412,17 +415,12 @@ func TestLocalWhileUpstreamHangs(t *testing.T) {
 	if got := <-failed; got != 10 {
 		t.Errorf("%d queries above the bound were refused at once, want 10", got)
 	}
-	begin := time.Now()
 	if got := data(ask(t, "udp", server, question("db", dns.TypeA))); got != "NOERROR 172.18.0.3" {
 		t.Error(got)
 	}
-	if took := time.Since(begin); took > 100*time.Millisecond {
-		t.Errorf("a local name took %v", took)
-	}
-	begin = time.Now()
 	n.Stop("s")
-	if took := time.Since(begin); took > 500*time.Millisecond {
-		t.Errorf("Stop took %v", took)
+	if took := time.Since(start); took >= patience {
+		t.Errorf("a local name and Stop waited for the others: %v", took)
 	}
 }
 
@@ -513,7 +511,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		conns = append(conns, &dns.Conn{Conn: c})
 	}
 	for _, c := range conns {
-		c.SetDeadline(time.Now().Add(2 * time.Second))
+		c.SetDeadline(time.Now().Add(10 * time.Second))
 		if err := c.WriteMsg(question("web", dns.TypeA)); err != nil {
 			continue
 		}
@@ -535,7 +533,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if _, err := c.Write(bad); err != nil {
 			t.Fatal(err)
 		}
-		c.SetReadDeadline(time.Now().Add(time.Second))
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if k, err := c.Read(make([]byte, 1)); k != 0 || err == nil || isTimeout(err) {
 			t.Errorf("after %v: %d bytes, %v; want the end", bad, k, err)
 		}
@@ -563,19 +561,19 @@ func TestCloseBreaksOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begin := time.Now()
 	if _, err := c.Write(packed); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for up.queries.Load() == 0 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
-	begin := time.Now()
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > 500*time.Millisecond || ctx.Err() != nil {
+	if took := time.Since(begin); took >= patience || ctx.Err() != nil {
 		t.Errorf("Close took %v (%v)", took, ctx.Err())
 	}
 	noGoroutines(t)
