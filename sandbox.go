@@ -76,6 +76,10 @@ type SandboxSpec struct {
 	// (Endpoint.Parked); addresses and routes inside are not ours. Whoever
 	// answers lookups in it beside us is asked what we do not know.
 	Parked bool `json:"parked,omitempty"`
+	// Rootfs, with PID: the root of the container's file system, as the process
+	// sees it: "/", or the folder that a runtime is about to make its root. Its
+	// hosts and resolv.conf in /etc are then the sandbox's. "" leaves them alone.
+	Rootfs string `json:"rootfs,omitempty"`
 	// For OwnerRun: what runs.
 	Process *Process `json:"process,omitempty"`
 }

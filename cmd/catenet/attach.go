@@ -12,7 +12,7 @@ import (
 func (c *cli) attach() *cobra.Command {
 	var j joinFlags
 	var pid int
-	var netns string
+	var netns, rootfs string
 	cmd := &cobra.Command{
 		Use:   "attach --name NAME (--pid PID | --netns PATH) [flags]",
 		Short: "Join a network namespace that exists to networks",
@@ -30,6 +30,9 @@ func (c *cli) attach() *cobra.Command {
 			}
 			if spec.Mode != "" {
 				return usage(catenet.Invalidf("--network %s makes no sense for a namespace that exists", spec.Mode).WithHint("name a network to join"))
+			}
+			if spec.Rootfs = rootfs; rootfs != "" && (pid == 0 || !filepath.IsAbs(rootfs)) {
+				return usage(catenet.Invalidf("--rootfs %q is no absolute path of a --pid", rootfs).WithHint("it is the root as that process sees it: / once its container runs"))
 			}
 			if netns != "" {
 				// The daemon's working directory is not ours.
@@ -53,5 +56,6 @@ func (c *cli) attach() *cobra.Command {
 	j.add(cmd)
 	cmd.Flags().IntVar(&pid, "pid", 0, "the namespace of this `process`")
 	cmd.Flags().StringVar(&netns, "netns", "", "the namespace at this `path`, like /run/netns/NAME")
+	cmd.Flags().StringVar(&rootfs, "rootfs", "", "with --pid: the `folder` that is the container's root, as that process sees it (mostly /), to have its names in /etc/hosts and /etc/resolv.conf")
 	return cmd
 }

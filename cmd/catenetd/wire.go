@@ -26,6 +26,7 @@ import (
 	"github.com/catenet/catenet/internal/kernel/handover"
 	"github.com/catenet/catenet/internal/kernel/limit"
 	"github.com/catenet/catenet/internal/kernel/link"
+	"github.com/catenet/catenet/internal/kernel/mounts"
 	"github.com/catenet/catenet/internal/kernel/netns"
 	"github.com/catenet/catenet/internal/kernel/nft"
 	"github.com/catenet/catenet/internal/kernel/process"
@@ -113,7 +114,7 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 	d.firewall = firewall.New(rules, foreign.New(rules, "catenet"), log)
 	d.engine = engine.New(engine.Options{
 		RunDir: c.RunDir, StateDir: c.StateDir, Log: log,
-		Store: records, Host: links, Namespaces: netns.New(), Sockets: held, Loopback: loopback,
+		Store: records, Host: links, Namespaces: netns.New(), Mounts: mounts.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: process.Logs,
 		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: c.AddressPools,
 		Reunion: reunion, Files: limit.Enough, Progress: (&progress{log: log}).set,

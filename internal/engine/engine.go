@@ -59,6 +59,7 @@ type Options struct {
 	Store            *store.Store
 	Host             kernel.Host
 	Namespaces       kernel.Namespaces
+	Mounts           kernel.Mounts
 	Sockets          kernel.Sockets
 	Loopback         kernel.Loopback
 	Flows            kernel.Flows

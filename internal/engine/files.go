@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -81,6 +82,10 @@ func (e *Engine) placeFiles(r *record) {
 	case r.Owner == catenet.OwnerRun:
 		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf", "hostname"}
 		return
+	case r.Rootfs != "":
+		r.Etc, r.EtcFiles = e.filesDir(r.ID), []string{"hosts", "resolv.conf"}
+		r.EtcDirs = []string{r.Etc}
+		return
 	}
 	if r.Owner != catenet.OwnerAttach || r.Parked { // its runtime writes them
 		return
@@ -118,6 +123,37 @@ func (e *Engine) placeFolders(r *record) {
 	if e.madeEtcNetns.Load() {
 		r.EtcDirs = append(r.EtcDirs, e.o.EtcNetns)
 	}
+}
+
+// layFiles mounts the sandbox's files over those of a container that somebody
+// else started, if it said where its root is.
+func (e *Engine) layFiles(ctx context.Context, r *record, u *undo) error {
+	if r.Rootfs == "" {
+		return nil
+	}
+	u.add(func() { e.report("take back files", r.Name, e.liftFiles(context.WithoutCancel(ctx), r)) })
+	for _, name := range r.EtcFiles {
+		laid, err := e.o.Mounts.Lay(ctx, r.Target, r.Rootfs, filepath.Join(r.Etc, name))
+		if err != nil {
+			return err
+		}
+		if !laid {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("/etc/%s of the container is a mount of somebody else's and stays as it is", name))
+		}
+	}
+	return nil
+}
+
+// liftFiles is the opposite.
+func (e *Engine) liftFiles(ctx context.Context, r *record) error {
+	if r.Rootfs == "" {
+		return nil
+	}
+	var errs []error
+	for _, name := range r.EtcFiles {
+		errs = append(errs, e.o.Mounts.Lift(ctx, r.Target, r.Rootfs, filepath.Join(r.Etc, name)))
+	}
+	return errors.Join(errs...)
 }
 
 // removeFiles removes what writeFiles wrote, and the folders that it made if

@@ -88,6 +88,9 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.Parked && spec.Netns == "" {
 			return catenet.Invalidf("a namespace that others furnish is named by its path").WithHint("give netns in place of pid")
 		}
+		if spec.Rootfs != "" && (spec.PID == 0 || !filepath.IsAbs(spec.Rootfs)) {
+			return catenet.Invalidf("the rootfs %q is not an absolute path of a process's", spec.Rootfs).WithHint("give --pid PID, and the root as that process sees it: / once its container runs")
+		}
 		if spec.Process != nil {
 			return catenet.Invalidf("an attached namespace runs no program of ours")
 		}
@@ -104,7 +107,7 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if r := spec.Process.Rootfs; r != "" && !filepath.IsAbs(r) {
 			return catenet.Invalidf("the rootfs %q is not an absolute path", r)
 		}
-		if spec.PID != 0 || spec.Netns != "" {
+		if spec.PID != 0 || spec.Netns != "" || spec.Rootfs != "" {
 			return catenet.Invalidf("a container that runs gets a namespace of its own").WithHint("catenet attach joins one that exists")
 		}
 		if spec.Parked {
@@ -324,7 +327,7 @@ func (e *Engine) leave(ctx context.Context, now *record) error {
 	if ns == nil {
 		return nil
 	}
-	return errors.Join(e.unredirect(ctx, ns), e.part(ctx, ns, now.Endpoints))
+	return errors.Join(e.unredirect(ctx, ns), e.part(ctx, ns, now.Endpoints), e.liftFiles(ctx, now))
 }
 
 // dissolve takes everything from a running sandbox: its record first, then

@@ -46,6 +46,11 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 	if err = e.furnish(ctx, sb, now, next, ns, &u); err != nil {
 		return err
 	}
+	if now == nil {
+		if err = e.layFiles(ctx, next, &u); err != nil {
+			return err
+		}
+	}
 	if err = e.publish(ctx, now, next, &u); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@
 //
 //	link/        rtnetlink: links, addresses, routes, sysctls, and watching them
 //	netns/       network namespaces: make, pin, open, enter, watch
+//	mounts/      files of ours over those of containers that others start
 //	nft/         nf_tables over netlink, and the redirect of a sandbox's lookups
 //	wire/        what netlink messages are made of
 //	bpf/         cgroup eBPF for ports published on loopback addresses

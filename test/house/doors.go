@@ -17,7 +17,7 @@ var changes = []struct {
 	{"internal/...", []string{
 		"os.Chmod", "os.Chown", "os.Create", "os.Mkdir", "os.MkdirAll", "os.OpenFile", "os.Remove", "os.RemoveAll", "os.Rename",
 		"os.StartProcess", "os.Symlink", "os.Truncate", "os.WriteFile", "exec.Command", "exec.CommandContext",
-		"unix.Bind", "unix.Kill", "unix.Mount", "unix.PidfdSendSignal", "unix.Pwrite", "unix.Sendto", "unix.Unmount",
+		"unix.Bind", "unix.Kill", "unix.Mkdirat", "unix.Mount", "unix.MoveMount", "unix.PidfdSendSignal", "unix.Pwrite", "unix.Sendto", "unix.Unmount",
 	}},
 	{"internal/kernel/bpf", []string{"ebpf.NewMapWithOptions", "link.AttachCgroup", ".Delete", ".Detach", ".Pin", ".Put", ".Unpin", ".Update"}},
 	{"internal/kernel/flows", []string{".Execute"}},
