@@ -87,7 +87,7 @@ func (c *cli) root() *cobra.Command {
 	})
 	root.AddCommand(
 		c.network(),
-		c.runCmd(), c.attach(), c.detach(),
+		c.runCmd(), c.attach(), c.detach(), c.ociHook(),
 		c.ps(), c.inspect(), c.port(), c.exec(), c.logs(),
 		c.start(), c.stop(), c.rm(), c.update(), c.rename(),
 		c.events(), c.topology(), c.info(), c.version(), c.adopt(), c.completion(),

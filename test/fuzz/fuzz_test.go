@@ -29,7 +29,7 @@ var parsers = map[string]string{
 	"api":                            "frames of exec",
 	"api/docker":                     "filters of Docker's API",
 	"api/server":                     "requests of both APIs",
-	"cmd/catenet":                    "flags with a grammar of their own",
+	"cmd/catenet":                    "flags with a grammar of their own, and the states of OCI containers",
 	"cmd/catenet/adopt":              "definitions of Docker's and podman's networks",
 	"internal/config":                "the file of settings",
 	"internal/kernel/flows":          "netlink: tracked connections",
