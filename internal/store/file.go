@@ -383,7 +383,10 @@ func (f *file) tellJournals() {
 	f.told = false
 }
 
+// close waits for the update that is under way, and for its journals.
 func (f *file) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	errs := []error{f.db.Close()}
 	for _, j := range f.journals {
 		errs = append(errs, j.close())
