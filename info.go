@@ -39,6 +39,7 @@ type Info struct {
 	NodeID   string   `json:"node_id"`
 	Hostname string   `json:"hostname"`
 	Kernel   string   `json:"kernel"` // release, as uname -r
+	Memory   uint64   `json:"memory"` // of the host, bytes; 0 is not known
 	RunDir   string   `json:"run_dir"`
 	StateDir string   `json:"state_dir"`
 	Drivers  []string `json:"drivers"`

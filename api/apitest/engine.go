@@ -173,7 +173,7 @@ func (e *Engine) Info(context.Context) (catenet.Info, error) {
 	defer e.mu.Unlock()
 	info := catenet.Info{
 		Version: catenet.Version{Version: "0.0.0-test", API: catenet.APIVersion, Go: "go1", Platform: "linux/test"},
-		NodeID:  id("node", "test"), Hostname: "testhost", Kernel: "6.18.0-test",
+		NodeID:  id("node", "test"), Hostname: "testhost", Kernel: "6.18.0-test", Memory: 8 << 30,
 		RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Drivers: []string{"bridge", "host", "null"},
 		Options:  map[string]catenet.DriverOptions{"bridge": {Network: []string{catenet.OptionBridge, catenet.OptionHostBinding}, Endpoint: []string{catenet.OptionInterface}}},
 		Networks: len(e.networks), Sandboxes: len(e.sandboxes),

@@ -33,7 +33,7 @@ func Info(i catenet.Info, now time.Time) system.Info {
 		ID: i.NodeID, Name: i.Hostname, ServerVersion: i.Version.Version, SystemTime: now.Format(time.RFC3339Nano),
 		Containers: i.Sandboxes, ContainersRunning: i.Running, ContainersStopped: i.Sandboxes - i.Running,
 		Plugins:       system.PluginsInfo{Network: i.Drivers},
-		KernelVersion: i.Kernel, OSType: runtime.GOOS, Architecture: runtime.GOARCH, NCPU: runtime.NumCPU(),
+		KernelVersion: i.Kernel, OSType: runtime.GOOS, Architecture: runtime.GOARCH, NCPU: runtime.NumCPU(), MemTotal: int64(i.Memory),
 		OperatingSystem: "catenet " + i.Version.Version + ": Docker's API for networks, and nothing beyond",
 		DockerRootDir:   i.StateDir,
 		Swarm:           swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},

@@ -222,7 +222,7 @@ func TestDockerSystem(t *testing.T) {
 	c := dockerClient(t, host)
 	info, err := c.Info(t.Context(), client.InfoOptions{})
 	if i := info.Info; err != nil || i.Containers != 1 || i.ContainersRunning != 1 || i.Images != 0 || i.Swarm.LocalNodeState != "inactive" ||
-		i.Name != "testhost" || !strings.HasPrefix(i.OperatingSystem, "catenet") || len(i.Warnings) != 2 || !i.IPv4Forwarding || i.Plugins.Network[0] != "bridge" {
+		i.Name != "testhost" || !strings.HasPrefix(i.OperatingSystem, "catenet") || len(i.Warnings) != 2 || i.MemTotal != 8<<30 || !i.IPv4Forwarding || i.Plugins.Network[0] != "bridge" {
 		t.Errorf("%+v, %v", info.Info, err)
 	}
 	v, err := c.ServerVersion(t.Context(), client.ServerVersionOptions{})

@@ -142,6 +142,9 @@ func TestSchemasAreTheTypes(t *testing.T) {
 func fields(typ reflect.Type, props object, required *[]string) {
 	for f := range typ.Fields() {
 		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		if f.Anonymous && name == "" {
 			fields(f.Type, props, required)
 			continue

@@ -173,7 +173,21 @@ func about(c config.Config, owner bool) catenet.Info {
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		info.Kernel = strings.TrimSpace(string(b))
 	}
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		info.Memory = memory(b)
+	}
 	return info
+}
+
+// memory is the size of the host's, in bytes, of proc_meminfo(5); 0 if that does
+// not tell.
+func memory(meminfo []byte) (size uint64) {
+	for line := range strings.Lines(string(meminfo)) {
+		if _, err := fmt.Sscanf(line, "MemTotal: %d kB", &size); err == nil {
+			return size << 10
+		}
+	}
+	return 0
 }
 
 // keep has the socket of the API made anew when its file is gone.

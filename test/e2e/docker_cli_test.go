@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,6 +40,20 @@ func docker(h *lab.Host, path, line string) lab.Result {
 	return h.Feed("y\n", "env", "DOCKER_HOST=unix://"+h.Socket(), "DOCKER_CONFIG="+h.Dir, "sh", "-c", `exec "$0" `+line, path)
 }
 
+// memory is how much this host has, in bytes, in decimal.
+func memory(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kib, err := strconv.Atoi(regexp.MustCompile(`(?m)^MemTotal: *([0-9]+) kB$`).FindStringSubmatch(string(b))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(kib * 1024)
+}
+
 // id is what a whole ID looks like.
 const id = `[0-9a-f]{64}`
 
@@ -54,6 +69,7 @@ func TestDockerCLI(t *testing.T) {
 	}{
 		{"version --format '{{.Server.APIVersion}}/{{.Server.Platform.Name}}'", 0, `^1\.56/catenet`},
 		{"info --format '{{.ServerVersion}}/{{.Containers}}/{{.Images}}/{{.OperatingSystem}}'", 0, `^\S+/2/0/catenet .*networks`},
+		{"info --format '{{.MemTotal}}'", 0, `^` + memory(t) + `\n$`},
 		{"network ls", 0, `^NETWORK ID +NAME +DRIVER +SCOPE\n[0-9a-f]{12} +bridge +bridge +local\n[0-9a-f]{12} +host +host +local\n[0-9a-f]{12} +none +null +local\n$`},
 
 		{"network create --subnet 10.3.0.0/16 --ip-range 10.3.1.0/24 --gateway 10.3.0.9 --aux-address r=10.3.0.8 --label a=1 --attachable -o com.docker.network.bridge.name=brdock front", 0, `^` + id + `\n$`},
