@@ -24,12 +24,18 @@ COMPLETIONS := $(SHAREDIR)/bash-completion/completions/catenet $(SHAREDIR)/zsh/s
 VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null),dev)
 LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
+# What guests start, each where its guest looks. By one name it is Podman's
+# netavark, by the other a driver of that.
+FRONTS   := catenet-netavark
+LIBEXECDIR := $(PREFIX)/libexec
+NETAVARK := $(LIBEXECDIR)/catenet/netavark
+NETAVARK_DRIVER := $(LIBEXECDIR)/netavark/catenet
 
 .PHONY: all build man install uninstall go deps deps-bench kernel test soak vet fmt-check lint demo demo-clean bench clean
 
 all: build
 
-build: $(addprefix build-,$(PROGRAMS))
+build: $(addprefix build-,$(PROGRAMS) $(FRONTS))
 
 build-%: go
 	@[ -d bin ] || echo "The first build fetches and compiles all that it needs: about a minute."
@@ -45,6 +51,9 @@ man: go
 install: build man
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(UNITDIR) $(dir $(COMPLETIONS)) $(foreach n,1 5 8,$(MANDIR)/man$(n)))
 	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
+	install -D -m 0755 bin/catenet-netavark $(DESTDIR)$(NETAVARK)
+	install -d $(DESTDIR)$(dir $(NETAVARK_DRIVER))
+	ln -sf ../catenet/netavark $(DESTDIR)$(NETAVARK_DRIVER)
 	sed 's,@BINDIR@,$(BINDIR),' packaging/catenet.service >$(DESTDIR)$(UNITDIR)/catenet.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/catenet.service
 	for n in 1 5 8; do install -m 0644 $(PAGES)/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit; done
@@ -61,7 +70,7 @@ install: build man
 uninstall:
 	@[ -n "$(DESTDIR)" ] || [ ! -x $(BINDIR)/catenetd ] || $(BINDIR)/catenetd --remove
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
-	rm -f $(addprefix $(DESTDIR),$(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
+	rm -f $(addprefix $(DESTDIR),$(NETAVARK) $(NETAVARK_DRIVER) $(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
 
 # Debian's own Go (1.19) cannot read go.mod; from 1.21 on, Go fetches what it asks for.
 go:

@@ -13,6 +13,24 @@ const Saved = ".call"
 // as Socket reads it: beside its socket.
 func Spool(host string) string { return filepath.Join(filepath.Dir(Socket(host)), "calls") }
 
+// SendOrSave is Send for a call that must not be lost: where Send fails, the call
+// is written down for the daemon's next start, and the answer is an empty one.
+func SendOrSave(host string, c Call) (Answer, error) {
+	a, err := Send(host, c)
+	if err == nil {
+		return a, nil
+	}
+	path, err := c.Save(Spool(host))
+	if err != nil {
+		return Answer{}, err
+	}
+	// Once more: a daemon that has started meanwhile would not look.
+	if a, err = Send(host, c); err != nil {
+		return Answer{}, nil // it is in good hands
+	}
+	return a, os.Remove(path)
+}
+
 // Save writes a call down in a folder, which is made if need be, as the request
 // that it is; it returns the file's path. It is not synced: what calls are about
 // does not outlive the machine.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/api/cni"
+	"github.com/catenet/catenet/api/netavark"
 )
 
 // route is one method of one path. handle answers by itself, or returns an
@@ -44,6 +45,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/ports", nil, s.listPorts},
 		{"GET", "/v1/events", q("filter", "since"), s.events},
 		{"POST", cni.Path, pipedQuery, s.piped(cni.New(s.engine).Answer)},
+		{"POST", netavark.Path, pipedQuery, s.piped(s.podman.Answer)},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/netavark"
 )
 
 // Server answers requests with an engine's answers, in our own words below
@@ -21,6 +22,7 @@ import (
 // ends with its client, or when the server shuts down.
 type Server struct {
 	engine Engine
+	podman *netavark.Front // by api/pipe
 	log    *slog.Logger
 	http   *http.Server
 	mux    *http.ServeMux
@@ -33,9 +35,13 @@ type Server struct {
 	conns   connections
 }
 
+// PodmanNetworks names the folder of Podman's definitions of networks, into
+// which Podman is told what of a network it shares. It comes before Serve.
+func (s *Server) PodmanNetworks(dir string) { s.podman.Definitions = dir }
+
 // New makes a server. It logs what it refuses and what goes wrong here.
 func New(e Engine, log *slog.Logger) *Server {
-	s := &Server{engine: e, log: log, mux: http.NewServeMux()}
+	s := &Server{engine: e, log: log, mux: http.NewServeMux(), podman: netavark.New(e, log)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.over, s.cut = context.WithCancel(context.Background())
 	for _, r := range s.routes() {

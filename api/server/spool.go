@@ -8,26 +8,31 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/catenet/catenet/api/cni"
+	"github.com/catenet/catenet/api/netavark"
 	"github.com/catenet/catenet/api/pipe"
 	"github.com/catenet/catenet/internal/failpoint"
 )
 
-// CatchUp carries out what the CNI plugin has written down in a folder while no
-// daemon was there (pipe.Call.Save). It is for a start, before anything is
+// CatchUp carries out what guests' programs have written down in a folder while
+// no daemon was there (pipe.SendOrSave). It is for a start, before anything is
 // handed out: what was to go may be in the way. What cannot be done is kept for
 // the next start, and what cannot be read is removed; both are told.
-func CatchUp(ctx context.Context, e Engine, dir string) error {
+func CatchUp(ctx context.Context, e Engine, dir string, log *slog.Logger) error {
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return fmt.Errorf("look for calls that were written down: %w", err)
 	}
-	front := cni.New(e)
+	fronts := map[string]func(context.Context, pipe.Call) pipe.Answer{
+		cni.Path:      cni.New(e).Answer,
+		netavark.Path: netavark.New(e, log).Answer,
+	}
 	var errs []error
 	for _, path := range names {
 		if !strings.HasSuffix(path, pipe.Saved) { // its writing was cut short
@@ -35,11 +40,15 @@ func CatchUp(ctx context.Context, e Engine, dir string) error {
 			continue
 		}
 		call, err := saved(path)
+		answer := fronts[call.Path]
+		if err == nil && answer == nil {
+			err = fmt.Errorf("it is a call of nobody here: %s", call.Path)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("read %s: %w", path, err), forget(path))
 			continue
 		}
-		if a := front.Answer(ctx, call); a.Exit != 0 {
+		if a := answer(ctx, call); a.Exit != 0 {
 			errs = append(errs, fmt.Errorf("carry out %s: %s", path, bytes.TrimSpace(a.Stdout)))
 			continue
 		}

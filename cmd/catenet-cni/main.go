@@ -35,10 +35,11 @@ func run(in io.Reader, out io.Writer) int {
 	}
 	host := pipe.Socket(value(stdin, "daemon"))
 	call := pipe.Call{Path: "/v1/cni", Env: pipe.Env("CNI_"), Stdin: stdin}
-	a, err := pipe.Send(host, call)
-	if err != nil && command == "DEL" {
-		a, err = later(host, call)
+	send := pipe.Send
+	if command == "DEL" {
+		send = pipe.SendOrSave
 	}
+	a, err := send(host, call)
 	switch {
 	case err == nil:
 		if _, err := out.Write(a.Stdout); err != nil {
@@ -49,20 +50,6 @@ func run(in io.Reader, out io.Writer) int {
 		return fail(out, stdin, 50, err.Error())
 	}
 	return fail(out, stdin, 11, err.Error())
-}
-
-// later writes a call down where the daemon finds it at its start. It is tried
-// once more after that: a daemon that has started meanwhile would not look.
-func later(host string, call pipe.Call) (pipe.Answer, error) {
-	path, err := call.Save(pipe.Spool(host))
-	if err != nil {
-		return pipe.Answer{}, err
-	}
-	a, err := pipe.Send(host, call)
-	if err != nil {
-		return pipe.Answer{}, nil // it is in good hands
-	}
-	return a, os.Remove(path)
 }
 
 // fail prints an error as CNI has it, and returns the exit code.

@@ -92,7 +92,7 @@ func run(c config.Config) (err error) {
 		return err
 	}
 	log.Info("catenetd serves", "listen", c.Listen, "version", catenet.BuildVersion().Version, "started_in", time.Since(began).Round(time.Millisecond))
-	return d.serve(ctx, l, clients, replace, log)
+	return d.serve(ctx, c, l, clients, replace, log)
 }
 
 // start listens, and makes true what was promised. It listens first: what is
@@ -122,7 +122,7 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 	if err := d.engine.Restore(ctx); err != nil {
 		return nil, err
 	}
-	if err := server.CatchUp(ctx, d.engine, pipe.Spool(c.Listen)); err != nil {
+	if err := server.CatchUp(ctx, d.engine, pipe.Spool(c.Listen), log); err != nil {
 		log.Error("catch up with what CNI asked for while no daemon was there", "err", err)
 	}
 	if err := d.forwarding(ctx, c.AllowForward, log); err != nil {
@@ -152,10 +152,11 @@ func (d *daemon) forwarding(ctx context.Context, allow bool, log *slog.Logger) e
 // serve answers requests until ctx ends, then lets those under way end. Asked
 // to, it makes room for the program that is at our path by then, and goes on if
 // that cannot be.
-func (d *daemon) serve(ctx context.Context, l *server.Listener, clients []server.Kept, replace chan os.Signal, log *slog.Logger) error {
+func (d *daemon) serve(ctx context.Context, c config.Config, l *server.Listener, clients []server.Kept, replace chan os.Signal, log *slog.Logger) error {
 	for {
 		signal.Notify(replace, replacement) // an exec that failed has ignored it
 		s := server.New(d.engine, log)
+		s.PodmanNetworks(c.PodmanNetworks)
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l, clients...) }()
 		tell(log, "READY=1")

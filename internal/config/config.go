@@ -45,6 +45,9 @@ type Config struct {
 	// Loopback chooses what carries connections to ports on loopback
 	// addresses: "auto", "cgroup-ebpf" or "proxy".
 	Loopback string `yaml:"loopback"`
+	// PodmanNetworks is where root's Podman keeps the definitions of its
+	// networks; "" is nowhere.
+	PodmanNetworks string `yaml:"podman-networks"`
 
 	// Remove asks for the end of all that a daemon has left, Purge for that of
 	// its records as well. They are no settings, and flags only.
@@ -56,7 +59,7 @@ type Config struct {
 
 // Default returns the settings of a daemon that is told nothing.
 func Default() Config {
-	return Config{RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Loopback: "auto"}
+	return Config{RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Loopback: "auto", PodmanNetworks: "/etc/containers/networks"}
 }
 
 // Example is a settings file as one might look.
@@ -144,6 +147,7 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Metrics, "metrics", c.Metrics, "`HOST:PORT` to serve Prometheus metrics at")
 	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules to it (in DOCKER-USER too, where there is Docker)")
 	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
+	fs.StringVar(&c.PodmanNetworks, "podman-networks", c.PodmanNetworks, "`folder` of Podman's networks, network_config_dir of containers.conf(5): Podman is told there which addresses of a network are its own")
 	fs.Var((*levelFlag)(&c.LogLevel), "log-level", "debug, info, warn or error")
 	fs.Var(&poolFlag{pools: &c.AddressPools}, "default-address-pool", "`base=CIDR,size=N`: a range that networks get their subnets from; repeatable")
 }
@@ -173,6 +177,9 @@ func (c *Config) check() *fault {
 		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
 			return &fault{"metrics", catenet.Invalidf("metrics %q is no address to serve at", c.Metrics).WithHint("it is written HOST:PORT, like 127.0.0.1:9323")}
 		}
+	}
+	if c.PodmanNetworks != "" && !filepath.IsAbs(c.PodmanNetworks) {
+		return &fault{"podman-networks", catenet.Invalidf("podman-networks %q is no absolute path of a folder", c.PodmanNetworks)}
 	}
 	switch c.Loopback {
 	case "auto", "cgroup-ebpf", "proxy":

@@ -38,7 +38,7 @@ func TestFlagsWinOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	}
 	want := Config{
 		RunDir: "/run/b", StateDir: "/var/lib/a", Listen: "unix:///run/b/catenet.sock", Metrics: "127.0.0.1:9",
-		AllowForward: true, LogLevel: slog.LevelDebug, Loopback: "auto",
+		AllowForward: true, LogLevel: slog.LevelDebug, Loopback: "auto", PodmanNetworks: "/etc/containers/networks",
 		AddressPools: []catenet.AddressPool{{Base: netip.MustParsePrefix("10.0.0.0/8"), Size: 24}},
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
@@ -86,6 +86,7 @@ func TestBadSettingsSayWhatIsWrongAndWhere(t *testing.T) {
 		{"root as folder", "", []string{"--state-dir=/"}, []string{"state-dir"}},
 		{"TCP", "", []string{"--listen=tcp://0.0.0.0:1"}, []string{"tcp://0.0.0.0:1"}},
 		{"loopback", "loopback: magic\n", nil, []string{"magic"}},
+		{"podman-networks", "podman-networks: near/by\n", nil, []string{"near/by", "absolute"}},
 		{"unknown flag", "", []string{"--rundir=/x"}, []string{"rundir"}},
 		{"argument", "", []string{"start"}, []string{"start"}},
 		{"key given twice", "loopback: auto\nloopback: auto\n", nil, []string{"[2:1]", "loopback"}},

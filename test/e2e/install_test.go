@@ -75,6 +75,8 @@ func TestInstall(t *testing.T) {
 -rwxr-xr-x /usr/local/bin/catenet
 -rwxr-xr-x /usr/local/bin/catenet-shim
 -rwxr-xr-x /usr/local/bin/catenetd
+-rwxr-xr-x /usr/local/libexec/catenet/netavark
+Lrwxrwxrwx /usr/local/libexec/netavark/catenet
 -rw-r--r-- /usr/local/share/bash-completion/completions/catenet
 -rw-r--r-- /usr/local/share/man/man1/catenet.1
 -rw-r--r-- /usr/local/share/man/man5/catenet.yaml.5

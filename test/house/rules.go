@@ -72,11 +72,13 @@ var Arrows = []Arrow{
 	{"api/cni/...", []string{".", "api/pipe"}, "a front is a translation: bytes in, an engine's verbs, bytes out; which verbs it states itself"},
 	{"api/docker/...", []string{".", "api"}, "a translation is pure: the CLI shows Docker's JSON by it, the server answers by it"},
 	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
+	{"api/netavark/...", []string{".", "api/pipe"}, "a front is a translation: a program's call in, an engine's verbs, what the program prints out"},
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},
 	{"api/...", []string{".", "api"}, "a client needs the wire types and nothing that runs in the daemon"},
 
 	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/...", "packaging/man"}, "the CLI is a client like any other: what it can do, others can"},
 	{"cmd/catenet/adopt", []string{".", "api/docker"}, "what others define is read and translated; who makes it is the verb's affair"},
+	{"cmd/catenet-netavark", []string{"api/pipe"}, "it is started once for each container: it hands its call on, and knows nothing"},
 	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
 	{"cmd/catenet-cni/...", []string{"api/pipe"}, "it is started for every call of a runtime: all meaning is in the daemon"},
 	{"cmd/catenetd/...", []string{"./..."}, "only the daemon's main wires"},

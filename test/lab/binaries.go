@@ -35,7 +35,8 @@ func Binaries(t testing.TB) string {
 			"github.com/catenet/catenet/cmd/catenet",
 			"github.com/catenet/catenet/cmd/catenetd",
 			"github.com/catenet/catenet/cmd/catenet-shim",
-			"github.com/catenet/catenet/cmd/catenet-cni")
+			"github.com/catenet/catenet/cmd/catenet-cni",
+			"github.com/catenet/catenet/cmd/catenet-netavark")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			build.err = fmt.Errorf("build the programs: %w\n%s", err, out)

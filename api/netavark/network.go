@@ -1,0 +1,61 @@
+package netavark
+
+import (
+	"context"
+
+	"github.com/catenet/catenet"
+)
+
+// LabelID is a label of the networks that are made for Podman: its ID there.
+const LabelID = "podman.network.id"
+
+// network finds the network of a definition's name, or makes it. One that was
+// made for an earlier definition, and that nobody is in, is made anew: Podman
+// does not tell when it removes a network.
+func (f *Front) network(ctx context.Context, n Network) (have catenet.NetworkStatus, err error) {
+	want, err := n.Spec()
+	if err != nil {
+		return have, err
+	}
+	f.making.Lock()
+	defer f.making.Unlock()
+	have, err = f.engine.Network(ctx, n.Name)
+	switch {
+	case catenet.IsNotFound(err), err == nil && have.Name != n.Name: // a name may be the beginning of an ID
+	case err != nil:
+		return have, err
+	default:
+		if err = n.difference(want, have.Network); err == nil || have.Labels[LabelID] == "" || len(have.Endpoints) > 0 {
+			return have, err
+		}
+		if err = f.engine.RemoveNetwork(ctx, have.ID); err != nil {
+			return have, err
+		}
+	}
+	made, err := f.create(ctx, n, want)
+	return catenet.NetworkStatus{Network: made}, err
+}
+
+// create makes the network of a definition.
+func (f *Front) create(ctx context.Context, n Network, spec catenet.NetworkSpec) (catenet.Network, error) {
+	for i, s := range n.Subnets {
+		theirs, part, err := s.leased()
+		if err != nil {
+			return catenet.Network{}, err
+		}
+		if !part {
+			theirs = shareOf(spec.Pools[i], false)
+		}
+		spec.Pools[i].SetAside = []catenet.Range{theirs}
+	}
+	labels := map[string]string{LabelID: n.ID}
+	for key, value := range spec.Labels {
+		labels[key] = value
+	}
+	spec.Labels = labels
+	made, warnings, err := f.engine.CreateNetwork(ctx, spec)
+	for _, w := range warnings {
+		f.log.Warn("network made for Podman", "network", n.Name, "warning", w)
+	}
+	return made, err
+}
