@@ -130,5 +130,8 @@ func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, n catenet
 	if err != nil || len(ports) == 0 {
 		return ep, err
 	}
-	return ep, errors.Join(catenet.Unsupportedf("ports of a second network"), f.engine.Disconnect(ctx, n.ID, sb.ID, true))
+	if _, err = f.engine.UpdateSandbox(ctx, sb.ID, catenet.SandboxUpdate{Publish: ports}); err != nil {
+		return ep, errors.Join(err, f.engine.Disconnect(ctx, n.ID, sb.ID, true))
+	}
+	return ep, nil
 }

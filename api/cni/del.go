@@ -2,6 +2,9 @@ package cni
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
 
 	"github.com/catenet/catenet"
 )
@@ -38,5 +41,16 @@ func (f *Front) detach(ctx context.Context, sb catenet.SandboxStatus, ep catenet
 // disconnect takes an attachment away from a container that has others, and
 // the ports that came with it.
 func (f *Front) disconnect(ctx context.Context, sb catenet.SandboxStatus, ep catenet.Endpoint) error {
+	if text := ep.Spec.Labels[labelPorts]; text != "" {
+		var ports []catenet.PortSpec
+		if err := json.Unmarshal([]byte(text), &ports); err != nil {
+			return fmt.Errorf("read ports of attachment %s: %w", ep.Interface, err)
+		}
+		// An earlier DEL may have come as far as this.
+		ports = slices.DeleteFunc(ports, func(p catenet.PortSpec) bool { return !slices.Contains(sb.Ports, p) })
+		if _, err := f.engine.UpdateSandbox(ctx, sb.ID, catenet.SandboxUpdate{Unpublish: ports}); err != nil {
+			return err
+		}
+	}
 	return f.engine.Disconnect(ctx, ep.NetworkID, sb.ID, true)
 }

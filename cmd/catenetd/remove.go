@@ -30,7 +30,7 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return err
 	}
 	err = server.ClearStale(ctx, strings.TrimPrefix(c.Listen, "unix://"))
-	err = errors.Join(err, emptied(log, c.RunDir, "live.*", "catenet.journal", "netns", "sandboxes", "containers"))
+	err = errors.Join(err, emptied(log, c.RunDir, "live.*", "catenet.journal", "netns", "sandboxes", "containers", "calls"))
 	if c.Purge {
 		err = errors.Join(err, emptied(log, c.StateDir, "catenet.db*", "catenet.journal", "containers"))
 	}

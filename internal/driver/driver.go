@@ -113,3 +113,9 @@ type Attachment struct {
 func HostLinkName(endpointID string) string {
 	return kernel.EndpointLinkPrefix + catenet.ShortID(endpointID)
 }
+
+// ShaperName is the name of the link that what an endpoint sends goes through
+// where its rate is bounded.
+func ShaperName(endpointID string) string {
+	return kernel.ShaperLinkPrefix + catenet.ShortID(endpointID)
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -128,7 +129,7 @@ func (e *Engine) lostSandboxes(lost map[kernel.Loss]bool, raised map[string]bool
 		}
 		hit := lost[kernel.Loss{}] || lost[kernel.Loss{Namespace: sb.now.Target.Inode}] || sb.ailment.due(time.Now())
 		for _, ep := range sb.now.Endpoints {
-			hit = hit || lost[kernel.Loss{Link: hostLink(ep)}] || raised[ep.NetworkID]
+			hit = hit || lost[kernel.Loss{Link: hostLink(ep)}] || lost[kernel.Loss{Link: driver.ShaperName(ep.ID)}] || raised[ep.NetworkID]
 		}
 		if hit {
 			out = append(out, sb)

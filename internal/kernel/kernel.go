@@ -52,6 +52,10 @@ const ParkedLinkPrefix = "ctp"
 // that a rule can match all of them.
 const EndpointLinkPrefix = "ctn"
 
+// ShaperLinkPrefix begins the name of the link that what an endpoint sends goes
+// through where its rate is bounded.
+const ShaperLinkPrefix = "cti"
+
 // RedirectTable is the IPv4 table of nf_tables in a sandbox's namespace that
 // has the redirect of its resolver, and nothing else.
 const RedirectTable = "catenet"
@@ -151,8 +155,20 @@ type Link struct {
 	// NoIPv6 sets disable_ipv6; any other link of ours has accept_ra=0 and,
 	// unless it has an IPv6 address in Addrs, no link-local one.
 	NoIPv6 bool
+	// Rate bounds what leaves by the link; zero sets no bound and takes none
+	// away.
+	Rate Rate
+	// Through is the link, of kind "ifb", that all that arrives goes through
+	// first, so that its Rate bounds that; "" likewise.
+	Through string
 	// Peer is the other end of a veth.
 	Peer *Peer
+}
+
+// Rate is a token bucket (tc-tbf(8)). The zero value bounds nothing.
+type Rate struct {
+	Bytes uint64 // a second
+	Burst uint32 // bytes that may go at once
 }
 
 // Peer is the end of a veth that goes into a namespace.

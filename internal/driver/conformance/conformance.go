@@ -73,12 +73,27 @@ func names(t *testing.T, err error, option string, right []string) {
 	}
 }
 
+// bound gives an endpoint a bandwidth, unless the driver refuses it by name.
+func bound(t *testing.T, d driver.Driver, n catenet.Network, ep *catenet.Endpoint) {
+	t.Helper()
+	ep.Spec.Bandwidth = catenet.Bandwidth{In: catenet.Rate{Bits: 1e9}, Out: catenet.Rate{Bits: 1e9}}
+	err := d.ValidateEndpoint(n, ep.Spec)
+	if err == nil {
+		return
+	}
+	ep.Spec.Bandwidth = catenet.Bandwidth{}
+	if !catenet.IsUnsupported(err) || !strings.Contains(err.Error(), "bandwidth") {
+		t.Errorf("a bandwidth: %v, want it to be set, or refused as unsupported", err)
+	}
+}
+
 // life takes a network with two endpoints from beginning to end.
 func life(t *testing.T, d driver.Driver, w World, n catenet.Network) {
 	ctx := t.Context()
 	empty := w.State()
 	places := []*kernel.Namespace{w.Place(), w.Place()}
 	eps := []catenet.Endpoint{Endpoint(n, 1), Endpoint(n, 2)}
+	bound(t, d, n, &eps[0])
 	pass := func() (driver.State, []driver.Attachment) {
 		t.Helper()
 		state, err := d.Up(ctx, w.Host, n)

@@ -84,6 +84,9 @@ func mtuOf(spec catenet.NetworkSpec) (mtu int, err error) {
 
 // ValidateEndpoint implements driver.Driver.
 func (d Driver) ValidateEndpoint(_ catenet.Network, spec catenet.EndpointSpec) error {
+	if spec.Bandwidth != (catenet.Bandwidth{}) {
+		return catenet.Unsupportedf("an endpoint of a ptp network has no bandwidth: the host has no end of its link").WithHint("use a bridge network")
+	}
 	return driver.ValidateEndpoint(d, spec)
 }
 

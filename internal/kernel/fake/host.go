@@ -121,7 +121,7 @@ func (k *Kernel) Links(ctx context.Context) ([]kernel.Link, error) {
 	var found []kernel.Link
 	for _, l := range k.links {
 		if strings.HasPrefix(l.Alias, kernel.Mark) {
-			l.Peer, l.NoIPv6, l.Addrs = nil, false, slices.Clone(l.Addrs)
+			l.Peer, l.NoIPv6, l.Rate, l.Through, l.Addrs = nil, false, kernel.Rate{}, "", slices.Clone(l.Addrs)
 			found = append(found, l)
 		}
 	}

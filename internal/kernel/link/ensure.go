@@ -50,7 +50,10 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 		if l.Peer != nil && l.Peer.NS != nil {
 			h.delivered(birth{l.Peer.NS.Inode, l.Peer.Name}) // its attach failed, long ago
 		}
-		return h.repair(c, cur, want)
+		if err := h.repair(c, cur, want); err != nil {
+			return err
+		}
+		return h.shape(c, l)
 	})
 }
 
@@ -180,6 +183,9 @@ func (h *Host) create(c *conn, l kernel.Link, want aim) error {
 		if err == nil {
 			err = h.repair(c, cur, want)
 		}
+	}
+	if err == nil {
+		err = h.shape(c, l)
 	}
 	if err != nil {
 		return errors.Join(err, h.remove(c, l.Name))

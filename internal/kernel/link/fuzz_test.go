@@ -20,6 +20,7 @@ func FuzzRead(f *testing.F) {
 	rt := wire.Bytes(make([]byte, unix.SizeofRtMsg), unix.RTA_DST, []byte{192, 0, 2, 0})
 	rt[1], rt[7] = 24, unix.RTN_UNICAST
 	f.Add(rt)
+	f.Add(wire.Bytes(wire.String(make([]byte, tcBodyLen), unix.TCA_KIND, "tbf"), unix.TCA_OPTIONS, wire.Bytes(nil, tbfParms, make([]byte, tbfLen))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		bounds.Parse(t, len(b), func() {
 			i := readInfo(b)
@@ -28,6 +29,12 @@ func FuzzRead(f *testing.F) {
 			}
 			if a, ok := readAddress(b); ok && !a.prefix.IsValid() {
 				t.Errorf("%+v", a)
+			}
+			if k := readBucket(b); k.rate > 1<<32 && len(b) < tcBodyLen+tbfLen {
+				t.Errorf("%+v", k)
+			}
+			if to := readThrough(b); to < 0 || to != 0 && len(b) < mirredLen {
+				t.Errorf("to %d", to)
 			}
 			if r, ok := readRoute(b, unix.RT_TABLE_UNSPEC); ok && !r.Dst.IsValid() {
 				t.Errorf("%+v", r)

@@ -30,8 +30,8 @@ const (
 	protocolAt = unix.SizeofNlMsghdr + 5
 )
 
-// hearLinks opens the socket that hears of links and addresses, and of our
-// routes that go: those of others, a router's, may be a million.
+// hearLinks opens the socket that hears of links, addresses and traffic control,
+// and of our routes that go: those of others, a router's, may be a million.
 func hearLinks() (*os.File, error) {
 	return hear(unix.NETLINK_ROUTE, []unix.SockFilter{
 		{Code: loadHalf, K: typeAt},
@@ -42,7 +42,7 @@ func hearLinks() (*os.File, error) {
 		{Code: ret, K: whole},
 		{Code: ret},
 	}, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_NSID,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_TC)
 }
 
 // hearTables opens the socket that hears of nf_tables that go: of transactions

@@ -16,8 +16,8 @@ import (
 // atHost stands for the host where an event says in which namespace it was.
 const atHost = -1
 
-// Watch tells of links set down or removed, and of addresses and, inside,
-// routes and redirects removed. Sockets on the host hear all namespaces that
+// Watch tells of links set down or removed or not shaped any more, and of
+// addresses and, inside, routes and redirects removed. Sockets on the host hear all namespaces that
 // the host has a number for (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a
 // veth of it leads to. They keep none of them alive. What DeleteLinks removes
 // on the host is not told. A Loss with neither field set says that events were
@@ -167,6 +167,8 @@ func (w *watch) take(nsid int, b []byte) {
 			if nsid != atHost {
 				w.inside(nsid)
 			}
+		case unix.RTM_DELQDISC, unix.RTM_DELTFILTER:
+			w.shaping(nsid, m.Data)
 		case unix.RTM_DELNSID:
 			w.forget(m.Data)
 		}
@@ -254,6 +256,18 @@ func (w *watch) address(nsid int, body []byte) {
 		return
 	}
 	if name := w.names[a.index]; name != "" && !w.h.isRemoving(name, false) {
+		w.lost(kernel.Loss{Link: name})
+	}
+}
+
+// shaping reads the end of a qdisc or a filter, whosever it was: by it a link of
+// ours may have lost its rate or its way.
+func (w *watch) shaping(nsid int, body []byte) {
+	if nsid != atHost || len(body) < tcBodyLen {
+		return
+	}
+	name := w.names[int(native.Uint32(body[4:]))]
+	if name != "" && !w.h.isRemoving(name, false) {
 		w.lost(kernel.Loss{Link: name})
 	}
 }
