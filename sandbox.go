@@ -88,6 +88,8 @@ type SandboxSpec struct {
 // not it runs. What is not named stays.
 type SandboxUpdate struct {
 	Name *string `json:"name,omitempty"`
+	// RuntimeID is for a sandbox whose own runtime tells it late.
+	RuntimeID *string `json:"runtime_id,omitempty"`
 	// Publish opens further ports, after Unpublish has closed some: a
 	// PortSpec there closes what its fields say, the zero ones any.
 	Publish   []PortSpec `json:"publish,omitempty"`
@@ -137,6 +139,8 @@ type Sandbox struct {
 	InitPID int `json:"init_pid,omitempty"`
 	// NetnsPath is where the namespace can be opened while it lives.
 	NetnsPath string `json:"netns_path,omitempty"`
+	// Expected: Parked, and the namespace has not come yet.
+	Expected bool `json:"expected,omitempty"`
 	// Warnings are what somebody should know about how this sandbox is served
 	// (for example: no /etc/resolv.conf of its own).
 	Warnings []string `json:"warnings,omitempty"`

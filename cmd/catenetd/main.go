@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/dockerplugin"
 	"github.com/catenet/catenet/api/pipe"
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
@@ -125,7 +126,15 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 	if err := server.CatchUp(ctx, d.engine, pipe.Spool(c.Listen), log); err != nil {
 		log.Error("catch up with what CNI asked for while no daemon was there", "err", err)
 	}
-	if err := d.forwarding(ctx, c.AllowForward, log); err != nil {
+	networks, err := d.engine.Networks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Who makes a network by dockerd asks for it.
+	if err := d.forwarding(ctx, c.AllowForward || dockerplugin.Count(networks) > 0, log); err != nil {
+		return nil, err
+	}
+	if err := d.servePlugin(ctx, c, log); err != nil {
 		return nil, err
 	}
 	d.watchFirewall(ctx, log)

@@ -24,6 +24,9 @@ const DefaultFile = "/etc/catenet/catenet.yaml"
 
 const configUsage = "settings `file` (YAML, the same names as the flags)"
 
+// pluginSocket is where dockerd looks for a plugin named catenet.
+const pluginSocket = "/run/docker/plugins/catenet.sock"
+
 // maxSocket is the longest path of a unix socket, in bytes: sun_path of
 // unix(7) without its final zero.
 const maxSocket = 107
@@ -36,7 +39,12 @@ type Config struct {
 	Metrics  string `yaml:"metrics"`   // HOST:PORT of /metrics; "" is none
 	// AllowForward puts accept rules for our bridges where another firewall
 	// would drop their packets.
-	AllowForward bool       `yaml:"allow-forward"`
+	AllowForward bool `yaml:"allow-forward"`
+	// DockerPlugin is the socket at which dockerd finds us as its network and
+	// IPAM plugin; "" is none. DockerHost is where dockerd's own API is, which
+	// tells what things are called there: unix://PATH, or "" for nowhere.
+	DockerPlugin string     `yaml:"docker-plugin"`
+	DockerHost   string     `yaml:"docker-host"`
 	LogLevel     slog.Level `yaml:"log-level"`
 	// AddressPools are the ranges that networks get their subnets from if
 	// they ask for none; with none of IPv4 these are Docker's, and with none of
@@ -59,7 +67,7 @@ type Config struct {
 
 // Default returns the settings of a daemon that is told nothing.
 func Default() Config {
-	return Config{RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Loopback: "auto", PodmanNetworks: "/etc/containers/networks"}
+	return Config{RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Loopback: "auto", PodmanNetworks: "/etc/containers/networks", DockerHost: "unix:///var/run/docker.sock"}
 }
 
 // Example is a settings file as one might look.
@@ -146,6 +154,9 @@ func (c *Config) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Listen, "listen", c.Listen, "`address` of the API (default unix://<run-dir>/catenet.sock)")
 	fs.StringVar(&c.Metrics, "metrics", c.Metrics, "`HOST:PORT` to serve Prometheus metrics at")
 	fs.BoolVar(&c.AllowForward, "allow-forward", c.AllowForward, "where another firewall's FORWARD policy would drop our packets, add accept rules to it (in DOCKER-USER too, where there is Docker)")
+	fs.StringVar(&c.DockerPlugin, "docker-plugin", c.DockerPlugin, "serve dockerd as its network and IPAM plugin, at `SOCKET` (--docker-plugin alone: "+pluginSocket+")")
+	fs.Lookup("docker-plugin").NoOptDefVal = pluginSocket
+	fs.StringVar(&c.DockerHost, "docker-host", c.DockerHost, "`address` of dockerd's API, which the plugin learns names from")
 	fs.StringVar(&c.Loopback, "loopback", c.Loopback, "what carries ports on loopback: auto, cgroup-ebpf or proxy")
 	fs.StringVar(&c.PodmanNetworks, "podman-networks", c.PodmanNetworks, "`folder` of Podman's networks, network_config_dir of containers.conf(5): Podman is told there which addresses of a network are its own")
 	fs.Var((*levelFlag)(&c.LogLevel), "log-level", "debug, info, warn or error")
@@ -171,6 +182,9 @@ func (c *Config) check() *fault {
 	}
 	if err := c.checkListen(); err != nil {
 		return &fault{"listen", err}
+	}
+	if f := c.checkDocker(); f != nil {
+		return f
 	}
 	if c.Metrics != "" {
 		_, port, err := net.SplitHostPort(c.Metrics)
@@ -205,6 +219,19 @@ func (c *Config) checkListen() *catenet.Error {
 	}
 	if len(path) > maxSocket {
 		return catenet.Invalidf("the path of the socket, %s, is %d bytes long, the most is %d", path, len(path), maxSocket).WithHint("choose a shorter run-dir, or set listen")
+	}
+	return nil
+}
+
+// checkDocker checks where dockerd and we find each other.
+func (c *Config) checkDocker() *fault {
+	if p := c.DockerPlugin; p != "" && (!filepath.IsAbs(p) || len(p) > maxSocket) {
+		return &fault{"docker-plugin", catenet.Invalidf("docker-plugin %q is no absolute path of a socket of at most %d bytes", p, maxSocket).
+			WithHint("dockerd looks for it at %s", pluginSocket)}
+	}
+	if path, ok := strings.CutPrefix(c.DockerHost, "unix://"); c.DockerHost != "" && (!ok || !filepath.IsAbs(path) || len(path) > maxSocket) {
+		return &fault{"docker-host", catenet.Invalidf("docker-host %q is no address of dockerd's API", c.DockerHost).
+			WithHint("its API is asked on a file socket: unix:///PATH")}
 	}
 	return nil
 }

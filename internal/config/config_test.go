@@ -38,7 +38,7 @@ func TestFlagsWinOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	}
 	want := Config{
 		RunDir: "/run/b", StateDir: "/var/lib/a", Listen: "unix:///run/b/catenet.sock", Metrics: "127.0.0.1:9",
-		AllowForward: true, LogLevel: slog.LevelDebug, Loopback: "auto", PodmanNetworks: "/etc/containers/networks",
+		AllowForward: true, LogLevel: slog.LevelDebug, Loopback: "auto", PodmanNetworks: "/etc/containers/networks", DockerHost: "unix:///var/run/docker.sock",
 		AddressPools: []catenet.AddressPool{{Base: netip.MustParsePrefix("10.0.0.0/8"), Size: 24}},
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {

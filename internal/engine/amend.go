@@ -58,6 +58,12 @@ func (e *Engine) amend(sb *sandbox, now *record, up catenet.SandboxUpdate) (*rec
 			return nil, err
 		}
 	}
+	if up.RuntimeID != nil && *up.RuntimeID != now.RuntimeID {
+		if err := validateRuntimeID(now.Owner, *up.RuntimeID); err != nil {
+			return nil, err
+		}
+		next.RuntimeID = *up.RuntimeID
+	}
 	if err := e.realias(next, up.Aliases); err != nil {
 		return nil, err
 	}

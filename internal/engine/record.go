@@ -86,7 +86,11 @@ func (r *record) without(network, id string) *record {
 }
 
 // status is what the API shows.
-func (r *record) status() catenet.SandboxStatus { return r.clone().SandboxStatus }
+func (r *record) status() catenet.SandboxStatus {
+	st := r.clone().SandboxStatus
+	st.Expected = r.expected()
+	return st
+}
 
 // endpoint returns the record's endpoint in a network.
 func (r *record) endpoint(networkID string) (catenet.Endpoint, bool) {

@@ -97,9 +97,6 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.Mode != "" {
 			return catenet.Invalidf("an attached namespace cannot be in mode %q", spec.Mode).WithHint("name networks instead")
 		}
-		if spec.RuntimeID != "" {
-			return catenet.ValidateRef("runtime's ID of the container", spec.RuntimeID)
-		}
 	default:
 		if spec.Process == nil || len(spec.Process.Args) == 0 || spec.Process.Args[0] == "" {
 			return catenet.Invalidf("there is no command to run").WithHint("catenet run [flags] -- COMMAND [ARG…]")
@@ -116,11 +113,18 @@ func validateOwner(spec *catenet.SandboxSpec) error {
 		if spec.PortsHeld {
 			return catenet.Invalidf("nobody else holds the ports of a container of our own")
 		}
-		if spec.RuntimeID != "" {
-			return catenet.Invalidf("a container of our own has no other runtime, and no ID there")
-		}
 	}
-	return nil
+	return validateRuntimeID(spec.Owner, spec.RuntimeID)
+}
+
+func validateRuntimeID(owner catenet.Owner, id string) error {
+	switch {
+	case id == "":
+		return nil
+	case owner == catenet.OwnerRun:
+		return catenet.Invalidf("a container of our own has no other runtime, and no ID there")
+	}
+	return catenet.ValidateRef("runtime's ID of the container", id)
 }
 
 func validateMode(spec *catenet.SandboxSpec) error {

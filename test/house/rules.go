@@ -71,6 +71,7 @@ var Arrows = []Arrow{
 	{"api/pipe", nil, "it is in programs that are started once a container: each import makes that later"},
 	{"api/cni/...", []string{".", "api/pipe"}, "a front is a translation: bytes in, an engine's verbs, bytes out; which verbs it states itself"},
 	{"api/docker/...", []string{".", "api"}, "a translation is pure: the CLI shows Docker's JSON by it, the server answers by it"},
+	{"api/dockerplugin", []string{"."}, "a guest's protocol is translated into an engine's verbs, whose contract it states itself"},
 	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
 	{"api/netavark/...", []string{".", "api/pipe"}, "a front is a translation: a program's call in, an engine's verbs, what the program prints out"},
 	{"api/server/...", []string{".", "api/...", "internal/kernel/peercred"}, "the server translates HTTP into an engine's verbs, whose contract it states itself"},
