@@ -58,7 +58,7 @@ type NetworkSpec struct {
 	// "null", whatever was asked for, and their pools are as they were given.
 	ConfigOnly bool `json:"config_only,omitempty"`
 	// ConfigFrom names the config-only network that pools, families, DNS,
-	// options and labels are copied from, none of which can be given beside it.
+	// routes, options and labels are copied from, none of which can be given beside it.
 	ConfigFrom string            `json:"config_from,omitempty"`
 	Options    map[string]string `json:"options,omitempty"` // the driver's, by full name (com.docker.network.…)
 	Labels     map[string]string `json:"labels,omitempty"`

@@ -1,6 +1,7 @@
 package catenet
 
 import (
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -38,6 +39,28 @@ func ParseRoute(s string) (Route, error) {
 		r.Metric = int(metric)
 	}
 	return r, nil
+}
+
+// Validate checks a route in itself.
+func (r Route) Validate() error {
+	bad := func(what string) error {
+		return Invalidf("route %s: %s", r, what).WithHint("a route leads to a subnet, like 10.9.0.0/16, by the address of a gateway in the network")
+	}
+	switch {
+	case !r.Dst.IsValid() || r.Dst != r.Dst.Masked():
+		return bad("its destination is no subnet without host bits")
+	case r.Dst.Addr().Is4In6():
+		return bad("its destination is IPv4 written as IPv6")
+	case r.Dst.Bits() == 0:
+		return bad("the default route is that of the network's gateway")
+	case !r.Gateway.IsValid() || r.Gateway.IsUnspecified() || r.Gateway.Zone() != "" || r.Gateway.Is4In6():
+		return bad("it has no gateway, which is a plain address")
+	case r.Gateway.Is4() != r.Dst.Addr().Is4():
+		return bad("its gateway is of the other family")
+	case r.Metric < 0 || r.Metric > math.MaxInt32:
+		return bad("its metric is no number from 0 to 2147483647")
+	}
+	return nil
 }
 
 // String returns the route as ParseRoute reads it.

@@ -22,7 +22,7 @@ var (
 
 // Inside is an endpoint's interface as its container sees it, whatever the
 // kind of network: it was born with its name, and has the endpoint's addresses
-// and default routes.
+// and default routes, and the network's static ones.
 func Inside(n catenet.Network, ep catenet.Endpoint) (kernel.Interface, error) {
 	mac, err := net.ParseMAC(ep.MAC)
 	if err != nil {
@@ -39,6 +39,15 @@ func Inside(n catenet.Network, ep catenet.Endpoint) (kernel.Interface, error) {
 	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
 		if a.IsValid() {
 			i.Addrs = append(i.Addrs, a)
+		}
+	}
+	for _, r := range n.Routes {
+		own := ep.IPv4
+		if r.Dst.Addr().Is6() {
+			own = ep.IPv6
+		}
+		if own.IsValid() && own.Addr() != r.Gateway { // else it is the gateway
+			i.Routes = append(i.Routes, kernel.Route{Dst: r.Dst, Gateway: r.Gateway, Metric: r.Metric})
 		}
 	}
 	if n.Internal {

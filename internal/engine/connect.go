@@ -19,16 +19,14 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 	if err := joinable(now, network); err != nil {
 		return ep, err
 	}
-	e.mu.Lock()
-	n, err := e.network(network)
-	e.mu.Unlock()
+	n, name, err := e.named(network)
 	if err != nil {
 		return ep, err
 	}
 	if _, mode := n.driver.(driver.Mode); mode {
-		return ep, catenet.Forbiddenf("network %s cannot be joined beside others", n.Name).WithHint("it is a mode: run --network %s", n.Name)
+		return ep, catenet.Forbiddenf("network %s cannot be joined beside others", name).WithHint("it is a mode: run --network %s", name)
 	}
-	spec.Network = n.Name
+	spec.Network = name
 	specs := []catenet.EndpointSpec{spec}
 	if err := e.aimLinks(sb, specs); err != nil {
 		return ep, err
@@ -105,9 +103,7 @@ func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec c
 // Disconnect takes a sandbox out of a network. With force a sandbox that is
 // not in it is no error.
 func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) (err error) {
-	e.mu.Lock()
-	n, missing := e.network(network)
-	e.mu.Unlock()
+	_, _, missing := e.named(network)
 	sb, now, err := e.lockSandbox(ref)
 	if err != nil {
 		if force && missing == nil && catenet.IsNotFound(err) {
@@ -117,9 +113,12 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 	}
 	defer sb.op.Unlock()
 	// A container that does not run may name a network that is gone.
-	name, id := network, ""
-	if missing == nil {
-		name, id = n.Name, n.ID
+	n, name, missing := e.named(network)
+	id := ""
+	if missing != nil {
+		name = network
+	} else {
+		id = n.ID
 	}
 	next := now.without(name, id)
 	if len(next.Networks) == len(now.Networks) && len(next.Endpoints) == len(now.Endpoints) {

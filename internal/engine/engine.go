@@ -122,11 +122,15 @@ type Engine struct {
 // network is one network in memory.
 type network struct {
 	catenet.Network
-	driver   driver.Driver
-	op       sync.Mutex // held while its own links are made or removed, and its record is changed
-	pools    []*ipam.Pool
-	leases   map[netip.Addr]catenet.Lease
-	coming   []catenet.Pool // that an update is about to add
+	driver driver.Driver
+	op     sync.Mutex // held while its own links are made or removed, and its record is changed
+	pools  []*ipam.Pool
+	leases map[netip.Addr]catenet.Lease
+	coming struct { // what an update is about to give it, and nobody else gets
+		name  string
+		pools []catenet.Pool
+	}
+	was      string // its earlier name, while records may have that still
 	state    driver.State
 	members  map[string]string // endpoint ID → sandbox ID
 	removing bool              // refuses new members

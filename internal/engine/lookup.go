@@ -12,11 +12,11 @@ import (
 // candidate is what a ref may mean.
 type candidate struct {
 	id, name string
-	foreign  string // what another runtime calls it; "" if none does
+	foreign  string // what others call it: its own runtime, or earlier records; "" if none does
 }
 
 // find resolves a ref: a full ID, a name, an unambiguous prefix of an ID, then
-// another runtime's ID and a prefix of that.
+// what others call it and a prefix of that.
 func find(what, ref string, each func(yield func(candidate) bool)) (string, error) {
 	var exact string
 	var found [4][]string // by rank: the lower is what is meant
@@ -54,7 +54,7 @@ func find(what, ref string, each func(yield func(candidate) bool)) (string, erro
 func (e *Engine) network(ref string) (*network, error) {
 	id, err := find("network", ref, func(yield func(candidate) bool) {
 		for _, n := range e.networks {
-			if n.ready && !n.removing && !yield(candidate{id: n.ID, name: n.Name}) {
+			if n.ready && !n.removing && !yield(candidate{n.ID, n.Name, n.was}) {
 				return
 			}
 		}

@@ -42,7 +42,7 @@ func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (c
 	if err != nil {
 		return catenet.Network{}, nil, err
 	}
-	e.tell("network", "create", n.ID, "name", n.Name, "type", n.Driver)
+	e.tell("network", "create", n.ID, "name", spec.Name, "type", n.Driver)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return n.Network, n.state.Warnings, nil
@@ -52,12 +52,8 @@ var errNoKey = catenet.Invalidf("a label has no key").WithHint("a label is writt
 
 // validateNetwork checks a spec before anything is touched.
 func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
-	if err := catenet.ValidateName("network", spec.Name); err != nil {
+	if err := validateNetworkName(spec.Name); err != nil {
 		return err
-	}
-	switch spec.Name {
-	case catenet.NetworkBridge, catenet.NetworkHost, catenet.NetworkNone, "default", "container":
-		return catenet.Forbiddenf("the name %q is predefined", spec.Name).WithHint("choose another name")
 	}
 	if _, nameless := spec.Labels[""]; nameless {
 		return errNoKey
@@ -70,6 +66,9 @@ func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 		return catenet.NotFoundf("there is no driver %q", spec.Driver).WithHint("drivers: %s", strings.Join(e.driverNames(), ", "))
 	}
 	if err := names.ValidateDNS(catenet.DNSConfig{Servers: spec.DNS}); err != nil {
+		return err
+	}
+	if err := validateRoutes(spec); err != nil {
 		return err
 	}
 	return d.Validate(spec)
@@ -98,14 +97,14 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 		return nil, err
 	}
 	u.add(func() { e.locked(func() { delete(e.networks, n.ID) }) })
-	if err = e.keepNetwork(net.Network, true); err != nil {
+	if err = e.keepNetwork(networkEntry{Network: net.Network, Pending: true}); err != nil {
 		return nil, err
 	}
 	u.add(func() { e.report("take back network", net.Name, e.dropNetwork(net.ID)) })
 	if err = e.bringUp(ctx, net, &u); err != nil {
 		return nil, err
 	}
-	if err = e.keepNetwork(net.Network, false); err != nil {
+	if err = e.keepNetwork(networkEntry{Network: net.Network}); err != nil {
 		return nil, err
 	}
 	net.state.Warnings = append(net.state.Warnings, net.overlaps(net.Pools, host)...)
@@ -136,9 +135,9 @@ func newPools(pools []catenet.Pool) (made []*ipam.Pool, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.Range.IsValid() && pool.Use().Free == 0 {
-			return nil, catenet.Invalidf("the range %s has no address for a container", p.Range).
-				WithHint("its addresses are the network's own, the gateway's or auxiliary ones; name a larger --ip-range, or none")
+		if (p.Range.IsValid() || len(p.SetAside) > 0) && pool.Use().Free == 0 {
+			return nil, catenet.Invalidf("the range %s has no address for a container", cmp.Or(p.Range, p.Subnet)).
+				WithHint("its addresses are the network's own, the gateway's, auxiliary ones or set aside; name a larger --ip-range, or none, or set less aside")
 		}
 		made = append(made, pool)
 	}
@@ -150,11 +149,8 @@ func newPools(pools []catenet.Pool) (made []*ipam.Pool, err error) {
 func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, other := range e.networks {
-		if other.Name == n.Name {
-			return nil, catenet.Conflictf("network %s exists already", n.Name).
-				WithHint("catenet network inspect %s shows it; choose another name, or remove it first", n.Name)
-		}
+	if err := e.free(n.Name); err != nil {
+		return nil, err
 	}
 	around.Networks = e.neighbours(func(claimed netip.Prefix) bool {
 		return n.TakeClaims && slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet == claimed })
@@ -173,6 +169,9 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 			return nil, err
 		}
 		n.Pools = pools
+		if err := checkGateways(n.NetworkSpec); err != nil {
+			return nil, err
+		}
 	}
 	pools, err := newPools(livePools(n))
 	if err != nil {
@@ -200,7 +199,7 @@ func (e *Engine) neighbours(takes func(netip.Prefix) bool) (all []catenet.Networ
 	for _, n := range e.networks {
 		if !n.ConfigOnly {
 			on := n.Network
-			on.Pools = slices.Concat(n.Pools, n.coming)
+			on.Pools = slices.Concat(n.Pools, n.coming.pools)
 			all = append(all, on)
 		}
 	}
@@ -238,12 +237,10 @@ func (e *Engine) unguard(ctx context.Context, n *network) error {
 	return e.o.Firewall.Apply(ctx, c)
 }
 
-func (e *Engine) keepNetwork(n catenet.Network, pending bool) error {
-	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error {
-		return tx.Put(kindNetwork, n.ID, networkEntry{Network: n, Pending: pending})
-	})
+func (e *Engine) keepNetwork(entry networkEntry) error {
+	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error { return tx.Put(kindNetwork, entry.ID, entry) })
 	if err != nil {
-		return fmt.Errorf("record network %s: %w", n.Name, err)
+		return fmt.Errorf("record network %s: %w", entry.Name, err)
 	}
 	return nil
 }
@@ -372,8 +369,8 @@ func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) ([]string,
 				idle = append(idle, n)
 			}
 		}
+		slices.SortFunc(idle, func(a, b *network) int { return strings.Compare(a.Name, b.Name) })
 	})
-	slices.SortFunc(idle, func(a, b *network) int { return strings.Compare(a.Name, b.Name) })
 	names := []string{}
 	var errs []error
 	for _, n := range idle {

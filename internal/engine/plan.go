@@ -40,6 +40,9 @@ func (e *Engine) join(next *record, spec catenet.EndpointSpec, u *undo) error {
 	if err := e.checkMAC(n, spec.MAC); err != nil {
 		return err
 	}
+	if err := e.checkRoutes(next, n); err != nil {
+		return err
+	}
 	ep := catenet.Endpoint{
 		ID: cmp.Or(spec.ID, catenet.NewID()), NetworkID: n.ID, SandboxID: next.ID,
 		Spec: spec, Created: time.Now(), MAC: spec.MAC,
@@ -244,7 +247,7 @@ func (e *Engine) request(n *network, pool *ipam.Pool, owner, endpoint string, wa
 // network.
 func fixedIn(sb catenet.Sandbox, n *network, a netip.Addr) bool {
 	return slices.ContainsFunc(sb.Networks, func(s catenet.EndpointSpec) bool {
-		return (s.IPv4 == a || s.IPv6 == a) && s.Network == n.Name
+		return (s.IPv4 == a || s.IPv6 == a) && (s.Network == n.Name || s.Network == n.was)
 	})
 }
 

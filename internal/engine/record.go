@@ -24,7 +24,8 @@ const (
 // networkEntry is a network on disk. Pending ones were never promised.
 type networkEntry struct {
 	catenet.Network
-	Pending bool `json:"pending,omitempty"`
+	Pending bool   `json:"pending,omitempty"`
+	Was     string `json:"was,omitempty"` // its earlier name, which other records may have still
 }
 
 // containerEntry is a container of our own on disk. Pending ones were never

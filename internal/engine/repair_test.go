@@ -75,7 +75,7 @@ func TestNetworksThatThisBuildCannotServeStayOnRecord(t *testing.T) {
 	bad := catenet.Network{ID: catenet.NewID(), NetworkSpec: catenet.NetworkSpec{Name: "bad", Driver: "bridge",
 		Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.7.0.0/24"), Gateway: addr("10.8.0.1")}}}}
 	for _, n := range []catenet.Network{odd, bad} {
-		must(t, w.keepNetwork(n, false))
+		must(t, w.keepNetwork(networkEntry{Network: n}))
 	}
 	w.kernel.Add(kernel.Link{Name: "mv0", Kind: "bridge", Alias: kernel.Mark + odd.ID})
 	w.restart()

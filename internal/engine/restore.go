@@ -35,6 +35,9 @@ func (e *Engine) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, n := range e.networks {
+		e.report("go on with renaming", n.Name, e.rewrite(n))
+	}
 	e.answer(ctx, live)
 	if err := e.sweepLinks(ctx); err != nil { // nothing may stand where a network is to be made
 		e.log.Error("remove links that nobody knows", "err", err)
@@ -84,6 +87,7 @@ func (e *Engine) loadNetworks(ctx context.Context) error {
 			continue
 		}
 		n := e.knownNetwork(entry.Network)
+		n.was = entry.Was
 		for i, at := range cursors[id][:min(len(cursors[id]), len(n.pools))] {
 			n.pools[i].SetCursor(at)
 		}

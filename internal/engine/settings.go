@@ -55,8 +55,10 @@ func validateConfigOnly(spec catenet.NetworkSpec) error {
 		return catenet.Forbiddenf("a config-only network is neither internal nor attachable").
 			WithHint("say so of the networks that are made from it")
 	}
-	_, err := ipam.Complete(spec, ipam.Surroundings{})
-	return err
+	if _, err := ipam.Complete(spec, ipam.Surroundings{}); err != nil {
+		return err
+	}
+	return validateRoutes(spec)
 }
 
 // configure copies the settings of the config-only network that a spec names.
@@ -64,8 +66,8 @@ func (e *Engine) configure(spec *catenet.NetworkSpec) error {
 	if spec.ConfigFrom == "" || spec.ConfigOnly {
 		return nil
 	}
-	if spec.DisableIPv4 || spec.IPv6 || len(spec.Pools)+len(spec.DNS)+len(spec.Options)+len(spec.Labels) > 0 {
-		return catenet.Forbiddenf("a network made from the config-only network %s has its subnets, families, DNS servers, options and labels", spec.ConfigFrom).
+	if spec.DisableIPv4 || spec.IPv6 || len(spec.Pools)+len(spec.DNS)+len(spec.Options)+len(spec.Labels)+len(spec.Routes) > 0 {
+		return catenet.Forbiddenf("a network made from the config-only network %s has its subnets, families, DNS servers, routes, options and labels", spec.ConfigFrom).
 			WithHint("leave them out, or --config-from")
 	}
 	e.mu.Lock()
@@ -75,7 +77,7 @@ func (e *Engine) configure(spec *catenet.NetworkSpec) error {
 		return err
 	}
 	spec.ConfigFrom, spec.DisableIPv4, spec.IPv6 = from.Name, from.DisableIPv4, from.IPv6
-	spec.Pools, spec.DNS = slices.Clone(from.Pools), slices.Clone(from.DNS)
+	spec.Pools, spec.DNS, spec.Routes = slices.Clone(from.Pools), slices.Clone(from.DNS), slices.Clone(from.Routes)
 	spec.Options, spec.Labels = maps.Clone(from.Options), maps.Clone(from.Labels)
 	return nil
 }

@@ -326,7 +326,7 @@ func (e *Engine) link(ctx context.Context, ep catenet.Endpoint, ns *kernel.Names
 	}
 	att, err := n.driver.Link(ctx, e.o.Host, e.asItIs(n), ep, driver.Place{NS: ns})
 	if err != nil {
-		return att, fmt.Errorf("link to network %s: %w", n.Name, err)
+		return att, fmt.Errorf("link to network %s: %w", ep.Spec.Network, err)
 	}
 	return att, nil
 }

@@ -35,9 +35,12 @@ func (e *Engine) UpdateNetwork(ctx context.Context, ref string, up catenet.Netwo
 	if err != nil {
 		return catenet.Network{}, nil, fmt.Errorf("read routes: %w", err)
 	}
+	if err := e.rewrite(n); err != nil {
+		return catenet.Network{}, nil, err
+	}
 	now := e.asItIs(n)
 	next, err := e.planUpdate(n, up, host)
-	defer e.locked(func() { n.coming = nil })
+	defer e.locked(func() { n.coming.name, n.coming.pools = "", nil })
 	if err != nil || reflect.DeepEqual(now, next) {
 		return next, nil, err
 	}
@@ -45,11 +48,17 @@ func (e *Engine) UpdateNetwork(ctx context.Context, ref string, up catenet.Netwo
 		return catenet.Network{}, nil, err
 	}
 	warnings := n.overlaps(next.Pools[len(now.Pools):], host)
-	now.Labels = next.Labels
-	if !reflect.DeepEqual(now, next) { // containers have no part in labels
-		warnings = append(warnings, e.follow(ctx, n)...)
+	if now.Name != next.Name {
+		e.o.Names.SetNetwork(n.ID, next.Name, n.inward())
+		if err := e.rewrite(n); err != nil {
+			warnings = append(warnings, err.Error())
+		}
+		e.tell("network", "rename", n.ID, "name", next.Name, "type", n.Driver, "oldName", now.Name)
 	}
-	e.tell("network", "update", n.ID, "name", n.Name, "type", n.Driver)
+	if len(now.Pools) < len(next.Pools) || !slices.Equal(now.DNS, next.DNS) || !maps.Equal(now.Options, next.Options) {
+		warnings = append(warnings, e.follow(ctx, n)...) // containers have no part in the rest
+	}
+	e.tell("network", "update", n.ID, "name", next.Name, "type", n.Driver)
 	return next, warnings, nil
 }
 
@@ -65,6 +74,9 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 	if n.ConfigOnly {
 		return next, catenet.Forbiddenf("network %s is config-only and cannot be updated", n.Name).
 			WithHint("make another one; networks that were made from it can be updated themselves")
+	}
+	if err := e.call(n, &next, up.Name); err != nil {
+		return next, err
 	}
 	if err := relabel(&next, up); err != nil {
 		return next, err
@@ -93,10 +105,39 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 		return next, err
 	}
 	copy(next.Pools[len(n.Pools):], fresh)
-	if _, err = newPools(fresh); err == nil {
-		n.coming = fresh
+	if err := setAside(&next, up); err != nil {
+		return next, err
+	}
+	if _, err = newPools(next.Pools[len(n.Pools):]); err == nil {
+		n.coming.pools = fresh
 	}
 	return next, err
+}
+
+// setAside changes which addresses are left to others. What is to go and is not
+// there, or to come and is, is as asked.
+func setAside(next *catenet.Network, up catenet.NetworkUpdate) error {
+	for i := range next.Pools {
+		p := &next.Pools[i]
+		p.SetAside = slices.DeleteFunc(slices.Clone(p.SetAside), func(r catenet.Range) bool { return slices.Contains(up.DropSetAside, r) })
+	}
+	for _, r := range up.AddSetAside {
+		i := slices.IndexFunc(next.Pools, func(p catenet.Pool) bool { return p.Subnet.Contains(r.First) })
+		switch {
+		case slices.Contains(up.DropSetAside, r):
+			return catenet.Invalidf("the range %s is to be set aside, and not to be", r)
+		case i < 0:
+			return catenet.Invalidf("the range %s is in no subnet of network %s", r, next.Name).WithHint("its subnets are: %s", subnets(*next))
+		case !slices.Contains(next.Pools[i].SetAside, r):
+			next.Pools[i].SetAside = append(next.Pools[i].SetAside, r)
+		}
+	}
+	for _, p := range next.Pools {
+		if _, err := ipam.NewPool(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // relabel changes labels. What is to go and is not there is as asked.
@@ -165,27 +206,37 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 	}
 	var u undo
 	defer u.unless(&err)
-	if err = e.keepNetwork(next, false); err != nil {
+	entry := networkEntry{Network: next}
+	if next.Name != now.Name {
+		entry.Was = now.Name
+	}
+	if err = e.keepNetwork(entry); err != nil {
 		return err
 	}
-	u.add(func() { e.report("take back update of network", n.Name, e.keepNetwork(now, false)) })
+	u.add(func() {
+		e.report("take back update of network", now.Name, e.keepNetwork(networkEntry{Network: now}))
+	})
 	u.add(func() {
 		_, err := n.driver.Up(undoing, e.o.Host, now)
-		e.report("take back update of network", n.Name, err)
+		e.report("take back update of network", now.Name, err)
 	})
 	state, err := n.driver.Up(ctx, e.o.Host, next)
 	if err != nil {
-		return fmt.Errorf("update network %s: %w", n.Name, err)
+		return fmt.Errorf("update network %s: %w", now.Name, err)
 	}
 	if !reflect.DeepEqual(state.Firewall, n.state.Firewall) {
 		if err = e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: state.Firewall}); err != nil {
-			return fmt.Errorf("guard network %s: %w", n.Name, err)
+			return fmt.Errorf("guard network %s: %w", now.Name, err)
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	n.Name, n.was = next.Name, entry.Was
 	n.Labels, n.DNS, n.Options, n.Pools = next.Labels, next.DNS, next.Options, next.Pools
 	n.pools, n.state = append(n.pools, pools...), state
+	for i, pool := range n.pools {
+		pool.SetAside(n.Pools[i].SetAside)
+	}
 	return nil
 }
 

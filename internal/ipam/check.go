@@ -22,6 +22,16 @@ func checkPool(p catenet.Pool) error {
 			return catenet.Invalidf("range %s is not inside the subnet %s", r, p.Subnet)
 		}
 	}
+	for i, r := range p.SetAside {
+		if !p.Subnet.Contains(r.First) || !p.Subnet.Contains(r.Last) || r.Last.Less(r.First) {
+			return catenet.Invalidf("the range %s, which is to be set aside, is not inside the subnet %s", r, p.Subnet)
+		}
+		for _, other := range p.SetAside[:i] {
+			if other.Contains(r.First) || r.Contains(other.First) {
+				return catenet.Invalidf("the ranges %s and %s, which are to be set aside, overlap", other, r).WithHint("name ranges that have no address in common")
+			}
+		}
+	}
 	seen := make(map[netip.Addr]string)
 	if p.Gateway.IsValid() {
 		if err := usable(p.Subnet, p.Gateway, "the gateway"); err != nil {

@@ -67,7 +67,7 @@ func cut(d catenet.AddressPool, taken []netip.Prefix) (netip.Prefix, bool) {
 		if past.less(n) || !past.less(end) {
 			break
 		}
-		n = past.plus(number{lo: 1})
+		n = past.plus(one)
 	}
 	return netip.Prefix{}, false
 }

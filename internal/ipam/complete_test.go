@@ -25,6 +25,10 @@ func pool(t *testing.T, s string) (p catenet.Pool) {
 			p.Range, err = netip.ParsePrefix(v)
 		case k == "gateway":
 			p.Gateway, err = netip.ParseAddr(v)
+		case k == "aside":
+			var r catenet.Range
+			r, err = catenet.ParseRange(v)
+			p.SetAside = append(p.SetAside, r)
 		default:
 			if p.Aux == nil {
 				p.Aux = make(map[string]netip.Addr)
@@ -122,6 +126,9 @@ func TestCompleteRefuses(t *testing.T) {
 		{"ff02::/64", "multicast", 0},
 		{"::ffff:10.1.0.0/112", "IPv4 written as IPv6|10.1.0.0/16", 0},
 		{"::fffe:0:0/95", "IPv4-mapped", 0},
+		{"10.1.0.0/24 aside=10.1.0.9-10.1.1.9", "is not inside", 0},
+		{"10.1.0.0/24 aside=fd01::1", "is not inside", 0},
+		{"10.1.0.0/24 aside=10.1.0.9-10.1.0.20 aside=10.1.0.20", "overlap", 0},
 		{"10.1.0.0/24 range=10.2.0.0/25", "range 10.2.0.0/25 is not inside", 0},
 		{"10.1.0.0/24 range=10.1.0.0/16", "is not inside", 0},
 		{"10.1.0.0/24 range=10.1.0.5/25", "beyond its length|it should be 10.1.0.0/25", 0},

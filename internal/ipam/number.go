@@ -41,6 +41,15 @@ func (n number) plus(m number) number {
 	return number{hi, lo}
 }
 
+// minus is the inverse of plus.
+func (n number) minus(m number) number {
+	lo, borrow := bits.Sub64(n.lo, m.lo, 0)
+	hi, _ := bits.Sub64(n.hi, m.hi, borrow)
+	return number{hi, lo}
+}
+
+var one = number{lo: 1}
+
 // ones returns 2^n - 1, for n up to 128.
 func ones(n int) number {
 	if n <= 64 {

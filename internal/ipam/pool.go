@@ -27,10 +27,16 @@ type Pool struct {
 	subnet netip.Prefix
 	rng    netip.Prefix // what is handed out unasked
 	blocks map[number]*block
+	aside  []span // of those, what is not
 	cursor number // where the search for the next address begins
 	used   uint64 // addresses with an owner
-	gone   uint64 // addresses of rng that cannot be handed out: owned or reserved
+	gone   number // addresses of rng that cannot be handed out: owned, reserved or set aside
 }
+
+// span is the addresses from lo to hi.
+type span struct{ lo, hi number }
+
+func (s span) has(n number) bool { return !n.less(s.lo) && !s.hi.less(n) }
 
 // block is the state of 64 neighbouring addresses.
 type block struct {
@@ -63,7 +69,40 @@ func NewPool(p catenet.Pool) (*Pool, error) {
 	for name, a := range p.Aux {
 		pool.take(toNumber(a), ownerAux+name)
 	}
+	pool.SetAside(p.SetAside)
 	return pool, nil
+}
+
+// SetAside sets the ranges of which no address is handed out unasked, in place
+// of those that were. Who has an address there keeps it.
+func (p *Pool) SetAside(ranges []catenet.Range) {
+	p.aside, p.gone = nil, number{}
+	for _, r := range ranges {
+		s := span{toNumber(r.First), toNumber(r.Last)}
+		p.aside = append(p.aside, s)
+		if lo, hi := first(p.rng), last(p.rng); !s.hi.less(lo) && !hi.less(s.lo) {
+			if s.lo.less(lo) {
+				s.lo = lo
+			}
+			if hi.less(s.hi) {
+				s.hi = hi
+			}
+			p.gone = p.gone.plus(s.hi.minus(s.lo)).plus(one)
+		}
+	}
+	for key, b := range p.blocks {
+		for t := b.taken; t != 0; t &= t - 1 {
+			if n := (number{key.hi, key.lo<<6 | uint64(bits.TrailingZeros64(t))}); p.offered(n) {
+				p.gone = p.gone.plus(one)
+			}
+		}
+	}
+}
+
+// offered reports whether an address is among those that are handed out unasked
+// while they are free.
+func (p *Pool) offered(n number) bool {
+	return span{first(p.rng), last(p.rng)}.has(n) && !slices.ContainsFunc(p.aside, func(s span) bool { return s.has(n) })
 }
 
 // Request gives owner the address want, which may be anywhere in the subnet,
@@ -91,7 +130,7 @@ func (p *Pool) Request(owner string, want netip.Addr) (netip.Addr, error) {
 			WithHint("remove containers that nobody uses, or give the network one more subnet: catenet network update --subnet")
 	}
 	p.take(n, owner)
-	p.cursor = n.plus(number{lo: 1})
+	p.cursor = n.plus(one)
 	return n.addr(p.subnet.Addr().Is4()), nil
 }
 
@@ -124,8 +163,8 @@ func (p *Pool) Release(owner string, a netip.Addr) error {
 		delete(p.blocks, key)
 	}
 	p.used--
-	if p.rng.Contains(a) {
-		p.gone--
+	if p.offered(toNumber(a)) {
+		p.gone = p.gone.minus(one)
 	}
 	return nil
 }
@@ -166,14 +205,9 @@ func (p *Pool) Owners() iter.Seq2[netip.Addr, string] {
 
 // Use says how full the pool is.
 func (p *Pool) Use() catenet.PoolUse {
-	u := catenet.PoolUse{Subnet: p.subnet, Used: p.used}
-	switch size := p.rng.Addr().BitLen() - p.rng.Bits(); {
-	case size < 64:
-		u.Free = 1<<size - p.gone
-	case size == 64 && p.gone > 0:
-		u.Free = -p.gone // 2^64 less that
-	default:
-		u.Free = math.MaxUint64
+	u := catenet.PoolUse{Subnet: p.subnet, Used: p.used, Free: math.MaxUint64}
+	if free := last(p.rng).minus(first(p.rng)).minus(p.gone).plus(one); free.hi == 0 {
+		u.Free = free.lo
 	}
 	return u
 }
@@ -203,8 +237,8 @@ func (p *Pool) take(n number, owner string) {
 	if owner != "" {
 		p.used++
 	}
-	if !n.less(first(p.rng)) && !last(p.rng).less(n) {
-		p.gone++
+	if p.offered(n) {
+		p.gone = p.gone.plus(one)
 	}
 }
 
@@ -220,21 +254,25 @@ func (p *Pool) next() (number, bool) {
 	return p.search(lo, hi)
 }
 
-// search finds the first free address from n to end. It looks at 64 at a
-// time and never at more blocks than are in use, and one.
+// search finds the first free address from n to end that is not set aside. It
+// looks at 64 at a time and never at more blocks than are in use, and one for
+// each range that is set aside.
 func (p *Pool) search(n, end number) (number, bool) {
 	for !end.less(n) {
+		if i := slices.IndexFunc(p.aside, func(s span) bool { return s.has(n) }); i >= 0 {
+			if !p.aside[i].hi.less(end) {
+				break
+			}
+			n = p.aside[i].hi.plus(one)
+			continue
+		}
 		key, i := split(n)
 		b := p.blocks[key]
-		if b == nil {
+		if b == nil || b.taken&(1<<i) == 0 {
 			return n, true
 		}
-		if free := ^b.taken >> i; free != 0 {
-			n.lo += uint64(bits.TrailingZeros64(free))
-			return n, !end.less(n)
-		}
-		n.lo |= 63
-		n = n.plus(number{lo: 1})
+		// On to the next free one of these 64, else to the next 64.
+		n = n.plus(number{lo: uint64(bits.TrailingZeros64(^(b.taken >> i)))})
 	}
 	return number{}, false
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,6 +133,10 @@ func TestPoolCountsOfLargePools(t *testing.T) {
 		{"fd00::/8 gateway=fd00::1", 1, math.MaxUint64, "fd00::2"},
 		{"fd01::/64 gateway=fd01::1 x=fd01::2", 2, math.MaxUint64 - 2, "fd01::3"},
 		{"fd01::/126 gateway=fd01::1", 1, 2, "fd01::2"},
+		{"10.0.0.0/8 gateway=10.0.0.1 aside=10.0.0.0-10.127.255.255", 1, 1<<23 - 1, "10.128.0.0"},
+		{"fd01::/64 gateway=fd01::1 aside=fd01::/65", 1, 1 << 63, "fd01::8000:0:0:0"},
+		{"fd01::/48 gateway=fd01::1 aside=fd01::-fd01:0:0:ffff:ffff:ffff:ffff:fff0", 1, 15, "fd01::ffff:ffff:ffff:ffff:fff1"},
+		{"fd01::/48 gateway=fd01::1 aside=fd01::/64", 1, math.MaxUint64, "fd01:0:0:1::"},
 	} {
 		p := newPool(t, pool(t, c.pool))
 		if u := p.Use(); u.Used != c.used || u.Free != c.free {
@@ -167,6 +172,8 @@ func TestPoolAgainstModel(t *testing.T) {
 		"10.1.0.0/24 range=10.1.0.96/27 gateway=10.1.0.100 x=10.1.0.127",
 		"10.1.0.0/24 range=10.1.0.7/32 gateway=10.1.0.1",
 		"10.1.0.0/25 range=10.1.0.64/26 gateway=10.1.0.65 x=10.1.0.3",
+		"10.1.0.0/26 gateway=10.1.0.1 aside=10.1.0.0-10.1.0.9 aside=10.1.0.20 aside=10.1.0.40-10.1.0.63",
+		"10.1.0.0/24 range=10.1.0.96/27 gateway=10.1.0.100 aside=10.1.0.90-10.1.0.101 aside=10.1.0.126-10.1.0.130",
 		"fd01::/121 gateway=fd01::1",
 		"fd01::/64 range=fd01::1:ff80/121 gateway=fd01::1:ff80")
 	rapid.Check(t, func(t *rapid.T) {
@@ -212,7 +219,7 @@ func (m *model) free() []netip.Addr {
 	var late, soon []netip.Addr
 	for a := m.rng.Addr(); m.rng.Contains(a); a = a.Next() {
 		switch _, taken := m.owners[a]; {
-		case taken || !m.usable(a):
+		case taken || !m.usable(a) || slices.ContainsFunc(m.spec.SetAside, func(r catenet.Range) bool { return r.Contains(a) }):
 		case m.last.IsValid() && !m.last.Less(a):
 			late = append(late, a)
 		default:
@@ -228,7 +235,7 @@ func (m *model) step(t *rapid.T, p *Pool) {
 	base := rapid.SampledFrom([]netip.Addr{m.rng.Addr(), m.spec.Subnet.Addr()}).Draw(t, "base")
 	a := toNumber(base).plus(number{lo: uint64(near)}).addr(base.Is4())
 	by, taken := m.owners[a]
-	switch rapid.SampledFrom([]string{"next", "next", "want", "restore", "release", "release"}).Draw(t, "op") {
+	switch rapid.SampledFrom([]string{"next", "next", "want", "restore", "release", "release", "set aside"}).Draw(t, "op") {
 	case "next":
 		free := m.free()
 		got, err := p.Request(owner, netip.Addr{})
@@ -256,6 +263,12 @@ func (m *model) step(t *rapid.T, p *Pool) {
 		} else if ok {
 			m.owners[a] = owner
 		}
+	case "set aside":
+		m.spec.SetAside = nil
+		if rapid.Bool().Draw(t, "any") && m.spec.Subnet.Contains(a) {
+			m.spec.SetAside = []catenet.Range{{First: a, Last: a.Next().Next()}}
+		}
+		p.SetAside(m.spec.SetAside)
 	case "release":
 		err := p.Release(owner, a)
 		if ok := taken && by == owner; ok != (err == nil) {

@@ -97,6 +97,12 @@ func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
 				e.say("in %s: route %s via  on %s", sb.Name, p.Subnet, ep.Interface)
 			}
 		}
+		for _, r := range n.Routes {
+			own := map[bool]netip.Prefix{true: ep.IPv4, false: ep.IPv6}[r.Dst.Addr().Is4()]
+			if n.ID == ep.NetworkID && own.IsValid() && own.Addr() != r.Gateway {
+				e.say("in %s: route %s via %s on %s", sb.Name, r.Dst, r.Gateway, ep.Interface)
+			}
+		}
 	}
 	if ep.DefaultRoute4 {
 		e.say("in %s: route default via %s on %s", sb.Name, ep.Gateway4, ep.Interface)

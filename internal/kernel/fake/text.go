@@ -105,7 +105,11 @@ func (in *inside) text(path string) []string {
 			if r.Gateway.IsValid() {
 				gateway = " via " + r.Gateway.String()
 			}
-			add("route add %s%s dev %s", r.Dst, gateway, name)
+			metric := ""
+			if r.Metric != 0 {
+				metric = fmt.Sprintf(" metric %d", r.Metric)
+			}
+			add("route add %s%s dev %s%s", r.Dst, gateway, name, metric)
 		}
 		for key, value := range i.Sysctls {
 			add("sysctl -w %s=%s", strings.Replace(key, "IFNAME", name, 1), value)
