@@ -70,3 +70,11 @@ func (e *Engine) UpdateSandbox(_ context.Context, ref string, up catenet.Sandbox
 	}
 	return c.status, nil
 }
+
+// Check implements server.Engine: what is here is as it should be.
+func (e *Engine) Check(_ context.Context, ref string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, err := e.sandbox(ref)
+	return err
+}

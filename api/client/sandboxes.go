@@ -62,6 +62,11 @@ func (c *Client) Stop(ctx context.Context, ref string, grace time.Duration) erro
 	return c.verb(ctx, ref, "POST", "/stop", url.Values{"grace": {grace.String()}}, nil)
 }
 
+// Check compares a container with what the kernel has of it.
+func (c *Client) Check(ctx context.Context, ref string) error {
+	return c.verb(ctx, ref, "POST", "/check", nil, nil)
+}
+
 // Remove removes a container, or detaches a namespace. One that runs is
 // ended first if force is set.
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {

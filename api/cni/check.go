@@ -28,7 +28,10 @@ func (f *Front) check(ctx context.Context, c call) error {
 	if !found || !attached {
 		return catenet.NotFoundf("container %s is not attached by interface %s to network %s", c.containerID, c.ifname, c.conf.Name)
 	}
-	return compare(c, prev, sb, ep)
+	if err := compare(c, prev, sb, ep); err != nil {
+		return err
+	}
+	return f.engine.Check(ctx, sb.ID)
 }
 
 // compare looks for what prevResult and the call say and the attachment is not.

@@ -31,6 +31,7 @@ type Engine interface {
 	CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error)
 	Sandbox(ctx context.Context, ref string) (catenet.SandboxStatus, error)
 	Sandboxes(ctx context.Context, all bool) ([]catenet.SandboxStatus, error)
+	Check(ctx context.Context, ref string) error
 	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
 	Disconnect(ctx context.Context, network, sandbox string, force bool) error

@@ -48,6 +48,9 @@ type Engine interface {
 	// UpdateSandbox changes a sandbox, be it while it runs, and returns it as
 	// it is then. What is as asked already is no change.
 	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
+	// Check compares a running sandbox with what the kernel has of it, and
+	// changes nothing: what differs is a conflict.
+	Check(ctx context.Context, ref string) error
 	Start(ctx context.Context, ref string) error
 	// Stop asks the container to end, ends it after grace, and returns when
 	// it has ended. One that does not run is no error.

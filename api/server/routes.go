@@ -36,6 +36,7 @@ func (s *Server) routes() []route {
 		{"GET", sandbox, nil, s.getSandbox},
 		{"DELETE", sandbox, q("force"), s.removeSandbox},
 		{"POST", sandbox + "/update", nil, s.updateSandbox},
+		{"POST", sandbox + "/check", nil, s.check},
 		{"POST", sandbox + "/start", nil, s.start},
 		{"POST", sandbox + "/stop", q("grace"), s.stop},
 		{"POST", sandbox + "/wait", nil, s.wait},

@@ -71,6 +71,13 @@ func (s *Server) removeSandbox(w http.ResponseWriter, r *request) error {
 	return done(w)
 }
 
+func (s *Server) check(w http.ResponseWriter, r *request) error {
+	if err := s.engine.Check(r.Context(), r.ref); err != nil {
+		return err
+	}
+	return done(w)
+}
+
 func (s *Server) start(w http.ResponseWriter, r *request) error {
 	if err := s.engine.Start(r.lasting(), r.ref); err != nil {
 		return err

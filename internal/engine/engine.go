@@ -48,6 +48,7 @@ import (
 type Firewall interface {
 	Apply(ctx context.Context, c firewall.Change) error
 	Restore(ctx context.Context, networks []firewall.Network, ports []firewall.Port, links ...firewall.Link) error
+	Look(ctx context.Context) error
 	Obstacles(ctx context.Context) ([]catenet.Obstacle, error)
 }
 

@@ -124,6 +124,21 @@ func (f *Firewall) Check(ctx context.Context) (repaired bool, err error) {
 	return repaired, nil
 }
 
+// Look compares the kernel's ruleset with the wanted one and changes nothing:
+// what differs is a conflict error that names the first of it.
+func (f *Firewall) Look(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	have, err := f.b.Dump(ctx, inetTable, bridgeTable)
+	if err != nil {
+		return fmt.Errorf("look at firewall: %w", err)
+	}
+	if b := nft.Diff(have, f.want.tables(f.b.Caps())); len(b) > 0 {
+		return catenet.Conflictf("the packet filter is not as it should be: left to do is to %s", b[0])
+	}
+	return nil
+}
+
 // repair writes what differs. f.mu is held.
 func (f *Firewall) repair(ctx context.Context) (wrote bool, err error) {
 	have, err := f.b.Dump(ctx, inetTable, bridgeTable)

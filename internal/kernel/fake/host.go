@@ -14,6 +14,9 @@ import (
 // etherMTU is what a link carries unless it is told otherwise.
 const etherMTU = 1500
 
+// errLooking is what kernel.Looking makes of a change.
+var errLooking = catenet.Conflictf("it is not as it should be")
+
 // EnsureLink implements kernel.Host.
 func (k *Kernel) EnsureLink(ctx context.Context, l kernel.Link) error {
 	err := k.call(ctx)
@@ -38,12 +41,15 @@ func (k *Kernel) EnsureLink(ctx context.Context, l kernel.Link) error {
 	if exists && (old.Kind != l.Kind || old.Alias != l.Alias) {
 		return catenet.Conflictf("there is a %s interface %s already, and it is not ours", old.Kind, l.Name)
 	}
-	if exists && !k.leads(l) {
+	if exists && !k.leads(l) && !kernel.Looks(ctx) {
 		k.remove(l.Name)
 		exists = false
 	}
-	if exists && reflect.DeepEqual(bare(old), bare(l)) {
+	if exists && k.leads(l) && reflect.DeepEqual(bare(old), bare(l)) {
 		return nil
+	}
+	if kernel.Looks(ctx) {
+		return errLooking
 	}
 	if !exists && l.Peer != nil && l.Peer.NS != nil {
 		in := k.inside[l.Peer.NS.Inode]

@@ -33,6 +33,9 @@ func (k *Kernel) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 	if reflect.DeepEqual(*in, next) {
 		return nil
 	}
+	if kernel.Looks(ctx) {
+		return errLooking
+	}
 	k.wrote(ctx)
 	*in = next
 	return nil

@@ -18,6 +18,7 @@ import (
 type conn struct {
 	fd    int
 	wrote *atomic.Uint64 // the counter of whoever asks now; see kernel.CountWrites
+	looks bool           // who asks now changes nothing; see kernel.Looking
 }
 
 // dumpTries bounds how often a dump that the kernel calls inconsistent

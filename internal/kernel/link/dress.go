@@ -31,7 +31,7 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 			return err
 		}
 		defer c.close()
-		c.wrote = kernel.Writes(ctx)
+		c.wrote, c.looks = kernel.Writes(ctx), kernel.Looks(ctx)
 		fresh, err = h.dress(c, ns.Inode, o)
 		return err
 	})

@@ -28,6 +28,9 @@ func (h *Host) EnableForwarding(ctx context.Context, v4, v6 bool) error {
 		if on, err := readSysctl(all); !v6 || err == nil && on == "1" {
 			return nil
 		}
+		if c.looks {
+			return catenet.Conflictf("it is not as it should be: the host does not route IPv6")
+		}
 		if err := h.keepAdvertisements(c); err != nil {
 			return err
 		}
@@ -64,6 +67,9 @@ func (h *Host) raise(c *conn, path string) error {
 		return fmt.Errorf("read %s: %w", path, err)
 	case now == "1":
 		return nil
+	}
+	if c.looks {
+		return catenet.Conflictf("it is not as it should be: %s is off", path)
 	}
 	h.count(c, 1)
 	s := setting{path: path}

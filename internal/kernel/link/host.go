@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/netns"
 )
@@ -145,7 +146,7 @@ func (h *Host) with(ctx context.Context, fn func(*conn) error) error {
 			}
 		}
 		defer h.put(c)
-		c.wrote = kernel.Writes(ctx)
+		c.wrote, c.looks = kernel.Writes(ctx), kernel.Looks(ctx)
 		return fn(c)
 	})
 }
@@ -168,6 +169,9 @@ func (h *Host) put(c *conn) {
 
 // run sends a batch that changes something.
 func (h *Host) run(c *conn, b *batch) ([]*refusal, error) {
+	if c.looks && !b.empty() {
+		return nil, catenet.Conflictf("it is not as it should be: left to do is to %s", b.whats[0])
+	}
 	h.count(c, len(b.whats))
 	return c.run(b)
 }

@@ -95,7 +95,7 @@ func (h *Host) PartPair(ctx context.Context, l kernel.Link) error {
 				return err
 			}
 			defer in.close()
-			in.wrote = c.wrote
+			in.wrote, in.looks = c.wrote, c.looks
 			return h.move(in, p.end, h.home, l.Name, l.Alias)
 		})
 		if err != nil {

@@ -43,6 +43,12 @@ func (p *plan) apply(h *Host, c *conn) error {
 	wanted := p.sysctls
 	p.sysctls = nil
 	for _, s := range wanted {
+		if c.looks {
+			if now, err := readSysctl(s.path); err == nil && !sameWords(now, s.value) {
+				return catenet.Conflictf("it is not as it should be: %s is %q, not %q", s.path, now, s.value)
+			}
+			continue
+		}
 		changed, err := s.set(s.value)
 		if err != nil {
 			return errors.Join(err, p.revertSysctls(h, c))

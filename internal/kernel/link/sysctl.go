@@ -44,7 +44,7 @@ func (s *setting) set(value string) (changed bool, err error) {
 		return false, fmt.Errorf("read %s: %w", s.path, err)
 	}
 	s.old = string(bytes.TrimSpace(buf[:n]))
-	if slices.Equal(strings.Fields(s.old), strings.Fields(value)) {
+	if sameWords(s.old, value) {
 		return false, nil
 	}
 	failpoint.Before("link.sysctl")
@@ -58,6 +58,9 @@ func (s *setting) set(value string) (changed bool, err error) {
 	}
 	return false, fmt.Errorf("set %s to %q: %w", s.path, value, err)
 }
+
+// sameWords compares values of a sysctl as the kernel does.
+func sameWords(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fields(b)) }
 
 // readSysctl returns the value of a sysctl.
 func readSysctl(path string) (string, error) {

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// TestCheckFindsWhatIsLost: a check says what of a sandbox somebody took away,
+// and puts nothing back.
+func TestCheckFindsWhatIsLost(t *testing.T) {
+	for what, harm := range map[string]func(w *world, st catenet.SandboxStatus){
+		"the link":   func(w *world, st catenet.SandboxStatus) { must(t, w.kernel.DeleteLinks(ctx, st.Endpoints[0].HostLink)) },
+		"an address": func(w *world, st catenet.SandboxStatus) { w.kernel.Strip(st.Netns, "eth0") },
+		"the shaper": func(w *world, st catenet.SandboxStatus) {
+			must(t, w.kernel.DeleteLinks(ctx, kernel.ShaperLinkPrefix+catenet.ShortID(st.Endpoints[0].ID)))
+		},
+		"the bridge":   func(w *world, st catenet.SandboxStatus) { must(t, w.kernel.DeleteLinks(ctx, "lab0")) },
+		"the firewall": func(w *world, _ catenet.SandboxStatus) { w.rules.Flush() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.network(catenet.NetworkSpec{Name: "n", Options: map[string]string{catenet.OptionBridge: "lab0"}})
+			st, err := w.attachSpec(catenet.SandboxSpec{Name: "c", Ports: []catenet.PortSpec{{Proto: catenet.TCP, Port: 80}},
+				Networks: []catenet.EndpointSpec{{Network: "n", Bandwidth: catenet.Bandwidth{Out: catenet.Rate{Bits: 1e6}}}}})
+			must(t, err)
+			must(t, w.Check(ctx, "c"))
+			w.closeNow() // nobody repairs
+			harm(w, st)
+			for range 2 {
+				if err := w.Check(ctx, "c"); !catenet.IsConflict(err) {
+					t.Errorf("%v, want a conflict", err)
+				}
+			}
+		})
+	}
+	w := newWorld(t)
+	if err := w.Check(ctx, "nobody"); !catenet.IsNotFound(err) {
+		t.Error(err)
+	}
+}
