@@ -157,6 +157,8 @@ func TestLettersAreMixed(t *testing.T) {
 			t.Errorf("%s", r)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(seen) < 20 || up.tcp.Load() != 0 {
 		t.Errorf("20 queries had %d names: %v; %d by TCP", len(seen), seen, up.tcp.Load())
 	}
