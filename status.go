@@ -8,6 +8,7 @@ import (
 // NetworkStatus is a network and what is in it now.
 type NetworkStatus struct {
 	Network
+	Link      string     `json:"link,omitempty"`      // what the host calls its link of the network, such as the bridge
 	Use       []PoolUse  `json:"use,omitempty"`       // one for each pool, in the order of Pools
 	Endpoints []Endpoint `json:"endpoints,omitempty"` // the joined ones, oldest first
 	// Owners are the addresses that are handed out and who has each, in

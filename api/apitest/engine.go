@@ -5,6 +5,7 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -259,6 +260,9 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 func (e *Engine) status(n *catenet.NetworkStatus) catenet.NetworkStatus {
 	out := *n
 	out.Endpoints, out.Use, out.Owners = nil, nil, nil
+	if n.Driver == "bridge" && !n.ConfigOnly {
+		out.Link = cmp.Or(n.Options[catenet.OptionBridge], "br-"+catenet.ShortID(n.ID))
+	}
 	for _, id := range e.order {
 		for _, ep := range e.sandboxes[id].status.Endpoints {
 			if ep.NetworkID == n.ID {

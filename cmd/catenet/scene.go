@@ -87,12 +87,8 @@ func aboutNetwork(n catenet.NetworkStatus) string {
 		return "nothing but lo"
 	}
 	var parts []string
-	if n.Driver == catenet.NetworkBridge {
-		name := "br-" + catenet.ShortID(n.ID)
-		if o := n.Options[catenet.OptionBridge]; o != "" {
-			name = o
-		}
-		parts = append(parts, name)
+	if n.Link != "" {
+		parts = append(parts, n.Link)
 	}
 	for _, pool := range n.Pools {
 		s := pool.Subnet.String()

@@ -123,3 +123,12 @@ func TestDrawingStands(t *testing.T) {
 		}
 	}
 }
+
+// TestDrawingNamesTheLink: as the daemon says, whatever the network is called.
+func TestDrawingNamesTheLink(t *testing.T) {
+	var n catenet.NetworkStatus
+	n.Name, n.Driver, n.Predefined, n.Link = "bridge", "bridge", true, "catenet0"
+	if got := draw(scene(catenet.Info{}, []catenet.NetworkStatus{n}, nil, true)); !strings.Contains(got, "┤ catenet0 ") {
+		t.Error(got)
+	}
+}

@@ -214,7 +214,7 @@ func (e *Engine) bringUp(ctx context.Context, n *network, u *undo) error {
 	}
 	undoing := context.WithoutCancel(ctx)
 	u.add(func() { e.report("take down network", n.Name, n.driver.Down(undoing, e.o.Host, n.Network)) })
-	n.state = state
+	e.locked(func() { n.state = state })
 	if len(state.Firewall) == 0 {
 		return nil
 	}
@@ -422,6 +422,9 @@ func (e *Engine) Network(_ context.Context, ref string) (catenet.NetworkStatus, 
 // networkStatus is a network and what is in it. e.mu is held.
 func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 	st := catenet.NetworkStatus{Network: n.Network}
+	for _, f := range n.state.Firewall {
+		st.Link = f.Link
+	}
 	for _, p := range n.pools {
 		st.Use = append(st.Use, p.Use())
 	}

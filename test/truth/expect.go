@@ -44,6 +44,9 @@ func (e *expectation) network(n catenet.NetworkStatus) {
 		bridge = "catenet0"
 	}
 	e.bridges[n.ID] = bridge
+	if n.Link != bridge {
+		e.say("network %s tells the truth of its link", n.Name)
+	}
 	var addrs []string
 	for _, p := range n.Pools {
 		addrs = append(addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()).String())

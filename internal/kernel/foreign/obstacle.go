@@ -65,7 +65,7 @@ func describe(c nft.ForwardChain) Obstacle {
 	case isIptables(c):
 		o.Iptables, o.Remedy = true, remedy
 	case c.Table.Name == "firewalld":
-		o.Remedy = "put the bridges into firewalld's trusted zone, for each: firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE (catenet network inspect names it); then firewall-cmd --reload"
+		o.Remedy = "put the bridges into firewalld's trusted zone, for each: firewall-cmd --permanent --zone=trusted --add-interface=BRIDGE (catenet topology -a names it); then firewall-cmd --reload"
 	default:
 		o.Remedy = fmt.Sprintf("accept our bridges there, for each: nft insert rule %s %s iifname BRIDGE accept, and likewise oifname", c.Table, c.Name)
 	}
