@@ -18,7 +18,7 @@ func ParseRange(s string) (Range, error) {
 			r.Last, err = netip.ParseAddr(last)
 		}
 	} else if p, bad := netip.ParsePrefix(s); bad == nil {
-		r = rangeOf(p)
+		r = RangeOf(p)
 	} else {
 		r.First, err = netip.ParseAddr(s)
 		r.Last = r.First
@@ -29,8 +29,8 @@ func ParseRange(s string) (Range, error) {
 	return r, nil
 }
 
-// rangeOf is a whole subnet.
-func rangeOf(p netip.Prefix) Range {
+// RangeOf is a whole subnet.
+func RangeOf(p netip.Prefix) Range {
 	last := p.Masked().Addr().AsSlice()
 	for i := p.Bits(); i < len(last)*8; i++ {
 		last[i/8] |= 0x80 >> (i % 8)

@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
@@ -34,6 +35,16 @@ func (e *Engine) UpdateNetwork(_ context.Context, ref string, up catenet.Network
 		}
 		n.Pools = append(slices.Clone(n.Pools), p)
 	}
+	for _, r := range up.AddSetAside {
+		pools := slices.Clone(n.Pools)
+		for i := range pools {
+			if pools[i].Subnet.Contains(r.First) {
+				pools[i].SetAside = append(slices.Clone(pools[i].SetAside), r)
+			}
+		}
+		n.Pools = pools
+	}
+	n.Name = cmp.Or(up.Name, n.Name)
 	e.tell("network", "update", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
 	return n.Network, nil, nil
 }

@@ -33,26 +33,31 @@ func present(m map[string]string) map[string]string {
 	return maps.Clone(m)
 }
 
-// Inspected is a network as docker network inspect shows it, and who owns its
-// addresses, which Docker does not tell.
+// Inspected is a network as docker network inspect shows it, and what Docker
+// does not tell: who owns its addresses, and its static routes.
 type Inspected struct {
 	network.Inspect
-	Status *Status `json:",omitempty"` // in place of Inspect's
+	Status *Status         `json:",omitempty"` // in place of Inspect's
+	Routes []catenet.Route `json:",omitempty"` // inside each container
 }
 
 // Status is what changes of a network.
 type Status struct{ IPAM IPAMStatus }
 
-// IPAMStatus says which addresses are in use.
+// IPAMStatus says which addresses are in use, and which are left to others.
 type IPAMStatus struct {
 	network.IPAMStatus
-	Owners map[string]string // by address
+	Owners   map[string]string // by address
+	SetAside []catenet.Range   `json:",omitempty"` // what others choose from
 }
 
 // Inspect puts a network and what is in it into Docker's words; names are
 // those of sandboxes by ID.
 func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
 	status := &Status{IPAMStatus{Owners: map[string]string{}}}
+	for _, p := range n.Pools {
+		status.IPAM.SetAside = append(status.IPAM.SetAside, p.SetAside...)
+	}
 	status.IPAM.Subnets = network.SubnetStatuses{}
 	for _, u := range n.Use {
 		status.IPAM.Subnets[u.Subnet] = network.SubnetStatus{IPsInUse: u.Used, DynamicIPsAvailable: u.Free}
@@ -67,7 +72,7 @@ func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
 			Name: names[ep.SandboxID], EndpointID: ep.ID, MacAddress: network.HardwareAddr(mac), IPv4Address: ep.IPv4, IPv6Address: ep.IPv6,
 		}
 	}
-	return Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status}
+	return Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status, Routes: n.Routes}
 }
 
 // Spec reads what is asked for by POST /networks/create.

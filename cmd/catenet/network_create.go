@@ -16,6 +16,7 @@ type createFlags struct {
 	attachable, configOnly bool
 	configFrom             string
 	options, labels, dns   []string
+	setAside, routes       []string
 }
 
 const networkCreateLong = `Create a network and print its ID.
@@ -81,6 +82,8 @@ func (c *cli) networkCreate() *cobra.Command {
 	fl.StringVar(&f.configFrom, "config-from", "", "take subnets, options and labels from this config-only `network`")
 	fl.StringArrayVarP(&f.options, "opt", "o", nil, "option of the driver, `KEY=VALUE`")
 	fl.StringArrayVar(&f.labels, "label", nil, "label, `KEY=VALUE`")
+	fl.StringArrayVar(&f.setAside, "set-aside", nil, "`range` of a subnet that addresses are never given from unasked, FIRST-LAST")
+	fl.StringArrayVar(&f.routes, "route", nil, "static route of its containers, `DESTINATION,GATEWAY[,METRIC]`")
 	fl.StringArrayVar(&f.dns, "dns", nil, "DNS `server` for names nobody here knows, of containers that ask for none")
 	return cmd
 }
@@ -101,9 +104,38 @@ func (f *createFlags) spec(name string) (s catenet.NetworkSpec, err error) {
 	if s.DNS, err = servers("--dns", f.dns); err != nil {
 		return s, err
 	}
-	s.Pools, err = f.pools()
+	if s.Routes, err = readAll(f.routes, catenet.ParseRoute); err != nil {
+		return s, err
+	}
+	if s.Pools, err = f.pools(); err != nil {
+		return s, err
+	}
+	aside, err := readAll(f.setAside, catenet.ParseRange)
+	if err != nil {
+		return s, err
+	}
+	for _, r := range aside {
+		p, err := holder(s.Pools, "--set-aside", r.String(), r.First)
+		if err != nil {
+			return s, err
+		}
+		p.SetAside = append(p.SetAside, r)
+	}
 	for _, p := range s.Pools {
 		s.IPv6 = s.IPv6 || p.Subnet.Addr().Is6()
 	}
-	return s, err
+	return s, nil
+}
+
+// readAll reads every argument of a flag.
+func readAll[T any](args []string, parse func(string) (T, error)) ([]T, error) {
+	var all []T
+	for _, arg := range args {
+		v, err := parse(arg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }

@@ -15,6 +15,8 @@ type updateFlags struct {
 	addLabels, dropLabels []string
 	addDNS, dropDNS       []string
 	mtu                   int
+	name                  string
+	aside, notAside       []string
 }
 
 func (c *cli) networkUpdate() *cobra.Command {
@@ -25,9 +27,10 @@ func (c *cli) networkUpdate() *cobra.Command {
 		Long: `Change a network while its containers run: they keep their addresses and their
 connections. What is as asked already is no change.
 
-Labels, name servers and the MTU can be changed, and subnets added: containers
-that join get addresses of them when the earlier ones are full. Everything else
-is settled when a network is made.`,
+The name, labels, name servers and the MTU can be changed, and subnets added:
+containers that join get addresses of them when the earlier ones are full. What
+is set aside of a subnet is given to nobody unasked. Everything else is settled
+when a network is made.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := refs("network", args[0]); err != nil {
@@ -57,9 +60,12 @@ is settled when a network is made.`,
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usage(catenet.Invalidf("%w", err).
-			WithHint("labels, DNS servers and the MTU can be changed, and subnets added; the rest of a network stays as it was made"))
+			WithHint("the name, labels, DNS servers, the MTU and what is set aside can be changed, and subnets added; the rest of a network stays as it was made"))
 	})
 	fl := cmd.Flags()
+	fl.StringVar(&f.name, "name", "", "another `name`")
+	fl.StringArrayVar(&f.aside, "set-aside", nil, "`range` to set aside, FIRST-LAST: somebody else chooses from it")
+	fl.StringArrayVar(&f.notAside, "set-aside-rm", nil, "`range` that is set aside no more")
 	fl.StringArrayVar(&f.addLabels, "label-add", nil, "label to add or change, `KEY=VALUE`")
 	fl.StringArrayVar(&f.dropLabels, "label-rm", nil, "label to remove, `KEY`")
 	fl.StringSliceVar(&f.addDNS, "dns-add", nil, "DNS `server` to add, for names nobody here knows")
@@ -74,7 +80,18 @@ func (f *updateFlags) update() (up catenet.NetworkUpdate, err error) {
 	if f.mtu < 0 {
 		return up, catenet.Invalidf("--mtu %d is no number of bytes", f.mtu)
 	}
-	up.MTU, up.DropLabels = f.mtu, f.dropLabels
+	up.MTU, up.DropLabels, up.Name = f.mtu, f.dropLabels, f.name
+	if f.name != "" {
+		if err := catenet.ValidateName("network", f.name); err != nil {
+			return up, err
+		}
+	}
+	if up.AddSetAside, err = readAll(f.aside, catenet.ParseRange); err != nil {
+		return up, err
+	}
+	if up.DropSetAside, err = readAll(f.notAside, catenet.ParseRange); err != nil {
+		return up, err
+	}
 	if up.AddLabels, err = labels("--label-add", f.addLabels); err != nil {
 		return up, err
 	}

@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ type podmanNetwork struct {
 			End   netip.Addr `json:"end_ip"`
 		} `json:"lease_range"`
 	} `json:"subnets"`
-	Routes   []json.RawMessage `json:"routes"`
+	Routes   []podmanRoute     `json:"routes"`
 	IPv6     bool              `json:"ipv6_enabled"`
 	Internal bool              `json:"internal"`
 	DNS      bool              `json:"dns_enabled"`
@@ -44,6 +45,13 @@ type podmanNetwork struct {
 	Labels   map[string]string `json:"labels"`
 	Options  map[string]string `json:"options"`
 	IPAM     map[string]string `json:"ipam_options"`
+}
+
+// podmanRoute is a static route. Podman gives one without a metric its own: 100.
+type podmanRoute struct {
+	Dst     netip.Prefix `json:"destination"`
+	Gateway netip.Addr   `json:"gateway"`
+	Metric  int          `json:"metric"`
 }
 
 // Podman reads the definitions in folders, by name. That there are none is a
@@ -123,8 +131,8 @@ func podman(b []byte) (Found, error) {
 	if !n.DNS {
 		f.note("its containers have no names with Podman; here they have")
 	}
-	if len(n.Routes) > 0 {
-		f.note("its static routes are left out")
+	for _, r := range n.Routes {
+		f.Spec.Routes = append(f.Spec.Routes, catenet.Route{Dst: r.Dst, Gateway: r.Gateway, Metric: cmp.Or(r.Metric, 100)})
 	}
 	f.podmanOptions(n)
 	return f, nil
@@ -174,20 +182,10 @@ func lease(subnet netip.Prefix, start, end netip.Addr) (part netip.Prefix, whole
 	}
 	for bits := subnet.Bits(); bits <= subnet.Addr().BitLen(); bits++ {
 		p := netip.PrefixFrom(start, bits).Masked()
-		first, last := p.Addr(), lastOf(p)
-		if (start == first || start == first.Next()) && (!end.IsValid() && last == lastOf(subnet) || end == last || end == last.Prev()) {
+		first, last := p.Addr(), catenet.RangeOf(p).Last
+		if (start == first || start == first.Next()) && (!end.IsValid() && last == catenet.RangeOf(subnet).Last || end == last || end == last.Prev()) {
 			return p, true
 		}
 	}
 	return netip.Prefix{}, false
-}
-
-// lastOf returns the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
