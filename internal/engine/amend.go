@@ -128,10 +128,11 @@ func (e *Engine) realias(next *record, aliases map[string][]string) error {
 // republish plans the bindings of next without some of now's ports and with
 // others. e.mu is held.
 func (e *Engine) republish(now, next *record, up catenet.SandboxUpdate) error {
-	ports, err := e.without(now, up.Unpublish)
+	left, err := e.without(now, up.Unpublish)
 	if err != nil {
 		return err
 	}
+	ports := left.Ports
 	// A port that -P has published stays when it is published once more.
 	next.Ports, next.PublishAll = slices.Concat(ports, up.Publish), false
 	if now.State != catenet.StateRunning {
@@ -139,7 +140,7 @@ func (e *Engine) republish(now, next *record, up catenet.SandboxUpdate) error {
 		added.Ports = up.Publish
 		return e.checkPorts(added)
 	}
-	if err := e.bind(now, next); err != nil {
+	if err := e.bind(left, next); err != nil {
 		return err
 	}
 	for i := len(ports); i < len(next.Ports); i++ {
@@ -150,37 +151,38 @@ func (e *Engine) republish(now, next *record, up catenet.SandboxUpdate) error {
 	return nil
 }
 
-// without are the ports that a sandbox wants published but for those that are
-// to be closed, each of which there must be. e.mu is held.
-func (e *Engine) without(now *record, closed []catenet.PortSpec) ([]catenet.PortSpec, error) {
+// without is a record without the ports that are to be closed, each of which
+// there must be; those that -P has published are ports like others in it. e.mu
+// is held.
+func (e *Engine) without(now *record, closed []catenet.PortSpec) (*record, error) {
 	dry := now.clone() // to know which bindings come of which port
 	if now.State == catenet.StateRunning {
 		if err := e.bind(now, dry); err != nil {
 			return nil, err
 		}
 	}
-	all, bindings := asks(now), make(map[int][]catenet.PortBinding)
+	left := now.clone()
+	left.Ports, left.Bindings = nil, nil
+	found := make([]bool, len(closed))
 	rest := dry.Bindings
-	for i, a := range dry.asks {
-		bindings[i], rest = rest[:a.bindings], rest[a.bindings:]
-	}
-	gone := make(map[int]bool)
-	for _, c := range closed {
-		found := false
-		for i, p := range all {
-			if means(c, p, bindings[i]) {
-				gone[i], found = true, true
+	for i, p := range asks(now) {
+		var bindings []catenet.PortBinding
+		if i < len(dry.asks) {
+			n := dry.asks[i].bindings
+			bindings, rest = rest[:n], rest[n:]
+		}
+		gone := false
+		for j, c := range closed {
+			if means(c, p, bindings) {
+				found[j], gone = true, true
 			}
 		}
-		if !found {
-			return nil, catenet.NotFoundf("container %s does not publish %s", now.Name, c).WithHint("catenet port %s shows what it does", now.Name)
+		if !gone {
+			left.Ports, left.Bindings = append(left.Ports, p), append(left.Bindings, bindings...)
 		}
 	}
-	var left []catenet.PortSpec
-	for i, p := range all {
-		if !gone[i] {
-			left = append(left, p)
-		}
+	if i := slices.Index(found, false); i >= 0 {
+		return nil, catenet.NotFoundf("container %s does not publish %s", now.Name, closed[i]).WithHint("catenet port %s shows what it does", now.Name)
 	}
 	return left, nil
 }

@@ -57,6 +57,12 @@ func TestPortsComeAndGo(t *testing.T) {
 	must(t, w.update("a", catenet.SandboxUpdate{Unpublish: specs(t, "8080:80"), Publish: specs(t, "8080:85")}))
 	wants("led elsewhere", "85->0.0.0.0:8080", "90->0.0.0.0:8090")
 
+	// What is left does not take the place of what is closed.
+	must(t, w.update("a", catenet.SandboxUpdate{Publish: specs(t, "8005:90", "8000-8009:90")}))
+	must(t, w.update("a", catenet.SandboxUpdate{Unpublish: specs(t, "8005:90"), Publish: specs(t, "8005:85")}))
+	wants("led elsewhere beside others", "85->0.0.0.0:8080", "90->0.0.0.0:8090", "90->0.0.0.0:8000", "85->0.0.0.0:8005")
+	must(t, w.update("a", catenet.SandboxUpdate{Unpublish: specs(t, "8000:90", "8005:85")}))
+
 	other := catenet.SandboxSpec{Name: "b", Ports: specs(t, "8090:80")}
 	if _, err := w.attachSpec(other); !catenet.IsConflict(err) {
 		t.Errorf("another container gets its port: %v", err)
