@@ -58,8 +58,8 @@ type SandboxSpec struct {
 	// host port, and that links lead to; the host fields of each are zero.
 	Expose     []PortSpec `json:"expose,omitempty"`
 	PublishAll bool       `json:"publish_all,omitempty"`
-	// PortsHeld: somebody else binds the host's ports once they are published,
-	// to keep others off them, as Podman does. Otherwise we do.
+	// PortsHeld: somebody else binds the host's ports, to see that they are free
+	// and to keep others off them, as Podman does. Otherwise we do.
 	PortsHeld bool      `json:"ports_held,omitempty"`
 	DNS       DNSConfig `json:"dns,omitzero"`
 	// ExtraHosts are more lines of /etc/hosts, and names that the resolver

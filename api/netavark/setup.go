@@ -1,6 +1,7 @@
 package netavark
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -243,5 +244,8 @@ func (r request) ports() (out []catenet.PortSpec, err error) {
 			}
 		}
 	}
+	slices.SortFunc(out, func(a, b catenet.PortSpec) int { // Podman tells them in any order
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.HostPort, b.HostPort))
+	})
 	return out, nil
 }

@@ -236,27 +236,10 @@ func overlap(a, b catenet.PortBinding) bool {
 		a.HostIP.Is4() == b.HostIP.Is4() && (a.HostIP.IsUnspecified() || b.HostIP.IsUnspecified()))
 }
 
-// lend lets go of ports that somebody else keeps others off from now on
-// (SandboxSpec.PortsHeld): they were free when they were held. No other sandbox
-// gets them meanwhile. sb.op is held.
-func (e *Engine) lend(sb *sandbox, r *record) {
-	if !r.PortsHeld {
-		return
-	}
-	e.setUnheld(sb.id, slices.DeleteFunc(slices.Clone(r.Bindings), func(b catenet.PortBinding) bool { return b.Routed }))
-	for key, h := range sb.held {
-		delete(sb.held, key)
-		if err := h.Close(); err != nil {
-			e.log.Error("let go of port", "port", key.at, "err", err)
-		}
-	}
-}
-
 // holdAgain takes the ports of a sandbox that lives on. One that somebody else
 // took while no daemon was there is an error, and the others are held.
 func (e *Engine) holdAgain(ctx context.Context, sb *sandbox, r *record) error {
 	if r.PortsHeld {
-		e.lend(sb, r)
 		return nil
 	}
 	var errs []error
@@ -364,9 +347,13 @@ func (e *Engine) holdAt(ctx context.Context, sb *sandbox, now, next *record, gro
 }
 
 // take holds the host port of one binding of next, and chooses it if it is 0.
-// One that cannot be held, as this kernel lacks the protocol, is nil: nothing but
-// our own records can tell who else has it, and next warns of it.
+// One that is somebody else's to hold (SandboxSpec.PortsHeld), or that cannot be
+// held, as this kernel lacks the protocol, is nil: then our own records tell who
+// of us has it, and next warns of the latter.
 func (e *Engine) take(ctx context.Context, b *catenet.PortBinding, next *record) (kernel.Held, error) {
+	if next.PortsHeld {
+		return nil, e.takeUnheld(b, next)
+	}
 	h, err := e.o.Sockets.Hold(ctx, kernel.HeldPort{Proto: string(b.Proto), IP: b.HostIP, Port: b.HostPort})
 	switch {
 	case err == nil:
@@ -378,14 +365,19 @@ func (e *Engine) take(ctx context.Context, b *catenet.PortBinding, next *record)
 	case !catenet.IsUnsupported(err):
 		return nil, err
 	}
-	if b.HostPort == 0 {
-		b.HostPort = anyPort()
-	}
-	if err := cmp.Or(e.unpublished(*b, e.allBindings()), checkTwice(next.Bindings)); err != nil {
+	if err := e.takeUnheld(b, next); err != nil {
 		return nil, err
 	}
 	next.Warnings = append(next.Warnings, fmt.Sprintf("port %d/%s is not held on the host: %v", b.HostPort, b.Proto, err))
 	return nil, nil
+}
+
+// takeUnheld is take by our records alone.
+func (e *Engine) takeUnheld(b *catenet.PortBinding, next *record) error {
+	if b.HostPort == 0 {
+		b.HostPort = anyPort()
+	}
+	return cmp.Or(e.unpublished(*b, e.allBindings()), checkTwice(next.Bindings))
 }
 
 // anyPort is one of those that nobody is given by number (RFC 6335, section 6).
@@ -406,6 +398,11 @@ func (e *Engine) unheldBindings() (all []catenet.PortBinding) {
 	defer e.mu.Unlock()
 	for _, bindings := range e.unheld {
 		all = append(all, bindings...)
+	}
+	for _, sb := range e.sandboxes {
+		if sb.now != nil && sb.now.PortsHeld {
+			all = append(all, sb.now.Bindings...)
+		}
 	}
 	return all
 }

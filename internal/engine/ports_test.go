@@ -80,8 +80,8 @@ func TestPortsStayThroughConnectAndDisconnect(t *testing.T) {
 	}
 }
 
-// TestPortsHeldByTheirRuntime: somebody else binds them after us, and no other
-// container gets them meanwhile or later.
+// TestPortsHeldByTheirRuntime: somebody else binds them, before us or after us,
+// and no other container gets them meanwhile or later.
 func TestPortsHeldByTheirRuntime(t *testing.T) {
 	w := newWorld(t)
 	run := catenet.SandboxSpec{Name: "r", Owner: catenet.OwnerRun, PortsHeld: true, Process: &catenet.Process{Args: []string{"x"}}}
@@ -92,30 +92,33 @@ func TestPortsHeldByTheirRuntime(t *testing.T) {
 	theirs, err := w.ports.Hold(ctx, taken)
 	must(t, err)
 	spec := catenet.SandboxSpec{Name: "a", Owner: catenet.OwnerPodman, PortsHeld: true, Ports: specs(t, "8000:80")}
-	if _, err := w.attachSpec(spec); !catenet.IsConflict(err) {
-		t.Fatalf("somebody has it: %v", err)
-	}
-	must(t, theirs.Close())
 	_, err = w.attachSpec(spec)
 	must(t, err)
-	other := func() {
+	must(t, theirs.Close()) // and not bound again yet
+	refused := func() {
 		t.Helper()
-		if _, err := w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8000:80")}); !catenet.IsConflict(err) {
-			t.Errorf("another container: %v", err)
+		for _, held := range []bool{false, true} {
+			if _, err := w.attachSpec(catenet.SandboxSpec{Name: "b", Owner: catenet.OwnerPodman, PortsHeld: held, Ports: specs(t, "8000:80")}); !catenet.IsConflict(err) {
+				t.Errorf("another container: %v", err)
+			}
 		}
 	}
-	other()
+	refused()
 	theirs, err = w.ports.Hold(ctx, taken)
-	must(t, err) // their runtime's turn
+	must(t, err)
 	w.restart()
-	other()
 	if info, err := w.Info(ctx); err != nil || len(info.Warnings) > 0 {
 		t.Errorf("%v %v", info.Warnings, err)
 	}
-	must(t, w.Remove(ctx, "a", false))
 	must(t, theirs.Close())
+	refused()
+	must(t, w.Remove(ctx, "a", false))
 	_, err = w.attachSpec(catenet.SandboxSpec{Name: "b", Ports: specs(t, "8000:80")})
 	must(t, err)
+	spec.Name = "c"
+	if _, err := w.attachSpec(spec); !catenet.IsConflict(err) {
+		t.Errorf("a port that we hold for another: %v", err)
+	}
 }
 
 // TestNoPortIsHeldByHalf has the daemon run out of files amid a request.

@@ -62,7 +62,6 @@ func (e *Engine) transition(ctx context.Context, sb *sandbox, now, next *record)
 			return err
 		}
 		e.drop(sb, now, next)
-		e.lend(sb, next)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type Host struct {
 	DaemonEnv []string
 
 	lab    *Lab
+	mounts string     // path of the mount namespace of Own; "" is the machine's
 	mu     sync.Mutex // guards started
 	daemon *Process
 	// started are the programs that end with the test at the latest
@@ -59,7 +60,7 @@ func (h *Host) Run(name string, args ...string) Result {
 func (h *Host) Feed(stdin, name string, args ...string) Result {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + h.NS.Path, "--", name}, args...)...)
+	cmd := exec.CommandContext(ctx, "nsenter", h.enter(name, args...)...)
 	// A child that holds the pipes (a daemon) must not hold us.
 	cmd.WaitDelay = time.Second
 	var out, errs bytes.Buffer
@@ -112,7 +113,7 @@ func (h *Host) start(log *os.File, name string, args ...string) *Process {
 
 func (h *Host) startWith(env []string, log *os.File, name string, args ...string) *Process {
 	h.lab.T.Helper()
-	cmd := exec.Command("nsenter", append([]string{"--net=" + h.NS.Path, "--", name}, args...)...)
+	cmd := exec.Command("nsenter", h.enter(name, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(append(os.Environ(), "CATENET_LAB="+h.lab.Dir), env...)
 	if err := cmd.Start(); err != nil {

@@ -33,7 +33,7 @@ func (h *Host) Terminal(env []string, name string, args ...string) *Terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("nsenter", append([]string{"--net=" + h.NS.Path, "--", name}, args...)...)
+	cmd := exec.Command("nsenter", h.enter(name, args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
 	cmd.Env = append(append(os.Environ(), "CATENET_LAB="+h.lab.Dir, "TERM=xterm", "LC_ALL=C.UTF-8"), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
