@@ -91,11 +91,7 @@ func (c call) wants() (spec catenet.EndpointSpec, ports []catenet.PortSpec, dns 
 
 // create makes a container's sandbox, under the most telling name that is free.
 func (f *Front) create(ctx context.Context, c call, spec catenet.SandboxSpec) (ep catenet.Endpoint, err error) {
-	names := []string{catenet.ShortID(c.containerID), ""} // "": the daemon's own
-	if pod := c.args.podName(); pod != "" {
-		names = append([]string{pod}, names...)
-	}
-	for _, name := range names {
+	for _, name := range c.names() {
 		if f.taken(ctx, name) {
 			continue
 		}
@@ -109,6 +105,17 @@ func (f *Front) create(ctx context.Context, c call, spec catenet.SandboxSpec) (e
 		}
 	}
 	return ep, err
+}
+
+// names are those that a container may have, the best first: its pod's, its ID,
+// the beginning of a long one, and whatever the daemon makes.
+func (c call) names() (names []string) {
+	for _, name := range []string{c.args.podName(), c.containerID, catenet.ShortID(c.containerID)} {
+		if catenet.ValidateName("container", name) == nil {
+			names = append(names, name)
+		}
+	}
+	return append(names, "")
 }
 
 // taken reports whether a container has that name.

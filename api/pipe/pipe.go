@@ -111,10 +111,16 @@ func dial(path string) (*os.File, error) {
 	}
 	if err != nil {
 		conn.Close()
-		return nil, errors.Join(ErrAway, &os.PathError{Op: "connect", Path: path, Err: err})
+		return nil, awayError{&os.PathError{Op: "connect to", Path: path, Err: err}}
 	}
 	return conn, nil
 }
+
+// awayError is ErrAway with its cause.
+type awayError struct{ cause error }
+
+func (e awayError) Error() string   { return ErrAway.Error() + ": " + e.cause.Error() }
+func (e awayError) Unwrap() []error { return []error{ErrAway, e.cause} }
 
 // request is the call as it goes over the wire.
 func (c Call) request() []byte {

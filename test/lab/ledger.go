@@ -48,7 +48,7 @@ var ourBridge = regexp.MustCompile(`"br-[0-9a-f]{12}"`)
 func (h *Host) strays() []string {
 	var left []string
 	for _, l := range h.allLinks() {
-		if strings.HasPrefix(l.Name, "br-") || strings.HasPrefix(l.Name, "ctn") {
+		if strings.HasPrefix(l.Name, "br-") || strings.HasPrefix(l.Name, "ctn") || strings.HasPrefix(l.Name, "cti") {
 			left = append(left, "link "+l.Name+" "+l.Alias)
 		}
 	}
