@@ -7,6 +7,9 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
 )
 
 // Messages and attributes of linux/netfilter/nfnetlink_conntrack.h.
@@ -33,8 +36,15 @@ const (
 	ctaProtoSrcPort = 2
 	ctaProtoDstPort = 3
 
+	ctaFilterOrigFlags  = 1
 	ctaFilterReplyFlags = 2
-	filterIPSrc         = 1 << 0 // CTA_FILTER_F_CTA_IP_SRC
+
+	// CTA_FILTER_F_…: which parts of a tuple are looked at.
+	filterIPSrc   = 1 << 0
+	filterIPDst   = 1 << 1
+	filterProto   = 1 << 3
+	filterSrcPort = 1 << 4
+	filterDstPort = 1 << 5
 )
 
 // headerLen is the length of struct nfgenmsg: family, version, resource.
@@ -74,6 +84,52 @@ func encodeList(from netip.Addr) ([]byte, error) {
 	})
 	b, err := e.Encode()
 	return append(header(unix.AF_INET), b...), err
+}
+
+// encodeFlush asks for the end of the connections of an IPv4 flow: those to its
+// host port that are answered from where it leads.
+func encodeFlush(f kernel.Flow) ([]byte, error) {
+	proto, orig := catenet.Proto(f.Proto).Number(), uint32(filterProto|filterDstPort)
+	var src, dst netip.Addr
+	if f.From.IsValid() {
+		src, orig = f.From, orig|filterIPSrc
+	}
+	if !f.IP.IsUnspecified() {
+		dst, orig = f.IP, orig|filterIPDst
+	}
+	e := netlink.NewAttributeEncoder()
+	e.Nested(ctaTupleOrig, part(src, dst, proto, ctaProtoDstPort, f.Port))
+	e.Nested(ctaTupleReply, part(f.To.Addr(), netip.Addr{}, proto, ctaProtoSrcPort, f.To.Port()))
+	e.Nested(ctaFilter, func(e *netlink.AttributeEncoder) error {
+		e.Uint32(ctaFilterOrigFlags, orig)
+		e.Uint32(ctaFilterReplyFlags, filterIPSrc|filterProto|filterSrcPort)
+		return nil
+	})
+	b, err := e.Encode()
+	return append(header(unix.AF_INET), b...), err
+}
+
+// part encodes what is known of a tuple: addresses that are valid, and one port.
+func part(src, dst netip.Addr, proto uint8, kind, port uint16) func(*netlink.AttributeEncoder) error {
+	return func(e *netlink.AttributeEncoder) error {
+		if src.IsValid() || dst.IsValid() {
+			e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
+				if src.IsValid() {
+					e.Bytes(ctaIPv4Src, src.AsSlice())
+				}
+				if dst.IsValid() {
+					e.Bytes(ctaIPv4Dst, dst.AsSlice())
+				}
+				return nil
+			})
+		}
+		e.Nested(ctaTupleProto, func(e *netlink.AttributeEncoder) error {
+			e.Uint8(ctaProtoNum, proto)
+			e.Bytes(kind, binary.BigEndian.AppendUint16(nil, port))
+			return nil
+		})
+		return nil
+	}
 }
 
 // decode reads a listed connection. Its tuple, ID and zone are kept as they

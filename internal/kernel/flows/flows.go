@@ -3,11 +3,16 @@
 // must not lead old UDP clients to where it did.
 //
 // It speaks to the kernel's conntrack by netlink (linux/netfilter/
-// nfnetlink_conntrack.h): a listing, and one deletion for each connection, by
-// the tuple and the ID that were listed. The kernel filters IPv4 listings by
-// the container's address since 5.8; earlier ones, and those of IPv6, where
-// its filter is the wrong way round (measured on 6.18: it leaves out what
-// matches), come whole and are filtered here.
+// nfnetlink_conntrack.h). A few flows of IPv4 it asks the kernel to forget, one
+// request each, where that can tell by a filter which connections those are
+// (measured on 6.18: 0.25 ms each while few connections are tracked).
+//
+// Elsewhere it is a listing, and one deletion for each connection, by the tuple
+// and the ID that were listed. A listing takes the kernel 9 ms for 262144 buckets,
+// however few connections are in them. It filters those of IPv4 by the
+// container's address since 5.8; earlier ones, and those of IPv6, where its filter
+// is the wrong way round (measured on 6.18: it leaves out what matches), come
+// whole and are filtered here.
 package flows
 
 import (
@@ -50,6 +55,17 @@ type service struct {
 // Forget removes connections, as kernel.Flows says. One that ends by itself
 // meanwhile is no error.
 func (*Flows) Forget(ctx context.Context, flows []kernel.Flow) error {
+	if len(flows) == 0 {
+		return nil
+	}
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if flows, err = flushAll(ctx, conn, flows); err != nil {
+		return err
+	}
 	want := make(map[netip.Addr]wanted) // by what to list
 	for _, p := range flows {
 		to := p.To.Addr()
@@ -63,14 +79,6 @@ func (*Flows) Forget(ctx context.Context, flows []kernel.Flow) error {
 		s := service{catenet.Proto(p.Proto).Number(), p.Port, p.To}
 		want[from][s] = append(want[from][s], between{p.From, p.IP})
 	}
-	if len(want) == 0 {
-		return nil
-	}
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
 	for from, w := range want {
 		listed, err := list(conn, from)
 		if err != nil {
@@ -89,6 +97,42 @@ func (*Flows) Forget(ctx context.Context, flows []kernel.Flow) error {
 		}
 	}
 	return nil
+}
+
+// few is how many flows are forgotten by one request each: of more, one listing
+// is quicker.
+const few = 8
+
+// flushAll has the kernel forget what it can tell by itself, and returns the
+// flows that are left.
+func flushAll(ctx context.Context, conn *netlink.Conn, flows []kernel.Flow) (left []kernel.Flow, err error) {
+	is4 := func(f kernel.Flow) bool { return f.IP.Is4() && f.To.Addr().Is4() }
+	four := 0
+	for _, f := range flows {
+		if is4(f) {
+			four++
+		}
+	}
+	for _, f := range flows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if is4(f) && four <= few && flush(conn, f) == nil {
+			continue
+		}
+		left = append(left, f)
+	}
+	return left, nil
+}
+
+// flush has the kernel forget the connections of an IPv4 flow. One that cannot do
+// so by a filter says so: by EINVAL up to 5.7, else by EOPNOTSUPP.
+func flush(conn *netlink.Conn, f kernel.Flow) error {
+	body, err := encodeFlush(f)
+	if err != nil {
+		return fmt.Errorf("encode conntrack request: %w", err)
+	}
+	return forget(conn, body)
 }
 
 func dial() (*netlink.Conn, error) {
@@ -140,16 +184,21 @@ func list(conn *netlink.Conn, from netip.Addr) ([]connection, error) {
 // remove deletes one connection; the kernel makes sure by its ID that it is
 // still the same.
 func remove(conn *netlink.Conn, c connection) error {
-	failpoint.Before("flows.forget")
-	_, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: typeDelete, Flags: netlink.Request | netlink.Acknowledge},
-		Data:   c.key,
-	})
-	failpoint.After("flows.forget")
-	if err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := forget(conn, c.key); err != nil && !errors.Is(err, unix.ENOENT) {
 		return failed("forget tracked connection", err)
 	}
 	return nil
+}
+
+// forget sends a request that deletes connections.
+func forget(conn *netlink.Conn, body []byte) error {
+	failpoint.Before("flows.forget")
+	_, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: typeDelete, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   body,
+	})
+	failpoint.After("flows.forget")
+	return err
 }
 
 func failed(what string, err error) error {

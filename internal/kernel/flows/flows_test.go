@@ -152,8 +152,18 @@ const (
 	old6, new6 = "[2001:db8:2::2]:80", "[2001:db8:2::3]:80"
 )
 
-// TestForget: what goes on as it was shows what is remembered.
+// TestForget: what goes on as it was shows what is remembered. The kernel is
+// asked for a few flows by a filter, for many by a listing.
 func TestForget(t *testing.T) {
+	t.Run("few", func(t *testing.T) { forgets(t) })
+	var others []kernel.Flow // that nobody has
+	for i := range uint16(few) {
+		others = append(others, port("udp", fmt.Sprintf("198.51.100.9:%d", 9000+i), old4))
+	}
+	t.Run("many", func(t *testing.T) { forgets(t, others...) })
+}
+
+func forgets(t *testing.T, more ...kernel.Flow) {
 	w := newWorld(t)
 	for _, a := range []string{old4, new4, old6, new6} {
 		w.serve(a)
@@ -189,18 +199,18 @@ func TestForget(t *testing.T) {
 	}
 	w.lead("192.0.2.3", "2001:db8:2::3")
 	// Near misses: nothing of these is there.
-	w.forget(
+	w.forget(append(more,
 		port("udp", "198.51.100.1:8080", "192.0.2.2:81"), port("udp", "198.51.100.1:8080", new4),
 		port("udp", "198.51.100.9:8080", old4), port("sctp", "198.51.100.1:8080", old4), port("udp", "198.51.100.1:80", old4),
-		port("udp", "[::]:8080", old4), of("198.51.100.9", port("udp", "198.51.100.1:8080", old4)))
+		port("udp", "[::]:8080", old4), of("198.51.100.9", port("udp", "198.51.100.1:8080", old4)))...)
 	for _, c := range clients {
 		if got := ask(c.conn); got != c.was {
 			t.Errorf("%s: after near misses %q answers, want %s", c.name, got, c.was)
 		}
 	}
-	w.forget(
+	w.forget(append(more,
 		port("udp", "0.0.0.0:8080", old4), of("198.51.100.2", port("tcp", "198.51.100.1:8080", old4)),
-		port("udp", "[::]:8080", old6), port("tcp", "[2001:db8:1::1]:8080", old6))
+		port("udp", "[::]:8080", old6), port("tcp", "[2001:db8:1::1]:8080", old6))...)
 	for _, c := range clients {
 		if got := ask(c.conn); got != c.after {
 			t.Errorf("%s: %q answers, want %q", c.name, got, c.after)
@@ -231,6 +241,33 @@ func TestForgetMany(t *testing.T) {
 	if a, b := count("8080"), count("8081"); a != 0 || b != n {
 		t.Errorf("%d and %d connections are left, want 0 and %d", a, b, n)
 	}
+}
+
+// TestTheKernelForgetsByItself has it do so, and to nobody else.
+func TestTheKernelForgetsByItself(t *testing.T) {
+	w := newWorld(t)
+	w.serve(old4)
+	w.lead("192.0.2.2", "2001:db8:2::2")
+	for _, at := range []string{"198.51.100.1:8080", "198.51.100.1:8081"} {
+		if got := ask(w.dial("udp", at)); got != old4 {
+			t.Fatal(got)
+		}
+	}
+	w.host.MustDo(func() error {
+		conn, err := dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := flush(conn, port("udp", "0.0.0.0:8080", old4)); err != nil {
+			return err
+		}
+		left, err := list(conn, netip.MustParseAddr("192.0.2.2"))
+		if err == nil && (len(left) != 1 || left[0].orig.dst.Port() != 8081) {
+			err = fmt.Errorf("left: %v", left)
+		}
+		return err
+	})
 }
 
 // TestTheKernelFilters lists by an address that answers nothing: nothing
@@ -278,6 +315,10 @@ func TestForgetEndsWithItsContext(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	b, err := encodeList(netip.MustParseAddr("192.0.2.2"))
 	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	if b, err = encodeFlush(port("tcp", "192.0.2.1:8080", old4)); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
