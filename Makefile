@@ -26,10 +26,12 @@ LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
 # What guests start, each where its guest looks. By one name it is Podman's
 # netavark, by the other a driver of that.
-FRONTS   := catenet-netavark
+FRONTS   := catenet-netavark catenet-cni
 LIBEXECDIR := $(PREFIX)/libexec
 NETAVARK := $(LIBEXECDIR)/catenet/netavark
 NETAVARK_DRIVER := $(LIBEXECDIR)/netavark/catenet
+# Debian's containerd looks for plugins of CNI in the first, others in the second.
+CNIDIRS ?= /usr/lib/cni /opt/cni/bin
 
 .PHONY: all build man install uninstall go deps deps-bench kernel test soak vet fmt-check lint demo demo-clean bench clean
 
@@ -54,6 +56,7 @@ install: build man
 	install -D -m 0755 bin/catenet-netavark $(DESTDIR)$(NETAVARK)
 	install -d $(DESTDIR)$(dir $(NETAVARK_DRIVER))
 	ln -sf ../catenet/netavark $(DESTDIR)$(NETAVARK_DRIVER)
+	for d in $(CNIDIRS); do install -D -m 0755 bin/catenet-cni $(DESTDIR)$$d/catenet || exit; done
 	sed 's,@BINDIR@,$(BINDIR),' packaging/catenet.service >$(DESTDIR)$(UNITDIR)/catenet.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/catenet.service
 	for n in 1 5 8; do install -m 0644 $(PAGES)/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit; done
@@ -70,7 +73,7 @@ install: build man
 uninstall:
 	@[ -n "$(DESTDIR)" ] || [ ! -x $(BINDIR)/catenetd ] || $(BINDIR)/catenetd --remove
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
-	rm -f $(addprefix $(DESTDIR),$(NETAVARK) $(NETAVARK_DRIVER) $(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
+	rm -f $(addprefix $(DESTDIR),$(NETAVARK) $(NETAVARK_DRIVER) $(addsuffix /catenet,$(CNIDIRS)) $(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
 
 # Debian's own Go (1.19) cannot read go.mod; from 1.21 on, Go fetches what it asks for.
 go:

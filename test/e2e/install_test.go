@@ -72,6 +72,8 @@ func TestInstall(t *testing.T) {
 	const verbs = "-rw-r--r-- /usr/local/share/man/man1/catenet-"
 	want := `-rw-r--r-- /etc/fish/completions/catenet.fish
 -rw-r--r-- /etc/systemd/system/catenet.service
+-rwxr-xr-x /opt/cni/bin/catenet
+-rwxr-xr-x /usr/lib/cni/catenet
 -rwxr-xr-x /usr/local/bin/catenet
 -rwxr-xr-x /usr/local/bin/catenet-shim
 -rwxr-xr-x /usr/local/bin/catenetd
@@ -154,13 +156,13 @@ func readable(t *testing.T, dir string) {
 func TestInstallBuildsAndItsUnitIsSound(t *testing.T) {
 	t.Parallel()
 	mk := installer(t)
-	if out := mk("-n", "install"); strings.Count(out, "go build") != 3 || strings.Count(out, "go run") != 2 {
-		t.Errorf("make install does not build three programs and write their pages:\n%s", out)
+	if out := mk("-n", "install"); strings.Count(out, "go build") != 5 || strings.Count(out, "go run") != 2 {
+		t.Errorf("make install does not build all programs and write their pages:\n%s", out)
 	}
 	prefix := t.TempDir()
 	units := filepath.Join(prefix, "units")
 	mk("man")
-	mk(built, written, "install", "PREFIX="+prefix, "UNITDIR="+units, "FISHDIR="+prefix)
+	mk(built, written, "install", "PREFIX="+prefix, "UNITDIR="+units, "FISHDIR="+prefix, "CNIDIRS="+filepath.Join(prefix, "cni"))
 	out, err := exec.Command(filepath.Join(prefix, "bin/catenet"), "--help").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "network") {
 		t.Errorf("the installed catenet says %s, %v", out, err)
