@@ -60,20 +60,23 @@ func filled(t *testing.T, o Options) map[string]item {
 
 // damages are what may befall a file.
 var damages = map[string]func(b []byte) []byte{
-	"no database":         func([]byte) []byte { return []byte("hello, world") },
-	"empty":               func([]byte) []byte { return nil },
-	"zeros":               func(b []byte) []byte { return make([]byte, len(b)) },
-	"a third of it":       func(b []byte) []byte { return b[:len(b)/3] },
-	"one page":            func(b []byte) []byte { return b[:4096] },
-	"two pages":           func(b []byte) []byte { return b[:8192] },
-	"pages overwritten":   func(b []byte) []byte { copy(b[8192:], bytes.Repeat([]byte{0xff}, len(b)-8192)); return b },
-	"pages zeroed":        func(b []byte) []byte { clear(b[8192:]); return b },
-	"both metas":          func(b []byte) []byte { clear(b[:8192]); return b },
-	"the first meta":      func(b []byte) []byte { clear(b[:4096]); return b },
-	"the second meta":     func(b []byte) []byte { clear(b[4096:8192]); return b },
-	"a record is no JSON": func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`{"name"`), []byte(`<"name"`)) },
-	"a record is another": func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`changed`), []byte(`derange`)) },
-	"absent":              nil,
+	"no database":       func([]byte) []byte { return []byte("hello, world") },
+	"empty":             func([]byte) []byte { return nil },
+	"zeros":             func(b []byte) []byte { return make([]byte, len(b)) },
+	"a third of it":     func(b []byte) []byte { return b[:len(b)/3] },
+	"one page":          func(b []byte) []byte { return b[:4096] },
+	"two pages":         func(b []byte) []byte { return b[:8192] },
+	"pages overwritten": func(b []byte) []byte { copy(b[8192:], bytes.Repeat([]byte{0xff}, len(b)-8192)); return b },
+	"pages zeroed":      func(b []byte) []byte { clear(b[8192:]); return b },
+	"both metas":        func(b []byte) []byte { clear(b[:8192]); return b },
+	"the first meta":    func(b []byte) []byte { clear(b[:4096]); return b },
+	"the second meta":   func(b []byte) []byte { clear(b[4096:8192]); return b },
+	// bbolt goes back to the other one then, and so by an update.
+	"sum of the first meta":  func(b []byte) []byte { b[72] ^= 1; return b },
+	"sum of the second meta": func(b []byte) []byte { b[4096+72] ^= 1; return b },
+	"a record is no JSON":    func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`{"name"`), []byte(`<"name"`)) },
+	"a record is another":    func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`changed`), []byte(`derange`)) },
+	"absent":                 nil,
 }
 
 // TestACorruptFileIsMadeAnew with all that it had, and kept aside as it is.
@@ -227,6 +230,38 @@ func TestNothingIsLeft(t *testing.T) {
 	expect(t, s, Live, "a", map[string]item{})
 	expect(t, s, Durable, "a", map[string]item{})
 	put(t, s, Live, "a", "1", item{Name: "x"})
+}
+
+// TestAnOlderFileThanItsJournal, as of a backup or a disk that lies, is not
+// taken for the truth.
+func TestAnOlderFileThanItsJournal(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Class{Durable, Live} {
+		o := folders(t)
+		s := open(t, o)
+		put(t, s, c, "a", "1", item{Name: "early"})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := c.paths(o)[0]
+		old, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, o)
+		put(t, s, c, "a", "2", item{Name: "late"})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, o)
+		expect(t, s, c, "a", map[string]item{"1": {Name: "early"}, "2": {Name: "late"}})
+		if kept, _ := filepath.Glob(path + asideMark + "*"); len(kept) != 1 {
+			t.Errorf("kept aside: %q, want the old file", kept)
+		}
+	}
 }
 
 // TestTheStateFolderIsLost as a whole, while the machine runs.
