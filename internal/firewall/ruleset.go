@@ -103,6 +103,7 @@ func baseChains() []nft.Chain {
 			{nft.Meta(nft.MetaIifname, nft.R0), nft.LookupVerdict(setOutOf, nft.R0)},
 			{nft.Meta(nft.MetaOifname, nft.R0), nft.LookupVerdict(setInto, nft.R0)},
 		}},
+		{Name: "input", Hook: hook("filter", nft.Input, 0), Rules: inputRules()},
 		{Name: "postrouting", Hook: hook("nat", nft.PostRouting, 100), Rules: []nft.Rule{
 			rule(ip4(), source4(nft.R0), nft.LookupVerdict(setSources4, nft.R0)),
 			rule(ip6(), source6(nft.R0), nft.LookupVerdict(setSources6, nft.R0)),
@@ -125,11 +126,7 @@ const heartbeat = 4
 
 // guardRules drop, before anything is translated, what nobody outside may
 // send: packets to a container's own address, and to a port published on a
-// loopback address (which reach it where route_localnet is set). And what a
-// container of an isolated network sends to the host: IPv4 alone, as its
-// bridge has no IPv6 at all. (The kernel answers ARP for each of its addresses
-// on every link, and takes what comes there: also for the gateways of other
-// networks, so this goes before what is asked by subnet.)
+// loopback address (which reach it where route_localnet is set).
 func guardRules() []nft.Rule {
 	return []nft.Rule{
 		established(),
@@ -137,14 +134,24 @@ func guardRules() []nft.Rule {
 			nft.Payload(nft.Transport, 12, 1, nft.R0), nft.Equal(nft.R0, []byte{heartbeat}),
 			nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setBridges, nft.R0),
 			nft.DaddrType(nft.R0), nft.Equal(nft.R0, nft.AddrLocal), drop()),
-		rule(ip4(), nft.Meta(nft.MetaIifname, nft.R0), nft.Lookup(setIsolated, nft.R0),
-			nft.DaddrType(nft.R0), nft.Equal(nft.R0, nft.AddrLocal), drop()),
 		rule(ip4(), dest4(nft.R0), nft.LookupVerdict(setSubnets4, nft.R0)),
 		rule(ip6(), dest6(nft.R0), nft.LookupVerdict(setSubnets6, nft.R0)),
 		rule(iifname(false, "lo"), ip4(), loopback4(),
 			l4proto(nft.R0), port(nft.R1), nft.Lookup(setLoopback4, nft.R0), drop()),
 		rule(iifname(false, "lo"), ip6(), loopback6(),
 			l4proto(nft.R0), port(nft.R1), nft.Lookup(setLoopback6, nft.R0), drop()),
+	}
+}
+
+// inputRules drop what a container of an isolated network sends to the host:
+// IPv4 alone, as its bridge has no IPv6 at all. (The kernel answers ARP for each
+// of its addresses on every link, also for the gateways of other networks, and
+// takes broadcasts and multicasts where it has no address.)
+func inputRules() []nft.Rule {
+	return []nft.Rule{
+		rule(nft.Meta(nft.MetaIifname, nft.R0), nft.NotIn(setIsolated, nft.R0), accept()),
+		established(),
+		rule(ip4(), drop()),
 	}
 }
 

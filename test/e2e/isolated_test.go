@@ -1,9 +1,17 @@
 package e2e
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
 
 // inside runs a command in a container's namespace, as root of the host.
@@ -48,11 +56,54 @@ func TestIsolatedNetwork(t *testing.T) {
 			way{g.a, g.ns("both"), at(gateway, 7000), ""},
 			way{g.a, g.ns("both"), "[fd00:20:1::1]:7000", "host"},
 		)
+		g.serve("neighbour", "--network", "near")
+		if got := g.heard("web", "both", "neighbour"); got != "neighbour" {
+			t.Errorf("the host hears a broadcast of %s", got)
+		}
 		if got := g.a.Exec("web", "getent", "hosts", "db").Text(); !strings.Contains(got, "db") {
 			t.Errorf("db is %q", got)
 		}
 		g.a.Refused([]string{"isolated", "internal"}, append(append([]string{"network", "create"}, gateways("isolated", "nat")...), "second")...)
 	})
+}
+
+// heard has containers send a broadcast each, and returns whose the host hears
+// first.
+func (g *ground) heard(containers ...string) string {
+	g.T.Helper()
+	var host net.PacketConn
+	err := g.a.NS.Do(func() (err error) { host, err = net.ListenPacket("udp4", ":7001"); return err })
+	if err != nil {
+		g.T.Fatal(err)
+	}
+	defer host.Close()
+	eth0 := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var bound error
+		err := c.Control(func(fd uintptr) { bound = unix.BindToDevice(int(fd), "eth0") })
+		return errors.Join(err, bound)
+	}}
+	for _, from := range containers {
+		err := kerneltest.In(g.ns(from), func() error {
+			c, err := eth0.DialContext(g.T.Context(), "udp4", "255.255.255.255:7001")
+			if err != nil {
+				return err
+			}
+			_, err = c.Write([]byte(from))
+			return errors.Join(err, c.Close())
+		})
+		if err != nil {
+			g.T.Error(err)
+		}
+	}
+	if err := host.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		g.T.Error(err)
+	}
+	b := make([]byte, 100)
+	n, _, err := host.ReadFrom(b)
+	if err != nil {
+		g.T.Error(err)
+	}
+	return string(b[:n])
 }
 
 // TestGatewayThatIsNotTheHost has a router of somebody else's on the bridge.
