@@ -105,8 +105,7 @@ func (p *Plugin) bindNetwork(ctx context.Context, q networkRequest, name, driver
 			WithHint("leave out --internal and %s", strings.Join(append(slices.Sorted(maps.Keys(options)), optionDriver), ", "))
 	}
 	for _, d := range slices.Concat(q.IPv4Data, q.IPv6Data) {
-		i := slices.IndexFunc(n.Pools, func(pool catenet.Pool) bool { return pool.Subnet == d.Pool })
-		if i < 0 || d.AddressSpace != addressSpace && !aside(n.Pools[i]) {
+		if d.AddressSpace != addressSpace || !slices.ContainsFunc(n.Pools, func(pool catenet.Pool) bool { return pool.Subnet == d.Pool }) {
 			return catenet.Invalidf("dockerd would hand out addresses of %s, and catenet those of network %s", d.Pool, n.Name).
 				WithHint("docker network create -d catenet --ipam-driver catenet --ipam-opt %s=%s -o %s=%s …", optionNetwork, n.Name, optionNetwork, n.Name)
 		}
@@ -115,16 +114,20 @@ func (p *Plugin) bindNetwork(ctx context.Context, q networkRequest, name, driver
 	return err
 }
 
-// aside reports whether all addresses of a pool are left to somebody else.
-func aside(pool catenet.Pool) bool {
-	return slices.ContainsFunc(pool.SetAside, func(r catenet.Range) bool {
-		whole, err := catenet.ParseRange(pool.Subnet.String())
-		return err == nil && r.First == whole.First && r.Last == whole.Last
-	})
+// theirs is the half of a subnet that dockerd, which counts up from its beginning,
+// hands addresses out of. The other is left to us; an address that comes from both
+// is refused.
+func theirs(subnet netip.Prefix) ([]catenet.Range, error) {
+	half, err := subnet.Addr().Prefix(subnet.Bits() + 1)
+	if err != nil { // there is one address
+		return nil, catenet.Invalidf("subnet %s is too small to share with dockerd", subnet).WithHint("make the network with --ipam-driver catenet")
+	}
+	r, err := catenet.ParseRange(half.String())
+	return []catenet.Range{r}, err
 }
 
 // makeNetwork makes a network that is Docker's from the beginning. If dockerd hands
-// out its addresses, our allocator leaves them to it.
+// out its addresses, our allocator leaves it half of them.
 func (p *Plugin) makeNetwork(ctx context.Context, q networkRequest, driver string, internal bool, options map[string]string) error {
 	ipv6, _ := q.Options[keyIPv6].(bool)
 	spec := catenet.NetworkSpec{
@@ -147,8 +150,8 @@ func (p *Plugin) makeNetwork(ctx context.Context, q networkRequest, driver strin
 					pool.Range = c.Range
 				}
 			}
-		} else if whole, err := catenet.ParseRange(pool.Subnet.String()); err == nil {
-			pool.SetAside = []catenet.Range{whole}
+		} else if pool.SetAside, err = theirs(pool.Subnet); err != nil {
+			return err
 		}
 		spec.Pools = append(spec.Pools, pool)
 	}
@@ -186,6 +189,8 @@ func addressOf(text string) (netip.Addr, error) {
 	return a.Unmap(), nil
 }
 
+// deleteNetwork removes a network that dockerd has made. dockerd forgets it whatever
+// we answer: one that others are in is ours alone from then on.
 func (p *Plugin) deleteNetwork(ctx context.Context, q networkRequest) (any, error) {
 	n, err := p.network(ctx, q.NetworkID)
 	if catenet.IsNotFound(err) {
@@ -194,10 +199,13 @@ func (p *Plugin) deleteNetwork(ctx context.Context, q networkRequest) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	if n.Labels[labelPrefix+q.NetworkID] == bound {
-		_, _, err = p.o.Engine.UpdateNetwork(ctx, n.ID, catenet.NetworkUpdate{DropLabels: []string{labelPrefix + q.NetworkID}})
-	} else {
+	stays := n.Labels[labelPrefix+q.NetworkID] == bound
+	if !stays {
 		err = p.o.Engine.RemoveNetwork(ctx, n.ID)
+		stays = catenet.KindOf(err) == catenet.KindForbidden // somebody else is in it
+	}
+	if stays {
+		_, _, err = p.o.Engine.UpdateNetwork(ctx, n.ID, catenet.NetworkUpdate{DropLabels: []string{labelPrefix + q.NetworkID}})
 	}
 	if err != nil && !catenet.IsNotFound(err) {
 		return nil, err

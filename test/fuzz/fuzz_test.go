@@ -29,6 +29,7 @@ var parsers = map[string]string{
 	"api":                            "frames of exec",
 	"api/docker":                     "filters of Docker's API",
 	"api/cni":                        "calls of the CNI plugin",
+	"api/dockerplugin":               "calls of dockerd",
 	"api/pipe":                       "the daemon's answers to small programs",
 	"api/server":                     "requests of both APIs",
 	"cmd/catenet":                    "flags with a grammar of their own, and the states of OCI containers",
