@@ -20,7 +20,8 @@ MANDIR  := $(SHAREDIR)/man
 PAGES   := bin/man
 # fish looks into no folder below /usr/local by itself.
 FISHDIR ?= /etc/fish/completions
-COMPLETIONS := $(SHAREDIR)/bash-completion/completions/catenet $(SHAREDIR)/zsh/site-functions/_catenet $(FISHDIR)/catenet.fish
+ZSHDIR  ?= $(SHAREDIR)/zsh/site-functions
+COMPLETIONS := $(SHAREDIR)/bash-completion/completions/catenet $(ZSHDIR)/_catenet $(FISHDIR)/catenet.fish
 VERSION ?= $(or $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null),dev)
 LDFLAGS := -s -w -X github.com/catenet/catenet.version=$(VERSION)
 PROGRAMS := catenet catenetd catenet-shim
@@ -33,7 +34,7 @@ NETAVARK_DRIVER := $(LIBEXECDIR)/netavark/catenet
 # Debian's containerd looks for plugins of CNI in the first, others in the second.
 CNIDIRS ?= /usr/lib/cni /opt/cni/bin
 
-.PHONY: all build man install uninstall go deps deps-bench kernel test soak vet fmt-check lint demo demo-clean bench clean
+.PHONY: all build man install uninstall deb go deps deps-bench kernel root test soak vet fmt-check lint demo demo-clean bench clean
 
 all: build
 
@@ -75,6 +76,13 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
 	rm -f $(addprefix $(DESTDIR),$(NETAVARK) $(NETAVARK_DRIVER) $(addsuffix /catenet,$(CNIDIRS)) $(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
 
+# A Debian package, in bin: make deb VERSION=v1.2.3.
+deb: build man
+	rm -rf bin/deb
+	$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) --old-file=build --old-file=man install DESTDIR=$(CURDIR)/bin/deb PREFIX=/usr UNITDIR=/lib/systemd/system CNIDIRS=/usr/lib/cni \
+		FISHDIR=/usr/share/fish/vendor_completions.d ZSHDIR=/usr/share/zsh/vendor-completions >/dev/null
+	@VERSION='$(VERSION)' GO='$(GO)' packaging/deb/build.sh
+
 # Debian's own Go (1.19) cannot read go.mod; from 1.21 on, Go fetches what it asks for.
 go:
 	@$(GO) list -m >/dev/null || { echo "make: no Go that is new enough: unpack one from https://go.dev/dl to /usr/local/go (beside Debian's: make GO=/usr/local/go/bin/go ...)" >&2; exit 1; }
@@ -90,7 +98,11 @@ deps-bench:
 kernel:
 	@tools/kernel.sh
 
-test: deps kernel vet fmt-check
+# The small Debian in which test/e2e installs the package.
+root: deps
+	@tools/root.sh
+
+test: deps kernel root vet fmt-check
 	@echo "Every test, package by package; the whole hosts of test/e2e, at the end, take a minute or two."
 	$(GO) test -count=1 -p 2 -timeout 9m ./...
 

@@ -95,7 +95,7 @@ Lrwxrwxrwx /usr/local/libexec/netavark/catenet
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"Type=notify", "ExecReload=/bin/kill -USR2 $MAINPID", "KillMode=process", "Restart=always",
+		"Type=notify", "ExecReload=/bin/sh -c 'kill -USR2 $MAINPID'", "KillMode=process", "Restart=always",
 		"ExecStart=/usr/local/bin/catenetd --run-dir /run/catenet --state-dir /var/lib/catenet",
 	} {
 		if !strings.Contains(string(unit), "\n"+line+"\n") {

@@ -292,6 +292,8 @@ func TestOCIRuntimeIsKilled(t *testing.T) {
 		}
 		b.call("delete", "--force", b.id)
 		g.Eventually(soon, func() string { return g.a.Catenet("ps", "-a", "--format", "{{.Name}}") })
+		// A runtime that is killed leaves its container's cgroups.
+		g.a.MustRun("find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*/"+b.id+"*", "-exec", "rmdir", "{}", "+")
 
 		b = g.bundle(runtime, "other", map[string]string{"catenet.name": "other", "catenet.publish": "8081:80"})
 		g.T.Cleanup(func() { b.call("delete", "--force", b.id) })
