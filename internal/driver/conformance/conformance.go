@@ -25,6 +25,10 @@ func Run(t *testing.T, d driver.Driver, networks ...catenet.Network) {
 				t.Parallel()
 				life(t, d, open(t), n)
 			})
+			t.Run(name+"/"+n.Name+"/parked", func(t *testing.T) {
+				t.Parallel()
+				parked(t, d, open(t), n)
+			})
 		}
 		if len(networks) > 1 {
 			t.Run(name+"/apart", func(t *testing.T) {
@@ -150,6 +154,42 @@ func life(t *testing.T, d driver.Driver, w World, n catenet.Network) {
 		if err := d.Down(ctx, w.Host, n); err != nil {
 			t.Errorf("down: %v", err)
 		}
+	}
+	if got := w.State(); got != empty {
+		t.Errorf("left:\n%s\nat first there was\n%s", got, empty)
+	}
+}
+
+// parked has an endpoint's link wait on the host for somebody who takes it, where
+// the driver can do that.
+func parked(t *testing.T, d driver.Driver, w World, n catenet.Network) {
+	ctx, ep, empty := t.Context(), Endpoint(n, 1), w.State()
+	if _, err := d.Up(ctx, w.Host, n); err != nil {
+		t.Fatalf("up: %v", err)
+	}
+	up := w.State()
+	a, err := d.Link(ctx, w.Host, n, ep, driver.Place{})
+	switch {
+	case catenet.IsUnsupported(err):
+		if got := w.State(); got != up {
+			t.Errorf("it refused, and left\n%s", got)
+		}
+	case err != nil:
+		t.Fatalf("link: %v", err)
+	default:
+		if want := (driver.Place{}).Inner(ep); a.Interface.Link != want || a.Interface.Name != ep.Interface {
+			t.Errorf("what waits is %s, to be called %s; want %s and %s", a.Interface.Link, a.Interface.Name, want, ep.Interface)
+		}
+		before := w.Writes()
+		if again, err := d.Link(ctx, w.Host, n, ep, driver.Place{}); err != nil || !reflect.DeepEqual(again, a) || w.Writes() != before {
+			t.Errorf("a second time: %+v, %v, %d changes", again, err, w.Writes()-before)
+		}
+		if err := d.Unlink(ctx, w.Host, n, driver.Place{}, ep); err != nil {
+			t.Errorf("unlink: %v", err)
+		}
+	}
+	if err := d.Down(ctx, w.Host, n); err != nil {
+		t.Errorf("down: %v", err)
 	}
 	if got := w.State(); got != empty {
 		t.Errorf("left:\n%s\nat first there was\n%s", got, empty)
