@@ -240,7 +240,7 @@ func TestUpgradesOnUpgrades(t *testing.T) {
 	if strings.Count(before, "\n") != 2 {
 		t.Fatalf("the daemon listens at %q", before)
 	}
-	for end := time.Now().Add(soon); strings.Count(g.a.Log(), "catenetd serves") <= upgrades; {
+	for end := time.Now().Add(upgrades * soon); strings.Count(g.a.Log(), "catenetd serves") <= upgrades; {
 		g.a.Upgrade()
 		if g.a.DaemonEnds(time.Millisecond) || time.Now().After(end) {
 			t.Fatalf("ended: %v\n%s", g.a.DaemonEnds(0), g.a.Log())
