@@ -50,6 +50,27 @@ func operations() []operation {
 		{name: "leave a pair", before: func(s *site) { paired(s); s.must(s.attach("subject", s.netns, nil, "back", "pair")) },
 			do: func(s *site) error { return s.truth.Client.Disconnect(ctx, "pair", "subject", false) }},
 		{name: "detach from a pair", before: func(s *site) { paired(s); s.must(s.attach("subject", s.netns, nil, "pair")) }, do: remove},
+		{name: "change, which publishes and renames", before: func(s *site) { s.gone("renamed"); attached(s) }, do: func(s *site) error {
+			name := "renamed"
+			_, err := s.truth.Client.UpdateSandbox(ctx, "subject", catenet.SandboxUpdate{Name: &name, Aliases: map[string][]string{"front": {"alias", "www"}},
+				Unpublish: ports, Publish: []catenet.PortSpec{port(catenet.TCP, tcpPort, 82)}})
+			return err
+		}},
+		{name: "change what runs", before: func(s *site) { s.gone("renamed"); s.gone("subject"); s.must(s.run(true)) }, do: func(s *site) error {
+			name := "renamed"
+			_, err := s.truth.Client.UpdateSandbox(ctx, "subject", catenet.SandboxUpdate{Name: &name, Unpublish: ports[:1]})
+			return err
+		}},
+		{name: "rename a network", before: func(s *site) {
+			s.gone("subject")
+			s.noNetwork("new")
+			s.noNetwork("other")
+			s.must(s.create("new", "10.93.0.0/24"))
+			s.must(s.attach("subject", s.netns, nil, "new", "back"))
+		}, do: func(s *site) error {
+			_, _, err := s.truth.Client.UpdateNetwork(ctx, "new", catenet.NetworkUpdate{Name: "other"})
+			return err
+		}},
 		{name: "update a network", before: func(s *site) {
 			s.gone("subject")
 			s.noNetwork("new")
