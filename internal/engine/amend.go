@@ -135,20 +135,24 @@ func (e *Engine) republish(now, next *record, up catenet.SandboxUpdate) error {
 	ports := left.Ports
 	// A port that -P has published stays when it is published once more.
 	next.Ports, next.PublishAll = slices.Concat(ports, up.Publish), false
+	plan := next
 	if now.State != catenet.StateRunning {
-		added := next.clone()
-		added.Ports = up.Publish
-		return e.checkPorts(added)
-	}
-	if err := e.bind(left, next); err != nil {
-		return err
-	}
-	for i := len(ports); i < len(next.Ports); i++ {
-		if next.asks[i].bindings == 0 {
-			return noWay(next, next.Ports[i])
+		if len(up.Publish) == 0 {
+			return nil
+		}
+		if plan, err = e.rehearse(next); err != nil {
+			return err
 		}
 	}
-	return nil
+	if err := e.bind(left, plan); err != nil {
+		return err
+	}
+	for i := len(ports); i < len(plan.Ports); i++ {
+		if plan.asks[i].bindings == 0 {
+			return noWay(plan, plan.Ports[i])
+		}
+	}
+	return checkTwice(plan.Bindings)
 }
 
 // without is a record without the ports that are to be closed, each of which

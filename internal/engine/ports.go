@@ -75,11 +75,24 @@ func (e *Engine) bind(now, next *record) error {
 // bind does so for other new sandboxes. What a container's networks are at a
 // later start is nothing that whoever starts it has asked for. e.mu is held.
 func (e *Engine) checkPorts(r *record) error {
+	dry, err := e.rehearse(r)
+	if err != nil {
+		return err
+	}
+	if err := e.bind(nil, dry); err != nil {
+		return err
+	}
+	return checkTwice(dry.Bindings)
+}
+
+// rehearse is the record of a container that does not run as it may be when it
+// does. e.mu is held.
+func (e *Engine) rehearse(r *record) (*record, error) {
 	dry := r.clone()
 	for _, s := range r.Networks {
 		n, err := e.network(s.Network)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ep := catenet.Endpoint{ID: n.ID, NetworkID: n.ID, Spec: s}
 		for _, p := range n.Pools {
@@ -92,10 +105,7 @@ func (e *Engine) checkPorts(r *record) error {
 		dry.Endpoints = append(dry.Endpoints, ep)
 	}
 	e.chooseDefaults(dry)
-	if err := e.bind(nil, dry); err != nil {
-		return err
-	}
-	return checkTwice(dry.Bindings)
+	return dry, nil
 }
 
 // asks are the ports that a sandbox wants published. What -p publishes, -P

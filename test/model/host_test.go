@@ -132,6 +132,8 @@ func (h *host) do(o op) (err error) {
 		err = c.Disconnect(ctx, o.network, o.name, false)
 	case "rm":
 		err = c.Remove(ctx, o.name, o.force)
+	case "publish", "unpublish":
+		err = h.publish(o)
 	case "start":
 		err = c.Start(ctx, o.name)
 	case "stop":
@@ -144,6 +146,22 @@ func (h *host) do(o op) (err error) {
 		h.h.Kill()
 		err = h.start()
 	}
+	return err
+}
+
+// publish publishes a port in place of those that the container has, or closes
+// one.
+func (h *host) publish(o op) error {
+	sb, err := h.truth.Client.Sandbox(ctx, o.name)
+	if err != nil {
+		return err
+	}
+	spec := []catenet.PortSpec{{Proto: catenet.TCP, HostPort: o.port, HostPortEnd: o.port, Port: o.port}}
+	up := catenet.SandboxUpdate{Unpublish: spec}
+	if o.verb == "publish" {
+		up = catenet.SandboxUpdate{Unpublish: sb.Ports, Publish: spec}
+	}
+	_, err = h.truth.Client.UpdateSandbox(ctx, o.name, up)
 	return err
 }
 

@@ -138,6 +138,14 @@ func (m *model) apply(o op) kinds {
 		if k.add(there && !o.force && sb.owner == catenet.OwnerRun && sb.running, catenet.KindConflict); k == nil {
 			delete(m.sandboxes, o.name)
 		}
+	case "publish":
+		if k.add(!there, catenet.KindNotFound); there {
+			k = m.publish(sb, o.port)
+		}
+	case "unpublish":
+		if k.add(!there || sb.port != o.port, catenet.KindNotFound); k == nil {
+			sb.port = 0
+		}
 	case "start":
 		if k.add(!there, catenet.KindNotFound); there {
 			k = m.start(sb)
@@ -200,6 +208,23 @@ func (m *model) connect(sb *sandbox, e endpoint) (k kinds) {
 	}
 	if k == nil {
 		sb.asked = next.asked
+	}
+	return k
+}
+
+// publish predicts that of a sandbox that is there: a port in place of the one
+// that it has.
+func (m *model) publish(sb *sandbox, port uint16) (k kinds) {
+	had := sb.port
+	sb.port = port
+	for _, e := range sb.asked {
+		_, there := m.networks[e.network]
+		k.add(!there, catenet.KindNotFound)
+	}
+	k.add(!m.outward(sb), catenet.KindInvalid)
+	k.add(m.publishes(sb) && m.portTaken(sb), catenet.KindConflict)
+	if k != nil {
+		sb.port = had
 	}
 	return k
 }

@@ -45,6 +45,8 @@ func (o op) String() string {
 		return fmt.Sprintf("%s %s %s, address %v, alias %q", o.verb, o.network, o.name, o.addr, o.alias)
 	case "disconnect":
 		return fmt.Sprintf("%s %s %s", o.verb, o.network, o.name)
+	case "publish", "unpublish":
+		return fmt.Sprintf("%s %s port %d", o.verb, o.name, o.port)
 	case "rm":
 		return fmt.Sprintf("%s %s force=%v", o.verb, o.name, o.force)
 	case "kill owner":
@@ -73,7 +75,7 @@ var verbs = []struct {
 }{
 	{"network create", 110}, {"network rm", 50}, {"network prune", 4},
 	{"attach", 230}, {"run", 60}, {"connect", 180}, {"disconnect", 120}, {"rm", 210},
-	{"start", 50}, {"stop", 45}, {"kill program", 40}, {"kill owner", 20}, {"kill daemon", 4},
+	{"start", 50}, {"publish", 60}, {"unpublish", 40}, {"stop", 45}, {"kill program", 40}, {"kill owner", 20}, {"kill daemon", 4},
 }
 
 // draw makes a row of operations; the same of the same seed.
@@ -117,7 +119,7 @@ func drawOne(r *rand.Rand, verb string) op {
 	if verb == "kill owner" {
 		o.place = fmt.Sprint("process ", r.IntN(places))
 	}
-	if r.IntN(4) == 0 {
+	if r.IntN(4) == 0 || verb == "publish" || verb == "unpublish" {
 		o.port = ports[r.IntN(len(ports))]
 	}
 	return o
