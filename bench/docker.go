@@ -37,10 +37,13 @@ func dockerConnect(ctx context.Context, b *Bench) ([]Line, error) {
 }
 
 // dockerSocket is a daemon that speaks Docker's API.
-type dockerSocket struct{ http.Client }
+type dockerSocket struct {
+	http.Client
+	started func() // told when a container has been started; nil: nobody
+}
 
 func dockerAt(path string) *dockerSocket {
-	return &dockerSocket{http.Client{Transport: &http.Transport{
+	return &dockerSocket{Client: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
@@ -50,7 +53,11 @@ func dockerAt(path string) *dockerSocket {
 
 // post sends a request whose answer is read and of no interest.
 func (d *dockerSocket) post(ctx context.Context, path, body string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/"+dockerAPI+path, bytes.NewBufferString(body))
+	return d.do(ctx, http.MethodPost, path, body)
+}
+
+func (d *dockerSocket) do(ctx context.Context, method, path, body string) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://docker/"+dockerAPI+path, bytes.NewBufferString(body))
 	if err != nil {
 		return err
 	}
@@ -94,42 +101,47 @@ func oursDocker(ctx context.Context, b *Bench) (*dockerSocket, error) {
 
 // dockerd is Debian's, with the same.
 func dockerd(ctx context.Context, b *Bench) (*dockerSocket, error) {
-	if _, err := exec.LookPath("dockerd"); err != nil {
-		return nil, fmt.Errorf("peer is not installed: %w", err)
-	}
 	host, err := b.Place(ctx)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.Folder("docker")
+	d, docker, err := startDockerd(ctx, b, host)
 	if err != nil {
 		return nil, err
 	}
+	b.close = append(b.close, func() error { return docker(context.Background(), "rm", "-f", "guest") })
+	return d, errors.Join(docker(ctx, "run", "-d", "--name", "guest", "bench", "/bin/busybox", "sleep", "100000"), docker(ctx, "network", "create", "two"))
+}
+
+// startDockerd starts Debian's dockerd on a host, with an image bench, and returns
+// it and its CLI.
+func startDockerd(ctx context.Context, b *Bench, host string) (*dockerSocket, func(context.Context, ...string) error, error) {
+	if _, err := exec.LookPath("dockerd"); err != nil {
+		return nil, nil, fmt.Errorf("peer is not installed: %w", err)
+	}
+	dir, err := b.Folder("docker")
+	if err != nil {
+		return nil, nil, err
+	}
 	run, err := b.RunFolder("docker")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	socket := filepath.Join(run, "docker.sock")
 	err = b.daemon(host, "dockerd", "--host", "unix://"+socket, "--data-root", dir,
 		"--exec-root", filepath.Join(run, "exec"), "--pidfile", filepath.Join(run, "pid"), "--storage-driver", "vfs")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	docker := func(argv ...string) error {
+	docker := func(ctx context.Context, argv ...string) error {
 		_, err := b.tool(ctx, host, append([]string{"docker", "--host", "unix://" + socket}, argv...)...)
 		return err
 	}
-	if err := until(ctx, "dockerd", func() bool { return docker("version") == nil }); err != nil {
-		return nil, err
+	if err := until(ctx, "dockerd", func() bool { return docker(ctx, "version") == nil }); err != nil {
+		return nil, nil, err
 	}
 	// There is no registry to ask: one static program is an image.
 	image := "mkdir -p " + dir + "/root/bin && cp \"$(command -v busybox)\" " + dir + "/root/bin/ && tar -C " + dir + "/root -c . | docker --host unix://" + socket + " import - bench"
-	if _, err := b.tool(ctx, host, "sh", "-c", image); err != nil {
-		return nil, err
-	}
-	b.close = append(b.close, func() error {
-		_, err := b.tool(context.Background(), host, "docker", "--host", "unix://"+socket, "rm", "-f", "guest")
-		return err
-	})
-	return dockerAt(socket), errors.Join(docker("run", "-d", "--name", "guest", "bench", "/bin/busybox", "sleep", "100000"), docker("network", "create", "two"))
+	_, err = b.tool(ctx, host, "sh", "-c", image)
+	return dockerAt(socket), docker, err
 }

@@ -40,6 +40,7 @@ var rows = []Row{
 	{"detach 100", detachHundred},
 	{"crowd", crowd},
 	{"docker connect", dockerConnect},
+	{"docker run", dockerRun},
 	{"stream", stream},
 	{"connections", connections},
 	{"dns", lookups},

@@ -32,6 +32,11 @@ func startOurs(ctx context.Context, b *Bench, flags ...string) (*ours, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startOursAt(ctx, b, host, flags...)
+}
+
+// startOursAt is startOurs on a host that there is.
+func startOursAt(ctx context.Context, b *Bench, host string, flags ...string) (*ours, error) {
 	state, err := b.Folder("state")
 	if err != nil {
 		return nil, err
