@@ -123,7 +123,7 @@ func (c creation) subnets() iter.Seq[netip.Prefix] {
 				if !slices.ContainsFunc(c.Used.Subnets, at.Overlaps) && !yield(at) {
 					return
 				}
-				at = netip.PrefixFrom(lastOf(at).Next(), pool.Size)
+				at = netip.PrefixFrom(catenet.RangeOf(at).Last.Next(), pool.Size)
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (f *Front) prepare(ctx context.Context, n Network) error {
 	}
 	if err := f.define(n, tell); err != nil {
 		f.log.Warn("Podman is not told which addresses of its network are its own: it may choose some that are taken",
-			"network", n.Name, "its_own", tell, "err", err)
+			"network", n.Name, "its_own", tell, "err", err, "hint", "--podman-networks names its folder")
 	}
 	return nil
 }
@@ -215,9 +215,12 @@ func (n Network) endpoint(m membership, container string) (catenet.EndpointSpec,
 	return spec, nil
 }
 
-// usualMetric is that of default routes through networks that name none: the
-// lower goes first.
+// usualMetric is that of routes which name none: the lower goes first.
 const usualMetric = 100
+
+// maxPorts is about how many ports a request may have: each protocol's, some
+// twice.
+const maxPorts = 1 << 18
 
 // ports are the published ones.
 func (r request) ports() (out []catenet.PortSpec, err error) {
@@ -237,6 +240,9 @@ func (r request) ports() (out []catenet.PortSpec, err error) {
 			proto = string(catenet.TCP)
 		}
 		for p := range strings.SplitSeq(proto, ",") {
+			if len(out) > maxPorts {
+				return nil, catenet.Invalidf("more than %d ports are to be published", maxPorts)
+			}
 			for i := uint16(0); int(i) <= last; i++ {
 				out = append(out, catenet.PortSpec{
 					Proto: catenet.Proto(p), HostIP: ip, Port: m.ContainerPort + i, HostPort: m.HostPort + i, HostPortEnd: m.HostPort + i,

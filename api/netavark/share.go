@@ -17,24 +17,14 @@ import (
 
 // halves are the two parts of a subnet that containers may share.
 func halves(p netip.Prefix) (lower, upper catenet.Range) {
-	first, last := p.Masked().Addr(), lastOf(p)
+	whole := catenet.RangeOf(p)
 	if p.Bits() >= p.Addr().BitLen()-1 { // too small to be shared
-		return catenet.Range{First: first, Last: last}, catenet.Range{First: first, Last: last}
+		return whole, whole
 	}
-	raw := first.AsSlice()
+	raw := whole.First.AsSlice()
 	raw[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
 	middle, _ := netip.AddrFromSlice(raw)
-	return catenet.Range{First: first.Next(), Last: middle.Prev()}, catenet.Range{First: middle, Last: last.Prev()}
-}
-
-// lastOf returns the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	raw := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(raw)*8; i++ {
-		raw[i/8] |= 0x80 >> (i % 8)
-	}
-	last, _ := netip.AddrFromSlice(raw)
-	return last
+	return catenet.Range{First: whole.First.Next(), Last: middle.Prev()}, catenet.Range{First: middle, Last: whole.Last.Prev()}
 }
 
 // leased is what Podman chooses from; ok says whether it is a part only.
@@ -47,7 +37,7 @@ func (s Subnet) leased() (r catenet.Range, ok bool, err error) {
 		r.First = s.Subnet.Masked().Addr().Next()
 	}
 	if !r.Last.IsValid() {
-		r.Last = lastOf(s.Subnet)
+		r.Last = catenet.RangeOf(s.Subnet).Last
 	}
 	if !s.Subnet.Contains(r.First) || !s.Subnet.Contains(r.Last) || r.Last.Less(r.First) {
 		return r, false, catenet.Invalidf("%s is no lease range of the subnet %s", r, s.Subnet)

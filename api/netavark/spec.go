@@ -1,6 +1,7 @@
 package netavark
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -48,11 +49,10 @@ func (n Network) Spec() (catenet.NetworkSpec, error) {
 	}
 	s.DisableIPv4 = !v4 && len(n.Subnets) > 0
 	for _, r := range n.Routes {
-		route, err := n.route(r)
-		if err != nil {
-			return s, err
+		if r.Type != "" && r.Type != "unicast" {
+			return s, n.unsupported("has a route of type "+r.Type, "leave it out")
 		}
-		s.Routes = append(s.Routes, route)
+		s.Routes = append(s.Routes, r.Static())
 	}
 	switch {
 	case n.Driver == "macvlan" || n.Driver == "ipvlan":
@@ -68,15 +68,9 @@ func (n Network) unsupported(what, hint string) error {
 	return catenet.Unsupportedf("network %s %s, which catenet does not do", n.Name, what).WithHint("%s", hint)
 }
 
-func (n Network) route(r Route) (catenet.Route, error) {
-	if r.Type != "" && r.Type != "unicast" {
-		return catenet.Route{}, n.unsupported("has a route of type "+r.Type, "leave it out")
-	}
-	out := catenet.Route{Dst: r.Destination, Gateway: r.Gateway}
-	if r.Metric != nil {
-		out.Metric = int(*r.Metric)
-	}
-	return out, nil
+// Static is the route as it is made here.
+func (r Route) Static() catenet.Route {
+	return catenet.Route{Dst: r.Destination, Gateway: r.Gateway, Metric: cmp.Or(r.Metric, usualMetric)}
 }
 
 // options translates those of a network that say how it is made, and checks

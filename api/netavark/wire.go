@@ -42,7 +42,7 @@ type Lease struct {
 type Route struct {
 	Destination netip.Prefix `json:"destination"`
 	Gateway     netip.Addr   `json:"gateway,omitzero"`
-	Metric      *uint32      `json:"metric,omitempty"`
+	Metric      int          `json:"metric,omitempty"`     // 0: usualMetric
 	Type        string       `json:"route_type,omitempty"` // "" and unicast, blackhole, unreachable, prohibit
 }
 

@@ -9,6 +9,6 @@ func (c *cli) network() *cobra.Command {
 		Args:  unknownVerb,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.networkCreate(), c.networkUpdate(), c.networkLs(), c.networkInspect(), c.networkRm(), c.networkPrune(), c.networkConnect(), c.networkDisconnect())
+	cmd.AddCommand(c.networkCreate(), c.networkUpdate(), c.networkLs(), c.networkInspect(), c.networkRm(), c.networkPrune(), c.networkConnect(), c.networkDisconnect(), c.networkExport())
 	return cmd
 }

@@ -285,47 +285,60 @@ func podmanDaemonGone(t *testing.T, l *lab.Lab, p *podman, out *lab.Host) {
 	p.refused([]string{"8080"}, "run", "--rm", "--network", "front", "-p", "8080:80", "busybox", "sleep", "9")
 }
 
-// TestPodmanSharesItsSubnet fills a network with containers of both kinds:
-// nobody is given what another has, and Podman does not stop before its part
-// is full.
+// TestPodmanSharesItsSubnet fills networks with containers of both kinds, one
+// that Podman made and one that was made here: nobody is given what another has,
+// and nobody stops before all is full.
 func TestPodmanSharesItsSubnet(t *testing.T) {
 	_, p, _ := podmanGround(t)
-	p.must("network", "create", "--subnet", "10.80.0.0/28", "small")
+	p.must("network", "create", "--subnet", "10.80.0.0/28", "theirs")
+	fill(t, p, "theirs", 13) // 16 but the network, the gateway and the broadcast
+	p.Catenet("network", "create", "--subnet", "10.81.0.0/29", "-o", "com.docker.network.bridge.name=ours0", "ours")
+	p.Catenet("run", "-d", "--name", "first", "--network", "ours", "--", "sleep", "600")
+	p.MustRun("sh", "-ec", `"$0" -H "unix://$1" network export podman ours >/etc/containers/networks/ours.json`, lab.Binaries(t)+"/catenet", p.Socket())
+	if got := p.definition("ours"); !strings.Contains(got, `"start_ip": "10.81.0.4"`) {
+		t.Errorf("exported: %s", got)
+	}
+	fill(t, p, "ours", 4) // and one is in
+	p.Refused([]string{"docker"}, "network", "export", "docker", "ours")
+	p.Refused([]string{"bridge"}, "network", "export", "podman", "bridge")
+	p.Refused([]string{"10.82.0.1"}, "network", "export", "--range", "10.82.0.1-10.82.0.9", "podman", "ours")
+}
+
+// fill runs containers of both kinds in a network, by turns, until nobody gets
+// in any more: it wants that many.
+func fill(t *testing.T, p *podman, network string, want int) {
+	t.Helper()
 	seen := map[netip.Addr]string{}
-	add := func(name string) {
-		t.Helper()
-		a := status(p.Host, name).Endpoints[0].IPv4.Addr()
-		if other := seen[a]; other != "" {
-			t.Errorf("%s is %s's and %s's", a, other, name)
-		}
-		seen[a] = name
-	}
 	full := map[string]string{}
-	for i := 0; len(full) < 2; i++ {
-		if i == 20 {
-			t.Fatalf("%d containers in a subnet of 16: %v", len(seen), seen)
-		}
-		theirs, ours := fmt.Sprintf("p%d", i), fmt.Sprintf("c%d", i)
-		if full["theirs"] == "" {
-			if r := p.try("run", "-d", "--name", theirs, "--network", "small", "busybox", "sleep", "600"); r.Code == 0 {
-				add(theirs)
-			} else {
-				full["theirs"] = r.Text()
+	for i := 0; len(full) < 2 && i < 20; i++ {
+		for kind, run := range map[string]func(name string) lab.Result{
+			"theirs": func(name string) lab.Result {
+				return p.try("run", "-d", "--name", name, "--network", network, "busybox", "sleep", "600")
+			},
+			"ours": func(name string) lab.Result {
+				return p.Try("run", "-d", "--name", name, "--network", network, "--", "sleep", "600")
+			},
+		} {
+			name := fmt.Sprintf("%s-%s-%d", network, kind, i)
+			if full[kind] != "" {
+				continue
 			}
-		}
-		if full["ours"] == "" {
-			if r := p.Try("run", "-d", "--name", ours, "--network", "small", "--", "sleep", "600"); r.Code == 0 {
-				add(ours)
-			} else {
-				full["ours"] = r.Text()
+			if r := run(name); r.Code != 0 {
+				full[kind] = r.Text()
+				continue
 			}
+			a := status(p.Host, name).Endpoints[0].IPv4.Addr()
+			if other := seen[a]; other != "" {
+				t.Errorf("%s is %s's and %s's", a, other, name)
+			}
+			seen[a] = name
 		}
 	}
-	if len(seen) != 13 { // 16 but the network, the gateway and the broadcast
-		t.Errorf("%d containers are in, want 13: %v; %q", len(seen), seen, full)
+	if len(seen) != want {
+		t.Errorf("%s: %d containers are in, want %d: %v; %q", network, len(seen), want, seen, full)
 	}
-	if !strings.Contains(full["theirs"], "failed to find free IP") {
-		t.Errorf("Podman's part is not what is full: %s", full["theirs"])
+	if !strings.Contains(full["theirs"], "failed to find free IP") || !strings.Contains(full["ours"], "no address") {
+		t.Errorf("%s: what is full is not what each kind has for its own: %q", network, full)
 	}
 }
 
@@ -346,4 +359,200 @@ func (p *podman) failed(r lab.Result, words ...string) {
 			p.t.Errorf("no %q in %q", w, failure.Error)
 		}
 	}
+}
+
+// TestNetavarkReplayed makes calls that this Podman does not make: those of
+// later ones, of netavark for its plugins, and wrong ones.
+func TestNetavarkReplayed(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	h.Own()
+	h.MustRun("mkdir", "-p", "/etc/containers/networks")
+	h.Daemon()
+	p := &podman{h, t, []string{"CATENET_HOST=unix://" + h.Socket()}}
+	for _, ns := range []string{"one", "two"} {
+		h.MustRun("ip", "netns", "add", ns)
+	}
+	replayLater(t, p)
+	replayPlugin(t, p)
+	replayWrong(t, p)
+	for _, ns := range []string{"one", "two"} {
+		h.MustRun("ip", "netns", "del", ns)
+	}
+}
+
+// done wants a call to succeed, and reads what it says.
+func (p *podman) done(r lab.Result, v any) {
+	p.t.Helper()
+	if r.Code != 0 {
+		p.t.Fatalf("exit %d: %s", r.Code, r.Text())
+	}
+	if v == nil && r.Stdout != "" {
+		p.t.Errorf("it says %s", r.Stdout)
+	}
+	if v != nil {
+		if err := json.Unmarshal([]byte(r.Stdout), v); err != nil {
+			p.t.Fatalf("%v: %s", err, r.Stdout)
+		}
+	}
+}
+
+// told is what setup says of one network.
+type told struct {
+	Servers    []string `json:"dns_server_ips"`
+	Interfaces map[string]struct {
+		MAC     string `json:"mac_address"`
+		Subnets []struct{ IPNet, Gateway string }
+	}
+}
+
+const later = `{"container_id":"6ce776ea58b5","container_name":"late","container_hostname":"x","dns_servers":["192.0.2.53"],
+"port_mappings":[{"host_ip":"","container_port":80,"host_port":8080,"range":2,"protocol":"tcp,udp"}],
+"networks":[{"name":"zz","static_ips":["10.90.0.5"],"interface_name":"eth0","aliases":["a"],"options":null},
+ {"name":"aa","static_ips":["10.91.0.5"],"interface_name":"eth1"}],
+"network_info":{
+ "zz":{"name":"zz","id":"%[1]064d","driver":"bridge","network_interface":"podman7","subnets":[{"subnet":"10.90.0.0/24","gateway":"10.90.0.1","lease_range":null}],
+  "routes":[{"destination":"10.99.0.0/16","gateway":"10.90.0.9","metric":7}],"network_dns_servers":["192.0.2.54"],"ipv6_enabled":false,"internal":false,"dns_enabled":true,
+  "options":{"mtu":"1300","isolate":"strict","metric":"50","new":null},"ipam_options":{"driver":"host-local"},"something":"new"},
+ "aa":{"name":"aa","id":"%[2]064d","driver":"bridge","network_interface":"podman8","subnets":[{"subnet":"10.91.0.0/24","gateway":"10.91.0.1"}],"ipv6_enabled":false,"internal":false,"dns_enabled":false}}}`
+
+// replayLater: what netavark 2 is told, and create and update.
+func replayLater(t *testing.T, p *podman) {
+	request := strings.Replace(fmt.Sprintf(later, 1, 2), `,"new":null`, "", 1)
+	p.env = append(p.env, "NETAVARK_FW=nftables")
+	common := []string{"--config", "/run/x", "--rootless=false", "--aardvark-binary=/x", "--plugin-directory", "/a", "--plugin-directory=/b", "--firewall-driver", "nftables"}
+	call := func(stdin string, args ...string) lab.Result {
+		return p.feed(stdin, append(slices.Clone(common), args...)...)
+	}
+	for range 2 { // the second time, an answer was lost
+		var got map[string]told
+		p.done(call(request, "setup", "/run/netns/one"), &got)
+		if s := got["zz"]; len(got) != 2 || fmt.Sprint(s.Servers) != "[127.0.0.11]" || s.Interfaces["eth0"].Subnets[0].IPNet != "10.90.0.5/24" || len(got["aa"].Servers) != 0 {
+			t.Errorf("setup: %+v", got)
+		}
+	}
+	routes := p.MustRun("ip", "netns", "exec", "one", "ip", "route")
+	for _, want := range []string{"default via 10.90.0.1 dev eth0", "10.99.0.0/16 via 10.90.0.9 dev eth0", "metric 7"} {
+		if !strings.Contains(routes, want) {
+			t.Errorf("no %q in %s", want, routes)
+		}
+	}
+	if got := p.Catenet("port", "late"); got != "80/tcp -> 0.0.0.0:8080\n80/udp -> 0.0.0.0:8080\n81/tcp -> 0.0.0.0:8081\n81/udp -> 0.0.0.0:8081" {
+		t.Errorf("ports: %s", got)
+	}
+	p.done(p.feed("", "update", "zz", "--network-dns-servers", "192.0.2.55,192.0.2.56"), nil)
+	if got := p.MustRun("curl", "-s", "--unix-socket", p.Socket(), "http://x/v1/networks/zz"); !strings.Contains(got, `"dns":["192.0.2.55","192.0.2.56"]`) {
+		t.Errorf("after update: %s", got)
+	}
+	p.done(p.feed("", "update", "unheard-of", "--network-dns-servers", ""), nil)
+	p.done(p.feed("", "update", "zz", "--network-dns-servers", "192.0.2.54"), nil)
+	// A namespace that is not the container's any more: it was started anew.
+	p.done(call(request, "setup", "/run/netns/two"), &map[string]told{})
+	if got := status(p.Host, "late").Netns; got != "/run/netns/two" {
+		t.Errorf("its namespace is %s", got)
+	}
+	for range 2 { // twice, and the second time of nobody
+		p.done(call(request, "teardown", "/run/netns/gone"), nil)
+	}
+	if r := p.Try("inspect", "late"); r.Code == 0 {
+		t.Error("it is in its networks after its teardown")
+	}
+	var made struct {
+		Name, Driver, Extra string
+		Interface           string `json:"network_interface"`
+		Subnets             []struct {
+			Subnet string
+			Lease  struct {
+				Start string `json:"start_ip"`
+			} `json:"lease_range"`
+		}
+	}
+	creation := `{"network":{"name":"%s","id":"%064d","driver":"bridge","extra":"kept","dns_enabled":true,"internal":false,"ipv6_enabled":false},
+		"used":{"interfaces":["podman0"],"names":{"zz":"1"},"subnets":["10.92.0.0/24"]},
+		"options":{"subnet_pools":[{"base":"10.92.0.0/16","size":24}],"default_interface_name":"podman","check_used_subnets":true}}`
+	p.done(p.feed(fmt.Sprintf(creation, "bb", 3), "create"), &made)
+	if made.Name != "bb" || made.Extra != "kept" || made.Interface != "podman1" || len(made.Subnets) != 1 ||
+		made.Subnets[0].Subnet != "10.92.1.0/24" || made.Subnets[0].Lease.Start != "10.92.1.1" {
+		t.Errorf("create: %+v", made)
+	}
+	p.failed(p.feed(fmt.Sprintf(creation, "zz", 4), "create"), "zz already")
+}
+
+// replayPlugin: the calls that netavark makes of a plugin.
+func replayPlugin(t *testing.T, p *podman) {
+	var info map[string]string
+	p.done(p.feed("", "info"), &info)
+	if info["api_version"] != "1.0.0" || info["version"] == "" {
+		t.Errorf("info: %v", info)
+	}
+	p.Catenet("network", "create", "--subnet", "10.93.0.0/24", "known")
+	var def map[string]any
+	p.done(p.feed(`{"name":"known","id":"`+strings.Repeat("5", 64)+`","driver":"catenet","created":"2026-01-01T00:00:00Z","ipv6_enabled":false,"internal":false,"dns_enabled":false,"ipam_options":{"driver":"host-local"}}`, "create"), &def)
+	if got := fmt.Sprintln(def["subnets"], def["driver"], def["id"]); !strings.Contains(got, "10.93.0.0/24") || !strings.Contains(got, "10.93.0.127") || !strings.Contains(got, "catenet 5555") {
+		t.Errorf("create: %v", def)
+	}
+	text, err := json.Marshal(def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := `{"container_id":"752947ff91f9","container_name":"plug","port_mappings":[],"network":` + string(text) +
+		`,"network_options":{"aliases":["752947ff91f9"],"interface_name":"eth0","static_ips":["10.93.0.50"],"static_mac":"aa:bb:cc:dd:aa:00"}}`
+	var got told
+	p.done(p.feed(request, "setup", "/run/netns/one"), &got)
+	if i := got.Interfaces["eth0"]; i.MAC != "aa:bb:cc:dd:aa:00" || i.Subnets[0].IPNet != "10.93.0.50/24" {
+		t.Errorf("setup: %+v", got)
+	}
+	p.done(p.feed(request, "teardown", "/run/netns/one"), nil)
+	p.failed(p.feed(`{"name":"odd","id":"6","driver":"catenet","options":{"driver":"teleport"}}`, "create"), "teleport")
+}
+
+// replayWrong: each is refused by the name of what is wrong, and nothing is
+// made.
+func replayWrong(t *testing.T, p *podman) {
+	if r := p.feed("", "--version"); r.Code != 0 || !strings.HasPrefix(r.Stdout, "catenet-netavark ") {
+		t.Errorf("--version: %+v", r)
+	}
+	var version map[string]string
+	p.done(p.feed("", "version"), &version)
+	p.done(p.feed("", "firewall-reload"), nil)
+	p.Catenet("run", "-d", "--name", "keeper", "--network", "zz", "--", "sleep", "600")
+	base := strings.Replace(fmt.Sprintf(later, 1, 2), `,"new":null`, "", 1)
+	for _, c := range []struct{ old, new, words string }{
+		{`"isolate":"strict"`, `"vlan":"7"`, "vlan"},
+		{`"isolate":"strict"`, `"vrf":"blue"`, "vrf"},
+		{`"isolate":"strict"`, `"isolate":"somewhat"`, "somewhat"},
+		{`"isolate":"strict"`, `"mode":"unmanaged"`, "mode=unmanaged"},
+		{`"metric":"50"`, `"metric":"-1"`, "metric"},
+		{`"driver":"bridge","network_interface":"podman7"`, `"driver":"macvlan","network_interface":"eth0"`, "macvlan"},
+		{`"driver":"host-local"`, `"driver":"dhcp"`, "dhcp"},
+		{`"metric":7`, `"metric":7,"route_type":"blackhole"`, "blackhole"},
+		{`"static_ips":["10.90.0.5"]`, `"static_ips":["10.90.0.5","10.90.0.6"]`, "several addresses"},
+		{`"options":null`, `"options":{"host_interface_name":"x"}`, "host_interface_name"},
+		{`"10.90.0.0/24","gateway":"10.90.0.1"`, `"10.94.0.0/24","gateway":"10.94.0.1"`, "10.94.0.0/24"}, // not as it is here
+		{`"internal":false,"dns_enabled":true`, `"internal":true,"dns_enabled":true`, "internal"},
+		{`"range":2`, `"range":60000`, "too many"},
+		{`"protocol":"tcp,udp"`, `"protocol":"icmp"`, "icmp"},
+		{`"host_ip":""`, `"host_ip":"here"`, "here"},
+		{`"network_info":{`, `"network_info":{"zz":{"name":"other"},"x":`, "read request"},
+		{`"6ce776ea58b5"`, `""`, "no container"},
+	} {
+		if !strings.Contains(base, c.old) {
+			t.Fatalf("no %s in the request", c.old)
+		}
+		// zz is in use: it is not made anew.
+		p.failed(p.feed(strings.Replace(base, c.old, c.new, 1), "setup", "/run/netns/one"), c.words)
+	}
+	p.failed(p.feed(base, "--rootless=true", "setup", "/run/netns/one"), "root", "--network")
+	p.failed(p.feed(base, "--quantum", "setup", "/run/netns/one"), "--quantum")
+	p.failed(p.feed(base, "setup"), "setup")
+	p.failed(p.feed(base, "enchant", "x"), "enchant")
+	p.failed(p.feed("", "dhcp-proxy"), "DHCP")
+	p.failed(p.feed("{", "setup", "/run/netns/one"), "read request")
+	p.failed(p.feed(base, "setup", "/run/netns/nowhere"), "nowhere")
+	if got := p.Catenet("ps", "--format", "{{.Name}}"); got != "keeper" {
+		t.Errorf("left: %s", got)
+	}
+	p.env = []string{"CATENET_HOST=unix:///nowhere/catenet.sock"}
+	p.failed(p.feed(base, "setup", "/run/netns/one"), "the daemon is away", "/nowhere/catenet.sock")
 }

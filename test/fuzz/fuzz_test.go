@@ -30,6 +30,7 @@ var parsers = map[string]string{
 	"api/docker":                     "filters of Docker's API",
 	"api/cni":                        "calls of the CNI plugin",
 	"api/dockerplugin":               "calls of dockerd",
+	"api/netavark":                   "calls of Podman's netavark",
 	"api/pipe":                       "the daemon's answers to small programs",
 	"api/server":                     "requests of both APIs",
 	"cmd/catenet":                    "flags with a grammar of their own, and the states of OCI containers",

@@ -78,7 +78,7 @@ var Arrows = []Arrow{
 	{"api/...", []string{".", "api"}, "a client needs the wire types and nothing that runs in the daemon"},
 
 	{"cmd/catenet", []string{".", "api/...", "cmd/catenet/...", "packaging/man"}, "the CLI is a client like any other: what it can do, others can"},
-	{"cmd/catenet/adopt", []string{".", "api/docker"}, "what others define is read and translated; who makes it is the verb's affair"},
+	{"cmd/catenet/adopt", []string{".", "api/docker", "api/netavark"}, "what others define is read and translated; who makes it is the verb's affair"},
 	{"cmd/catenet-netavark", []string{"api/pipe"}, "it is started once for each container: it hands its call on, and knows nothing"},
 	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
 	{"cmd/catenet-cni/...", []string{"api/pipe"}, "it is started for every call of a runtime: all meaning is in the daemon"},

@@ -1,7 +1,6 @@
 package adopt
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/netavark"
 )
 
 // PodmanDirs are the folders where root's Podman keeps definitions, one file a
@@ -23,36 +23,6 @@ var PodmanDirs = []string{"/etc/containers/networks", "/var/lib/containers/stora
 
 // maxFile bounds a definition, in bytes: what is longer is none.
 const maxFile = 1 << 20
-
-// podmanNetwork is what such a file holds: see podman-network-inspect(1).
-type podmanNetwork struct {
-	Name      string `json:"name"`
-	Driver    string `json:"driver"`
-	Interface string `json:"network_interface"`
-	Subnets   []struct {
-		Subnet  netip.Prefix `json:"subnet"`
-		Gateway netip.Addr   `json:"gateway"`
-		Lease   struct {
-			Start netip.Addr `json:"start_ip"`
-			End   netip.Addr `json:"end_ip"`
-		} `json:"lease_range"`
-	} `json:"subnets"`
-	Routes   []podmanRoute     `json:"routes"`
-	IPv6     bool              `json:"ipv6_enabled"`
-	Internal bool              `json:"internal"`
-	DNS      bool              `json:"dns_enabled"`
-	Servers  []netip.Addr      `json:"network_dns_servers"`
-	Labels   map[string]string `json:"labels"`
-	Options  map[string]string `json:"options"`
-	IPAM     map[string]string `json:"ipam_options"`
-}
-
-// podmanRoute is a static route. Podman gives one without a metric its own: 100.
-type podmanRoute struct {
-	Dst     netip.Prefix `json:"destination"`
-	Gateway netip.Addr   `json:"gateway"`
-	Metric  int          `json:"metric"`
-}
 
 // Podman reads the definitions in folders, by name. That there are none is a
 // not found error.
@@ -101,7 +71,7 @@ func podmanFile(path string) Found {
 
 // podman translates one definition.
 func podman(b []byte) (Found, error) {
-	var n podmanNetwork
+	var n netavark.Network
 	if err := json.Unmarshal(b, &n); err != nil {
 		return Found{}, err
 	}
@@ -116,7 +86,7 @@ func podman(b []byte) (Found, error) {
 			return f, errors.New("one of its subnets is empty")
 		}
 		v4 = v4 || s.Subnet.Addr().Is4()
-		if s.Lease.Start.IsValid() || s.Lease.End.IsValid() {
+		if s.Lease != nil && (s.Lease.Start.IsValid() || s.Lease.End.IsValid()) {
 			var whole bool
 			if p.Range, whole = lease(s.Subnet, s.Lease.Start, s.Lease.End); !whole {
 				f.note(fmt.Sprintf("addresses from %s to %s are no one part of a subnet: all of %s is handed out", s.Lease.Start, s.Lease.End, s.Subnet))
@@ -132,7 +102,7 @@ func podman(b []byte) (Found, error) {
 		f.note("its containers have no names with Podman; here they have")
 	}
 	for _, r := range n.Routes {
-		f.Spec.Routes = append(f.Spec.Routes, catenet.Route{Dst: r.Dst, Gateway: r.Gateway, Metric: cmp.Or(r.Metric, 100)})
+		f.Spec.Routes = append(f.Spec.Routes, r.Static())
 	}
 	f.podmanOptions(n)
 	return f, nil
@@ -142,7 +112,7 @@ func podman(b []byte) (Found, error) {
 var podmanBridge = regexp.MustCompile(`^podman\d+$`)
 
 // podmanOptions translates what -o has said, and the name of the link.
-func (f *Found) podmanOptions(n podmanNetwork) {
+func (f *Found) podmanOptions(n netavark.Network) {
 	f.Spec.Options = map[string]string{}
 	switch n.Driver {
 	case "bridge":
