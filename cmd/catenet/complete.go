@@ -65,6 +65,7 @@ func (c *cli) argWords() map[string]cobra.CompletionFunc {
 		"network rm":         each(c.networks(custom)),
 		"network update":     only(c.networks(joinable)),
 		"network connect":    only(c.networks(joinable), c.containers(nil)),
+		"network export":     only(cobra.FixedCompletions([]string{"podman"}, cobra.ShellCompDirectiveNoFileComp), c.networks(custom)),
 		"network disconnect": only(c.networks(joined), c.membersOf),
 		"run":                files,
 	}

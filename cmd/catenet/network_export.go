@@ -24,7 +24,6 @@ addresses itself, from a part of each subnet that is set aside for it: --range,
 else what is set aside already, else one half.`,
 		DisableFlagsInUseLine: true,
 		Args:                  args(cobra.ExactArgs(2)),
-		ValidArgs:             []string{"podman"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] != "podman" {
 				return usage(catenet.Invalidf("there is no export for %q", args[0]).WithHint("there is one for podman"))
