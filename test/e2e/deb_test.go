@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/catenet/catenet/test/guide"
 	"github.com/catenet/catenet/test/lab"
 )
 
@@ -272,6 +274,30 @@ func packageWithSystemd(t *testing.T, first, second string) {
 	s.do("systemctl start catenet; ip netns del a; ip netns del b; umount /run/netns; rmdir /run/netns; dpkg --purge catenet")
 	if diff := cmp.Diff(strings.Split(before, "\n"), strings.Split(s.traces(), "\n")); diff != "" {
 		t.Errorf("purged, it leaves (+)\n%s", diff)
+	}
+	s.followPage(first, second)
+}
+
+// followPage does what docs/guide/install.md says.
+func (s *system) followPage(debs ...string) {
+	s.T.Helper()
+	page, err := os.ReadFile("../../docs/guide/install.md")
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	steps, err := guide.Steps(strings.ReplaceAll(string(page), "```debian", "```console"))
+	if err != nil || len(steps) == 0 {
+		s.T.Fatalf("the page has %d commands, %v", len(steps), err)
+	}
+	for _, deb := range debs {
+		s.a.MustRun("cp", deb, s.path("/tmp"))
+	}
+	for _, step := range steps {
+		r := s.try("cd /tmp; { " + strings.ReplaceAll(step.Command, "amd64", runtime.GOARCH) + "; } 2>&1")
+		refused := len(step.Want) > 0 && strings.Contains(step.Want[0], "cannot access")
+		if !step.Matches(r.Stdout) || (r.Code != 0) != refused {
+			s.T.Fatalf("install.md:%d: %s: exit %d\n%s", step.Line, step.Command, r.Code, r.Text())
+		}
 	}
 }
 
