@@ -3,6 +3,7 @@ package dockerplugin
 import (
 	"context"
 	"net/netip"
+	"strings"
 
 	"github.com/catenet/catenet"
 )
@@ -71,23 +72,32 @@ func (p *Plugin) requestPool(ctx context.Context, q poolRequest) (any, error) {
 	return poolReply{c.Subnet.String(), c.Subnet.String(), map[string]string{}}, nil
 }
 
-// poolOfNetwork names the subnet asked for of a network that exists, or the first
-// of its family.
+// poolOfNetwork names a subnet of a network that exists. dockerd wants to be asked
+// for it: one that it finds in use, and was not told of, it rejects, and asks again
+// for ever.
 func (p *Plugin) poolOfNetwork(ctx context.Context, name string, ask catenet.Pool, v6 bool) (any, error) {
 	n, err := p.o.Engine.Network(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	var hint []string
 	for _, pool := range n.Pools {
-		if ask.Subnet.IsValid() && pool.Subnet != ask.Subnet || pool.Subnet.Addr().Is6() != v6 {
+		if pool.Subnet.Addr().Is6() != v6 {
 			continue
 		}
-		if ask.Range.IsValid() && ask.Range != pool.Range {
+		hint = append(hint, "--subnet "+pool.Subnet.String())
+		switch {
+		case pool.Subnet != ask.Subnet:
+		case ask.Range.IsValid() && ask.Range != pool.Range:
 			return nil, catenet.Invalidf("what network %s hands out of %s is settled", n.Name, pool.Subnet).WithHint("leave --ip-range out")
+		default:
+			return poolReply{pool.Subnet.String(), pool.Subnet.String(), map[string]string{}}, nil
 		}
-		return poolReply{pool.Subnet.String(), pool.Subnet.String(), map[string]string{}}, nil
 	}
-	return nil, catenet.Invalidf("network %s has no such subnet", n.Name).WithHint("catenet network inspect %s shows those there are; leave --subnet out", n.Name)
+	if ask.Subnet.IsValid() || len(hint) == 0 {
+		return nil, catenet.Invalidf("network %s has no such subnet", n.Name).WithHint("catenet network inspect %s shows those there are", n.Name)
+	}
+	return nil, catenet.Invalidf("dockerd has to be told the subnet of network %s", n.Name).WithHint("add %s", strings.Join(hint, " or "))
 }
 
 func (p *Plugin) releasePool(ctx context.Context, q addressRequest) (any, error) {

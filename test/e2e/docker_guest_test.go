@@ -260,6 +260,7 @@ func (d *dockerHost) run2(name, network string) {
 func (d *dockerHost) mistakes() {
 	create := func(args ...string) []string { return append([]string{"network", "create", "-d", "catenet"}, args...) }
 	d.refused([]string{"--ipam-opt catenet.network=back"}, create("-o", "catenet.network=back", "--subnet", "10.77.0.0/24", "x")...)
+	d.refused([]string{"--subnet 10.77.0.0/24"}, create("--ipam-driver", "catenet", "--ipam-opt", "catenet.network=back", "-o", "catenet.network=back", "x")...)
 	d.refused([]string{"nothere"}, create("--ipam-driver", "catenet", "-o", "catenet.network=nothere", "x")...)
 	d.refused([]string{"bogus"}, create("--ipam-driver", "catenet", "-o", "catenet.driver=bogus", "x")...)
 	d.refused([]string{"com.example.none"}, create("--ipam-driver", "catenet", "-o", "com.example.none=1", "x")...)
