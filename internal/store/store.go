@@ -72,17 +72,19 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := new(Store)
+	// The live file first: whoever has it has the run folder, and with it the
+	// durable file's second journal.
+	live := []string{filepath.Join(o.RunDir, "live.journal")}
+	if s.files[Live], err = openFile(filepath.Join(o.RunDir, "live.db"), true, live, migrations(), o.Log); err != nil {
+		return nil, err
+	}
 	// The first journal serves the next boot too, the second when the state
 	// folder is lost as a whole.
 	durable := []string{filepath.Join(o.StateDir, "catenet.journal"), filepath.Join(o.RunDir, "catenet.journal")}
 	if s.files[Durable], err = openFile(filepath.Join(o.StateDir, "catenet.db"), false, durable, migrations(), o.Log); err != nil {
-		return nil, err
-	}
-	if err := syncDir(o.StateDir); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	live := []string{filepath.Join(o.RunDir, "live.journal")}
-	if s.files[Live], err = openFile(filepath.Join(o.RunDir, "live.db"), true, live, migrations(), o.Log); err != nil {
+	if err := syncDir(o.StateDir); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.settle(boot); err != nil {

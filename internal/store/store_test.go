@@ -136,16 +136,25 @@ func TestTheKernelTellsTheBoot(t *testing.T) {
 func TestASecondDaemonIsToldWho(t *testing.T) {
 	t.Parallel()
 	o := folders(t)
-	open(t, o)
+	put(t, open(t, o), Durable, "network", "1", item{Name: "his"})
 	_, err := Open(o)
-	if !catenet.IsConflict(err) || !strings.Contains(err.Error(), o.StateDir) ||
+	if !catenet.IsConflict(err) || !strings.Contains(err.Error(), o.RunDir) ||
 		!strings.Contains(err.Error(), fmt.Sprintf("process %d)", os.Getpid())) || catenet.HintOf(err) == "" {
 		t.Errorf("got %v, want a conflict that names process %d", err, os.Getpid())
 	}
-	o.StateDir += "2"
-	if _, err := Open(o); !catenet.IsConflict(err) || !strings.Contains(err.Error(), o.RunDir) {
+	other := o
+	other.RunDir += "2"
+	if _, err := Open(other); !catenet.IsConflict(err) || !strings.Contains(err.Error(), o.StateDir) {
+		t.Errorf("got %v over the state folder, want a conflict", err)
+	}
+	// The journal that lies in the run folder is not for him either.
+	other = o
+	other.StateDir += "2"
+	if _, err := Open(other); !catenet.IsConflict(err) || !strings.Contains(err.Error(), o.RunDir) {
 		t.Errorf("got %v over the run folder, want a conflict", err)
 	}
+	other.RunDir += "2"
+	expect(t, open(t, other), Durable, "network", map[string]item{})
 }
 
 func TestALaterSchemaIsRefusedAndKept(t *testing.T) {
