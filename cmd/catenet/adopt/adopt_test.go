@@ -1,8 +1,13 @@
 package adopt
 
 import (
+	"bytes"
+	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,4 +115,38 @@ func FuzzDocker(f *testing.F) {
 			t.Errorf("a network without a name: %+v", n)
 		}
 	})
+}
+
+// TestPodmanReadsFilesAlone: what else lies in the folder defines nothing, and
+// keeps nobody waiting.
+func TestPodmanReadsFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name+".json") }
+	good := []byte(`{"name": "good", "driver": "bridge", "subnets": [{"subnet": "10.1.0.0/24", "gateway": "10.1.0.1"}]}`)
+	if err := errors.Join(
+		os.WriteFile(at("good"), good, 0o600),
+		os.WriteFile(at("half"), good[:20], 0o600),
+		os.WriteFile(at("long"), append(bytes.Repeat([]byte{' '}, maxFile), good...), 0o600),
+		syscall.Mkfifo(at("pipe"), 0o600),
+		os.Symlink("/dev/zero", at("zero")),
+		os.Symlink("nowhere", at("away")),
+		os.Mkdir(at("folder"), 0o700),
+	); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Podman(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found {
+		word := "no "
+		if f.Err == nil {
+			word = ""
+		}
+		got = append(got, word+f.Spec.Name)
+	}
+	if got, want := strings.Join(got, ", "), "no away, no folder, good, no half, no long, no pipe, no zero"; got != want {
+		t.Errorf("found %s, want %s", got, want)
+	}
 }

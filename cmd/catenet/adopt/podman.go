@@ -50,7 +50,11 @@ func Podman(dirs ...string) (found []Found, err error) {
 func podmanFile(path string) Found {
 	bad := Found{Spec: catenet.NetworkSpec{Name: strings.TrimSuffix(filepath.Base(path), ".json")}}
 	st, err := os.Stat(path)
-	if err == nil && st.Size() > maxFile {
+	switch {
+	case err != nil:
+	case !st.Mode().IsRegular():
+		err = catenet.Invalidf("%s is no file that could define a network", path)
+	case st.Size() > maxFile:
 		err = catenet.Invalidf("%s is too long to define a network", path)
 	}
 	var b []byte
