@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet/test/lab"
+)
+
+// containerd runs Debian's containerd on the host, with folders of its own, and
+// returns how its client is called: ctr --cni looks for configurations and
+// plugins in two fixed places, so it sees ours there.
+func (c *cniHost) containerd() (ctr []string) {
+	c.T.Helper()
+	config := filepath.Join(c.dir, "containerd.toml")
+	if err := os.WriteFile(config, []byte(`version = 2
+root = "`+c.dir+`/root"
+state = "`+c.dir+`/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "`+c.dir+`/c.sock"
+[ttrpc]
+  address = "`+c.dir+`/t.sock"
+`), 0o600); err != nil {
+		c.T.Fatal(err)
+	}
+	d := c.a.Start("containerd", "--config", config)
+	ctr = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs tmpfs /opt && mkdir -p /opt/cni/bin && mount --bind "$0/bin" /opt/cni/bin &&
+		mount --bind "$0/conf" /etc/cni/net.d && mount --bind "$0/lib" /var/lib && exec "$@"`, c.dir,
+		"env", "CATENET_HOST=unix://" + c.a.Socket(), "ctr", "-a", c.dir + "/c.sock"}
+	c.Eventually(soon, func() string {
+		if d.Ended() {
+			c.T.Fatalf("containerd has ended:\n%s", d.Output())
+		}
+		return map[bool]string{false: "containerd does not answer"}[c.a.Run(ctr[0], append(ctr[1:], "version")...).Code == 0]
+	})
+	return ctr
+}
+
+// Containers of containerd and of catenet's own sit on one network and know each
+// other by name, also after either daemon was killed; and containerd's go when
+// containerd says so.
+func TestCNIContainerd(t *testing.T) {
+	c := newCNI(t)
+	c.a.MustRun("cp", "/usr/lib/cni/loopback", filepath.Join(c.dir, "bin"))
+	c.conf("1.0.0", "pods", c.pods("catenet"))
+	ctr := c.containerd()
+	call := func(args ...string) lab.Result { return c.a.Run(ctr[0], append(ctr[1:], args...)...) }
+	root := filepath.Join(c.dir, "rootfs")
+	c.a.MustRun("sh", "-ec", `mkdir -p "$0/bin" "$0/etc"; cp /bin/busybox "$0/bin"; for n in sh httpd nc nslookup; do ln -s busybox "$0/bin/$n"; done; echo nameserver 127.0.0.11 >"$0/etc/resolv.conf"; echo guest >"$0/index.html"`, root)
+	run := c.a.Start(ctr[0], append(ctr[1:], "run", "--rm", "--cni", "--rootfs", root, "guest", "/bin/httpd", "-f", "-p", "80", "-h", "/")...)
+	c.Eventually(2*soon, func() string {
+		if run.Ended() {
+			t.Fatalf("ctr run has ended:\n%s", run.Output())
+		}
+		if r := call("task", "ls"); !strings.Contains(r.Stdout, "RUNNING") || !strings.Contains(c.a.Catenet("ps"), "default-guest") {
+			return r.Text() + "\n" + run.Output()
+		}
+		return ""
+	})
+	c.serve("bare", "--network", "pods")
+	execs := 0
+	look := func() {
+		t.Helper()
+		c.Eventually(soon, func() string {
+			if r := c.a.Exec("bare", "curl", "-s", "http://default-guest/index.html"); r.Stdout != "guest\n" {
+				return "from a bare container: " + r.Text()
+			}
+			return ""
+		})
+		for _, asks := range []string{"nc bare 80 </dev/null", "nslookup bare 127.0.0.11"} {
+			execs++
+			r := call("task", "exec", "--exec-id", fmt.Sprint("x", execs), "guest", "/bin/sh", "-c", asks)
+			if !strings.Contains(r.Text(), "bare ") && !strings.Contains(r.Text(), c.addr4("bare").String()) {
+				t.Errorf("containerd's container, %s: exit %d, %s", asks, r.Code, r.Text())
+			}
+		}
+	}
+	look()
+	c.a.Kill()
+	c.a.Daemon()
+	look()
+	call("task", "kill", "-s", "SIGKILL", "guest")
+	if out := run.Wait(); strings.Contains(out, "catenet") {
+		t.Errorf("ctr run says %s", out)
+	}
+	if ps := c.a.Catenet("ps"); strings.Contains(ps, "guest") {
+		t.Errorf("ps: %s", ps)
+	}
+}
