@@ -21,6 +21,8 @@ type cni struct {
 	host string
 	data string // host-local's folder
 	masq bool   // ipMasq, as goes with published ports
+	path string // folder of the plugins
+	env  []string
 }
 
 func startCNI(ctx context.Context, b *Bench, masq bool) (*cni, error) {
@@ -32,7 +34,7 @@ func startCNI(ctx context.Context, b *Bench, masq bool) (*cni, error) {
 		return nil, err
 	}
 	data, err := b.Folder("cni")
-	return &cni{b: b, host: host, data: data, masq: masq}, err
+	return &cni{b: b, host: host, data: data, masq: masq, path: cniPath}, err
 }
 
 // exec runs one plugin in the host's namespace.
@@ -47,11 +49,11 @@ func (c *cni) exec(ctx context.Context, plugin, command, id, ns string, config m
 	}
 	var out bytes.Buffer
 	err = c.b.in(c.host, func() error {
-		cmd := exec.CommandContext(ctx, filepath.Join(cniPath, plugin))
-		cmd.Env = []string{
-			"PATH=" + os.Getenv("PATH"), "CNI_PATH=" + cniPath, "CNI_COMMAND=" + command,
+		cmd := exec.CommandContext(ctx, filepath.Join(c.path, plugin))
+		cmd.Env = append([]string{
+			"PATH=" + os.Getenv("PATH"), "CNI_PATH=" + c.path, "CNI_COMMAND=" + command,
 			"CNI_CONTAINERID=" + id, "CNI_NETNS=" + ns, "CNI_IFNAME=" + ifname,
-		}
+		}, c.env...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &out
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%s %s: %w: %s", plugin, command, err, out.Bytes())
@@ -71,14 +73,22 @@ func (c *cni) bridge() map[string]any {
 	}
 }
 
-func (c *cni) portmap(ports int, prev json.RawMessage) map[string]any {
+// firstPort is the first that a container publishes, unless many do.
+const firstPort = 20000
+
+// mappings are what a runtime puts into a configuration for published ports.
+func mappings(first, ports int) map[string]any {
 	var maps []map[string]any
-	for p := 20000; p < 20000+ports; p++ {
+	for p := first; p < first+ports; p++ {
 		maps = append(maps, map[string]any{"hostPort": p, "containerPort": p, "protocol": "tcp"})
 	}
+	return map[string]any{"portMappings": maps}
+}
+
+func (c *cni) portmap(first, ports int, prev json.RawMessage) map[string]any {
 	return map[string]any{
 		"cniVersion": "0.4.0", "name": "bench", "type": "portmap",
-		"runtimeConfig": map[string]any{"portMappings": maps}, "prevResult": prev,
+		"runtimeConfig": mappings(first, ports), "prevResult": prev,
 	}
 }
 
@@ -90,18 +100,23 @@ func (c *cni) add(ctx context.Context, id, path string, ports int) (json.RawMess
 	if _, err := c.exec(ctx, "loopback", "ADD", id, path, lo); err != nil {
 		return nil, err
 	}
+	return c.chain(ctx, id, path, firstPort, ports)
+}
+
+// chain is ADD of bridge, and of portmap where there are ports.
+func (c *cni) chain(ctx context.Context, id, path string, first, ports int) (json.RawMessage, error) {
 	result, err := c.exec(ctx, "bridge", "ADD", id, path, c.bridge())
 	if err != nil || ports == 0 {
 		return result, err
 	}
-	_, err = c.exec(ctx, "portmap", "ADD", id, path, c.portmap(ports, result))
+	_, err = c.exec(ctx, "portmap", "ADD", id, path, c.portmap(first, ports, result))
 	return result, err
 }
 
 // del detaches it again.
 func (c *cni) del(ctx context.Context, id, path string, ports int, result json.RawMessage) error {
 	if ports > 0 {
-		if _, err := c.exec(ctx, "portmap", "DEL", id, path, c.portmap(ports, result)); err != nil {
+		if _, err := c.exec(ctx, "portmap", "DEL", id, path, c.portmap(firstPort, ports, result)); err != nil {
 			return err
 		}
 	}

@@ -47,14 +47,14 @@ func crowd(ctx context.Context, b *Bench) ([]Line, error) {
 		if err != nil {
 			return 0, err
 		}
-		rate, err := atOnce(func(_, i int) error { return o.attach(ctx, fmt.Sprintf("m%d", i), places[i], 0, 0) })
+		rate, err := atOnce(crowdSize, func(_, i int) error { return o.attach(ctx, fmt.Sprintf("m%d", i), places[i], 0, 0) })
 		if err != nil {
 			return 0, err
 		}
 		if memory, err = o.metric(ctx, "process_resident_memory_bytes"); err != nil {
 			return 0, err
 		}
-		if _, err := atOnce(func(_, i int) error { return o.Remove(ctx, fmt.Sprintf("m%d", i), true) }); err != nil {
+		if _, err := atOnce(crowdSize, func(_, i int) error { return o.Remove(ctx, fmt.Sprintf("m%d", i), true) }); err != nil {
 			return 0, err
 		}
 		err = until(ctx, "the links to go", func() bool { n, err := o.links(); return err == nil && n == 0 })
@@ -69,7 +69,7 @@ func crowd(ctx context.Context, b *Bench) ([]Line, error) {
 		if err != nil {
 			return 0, err
 		}
-		rate, err := atOnce(func(client, i int) error {
+		rate, err := atOnce(crowdSize, func(client, i int) error {
 			return floors[client].attach(fmt.Sprintf("f%d", i), places[i], netip.AddrFrom4([4]byte{10, 97, byte(1 + i/250), byte(1 + i%250)}))
 		})
 		// Namespaces take their links along.
@@ -89,7 +89,7 @@ func crowd(ctx context.Context, b *Bench) ([]Line, error) {
 
 // atOnce has clients do n pieces of work between them, and returns how many
 // were done in a second.
-func atOnce(do func(client, i int) error) (float64, error) {
+func atOnce(n int, do func(client, i int) error) (float64, error) {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	errs := make([]error, crowdClients)
@@ -98,7 +98,7 @@ func atOnce(do func(client, i int) error) (float64, error) {
 		all.Go(func() {
 			for errs[client] == nil {
 				i := int(next.Add(1)) - 1
-				if i >= crowdSize {
+				if i >= n {
 					return
 				}
 				errs[client] = do(client, i)
@@ -106,7 +106,7 @@ func atOnce(do func(client, i int) error) (float64, error) {
 		})
 	}
 	all.Wait()
-	return crowdSize / time.Since(start).Seconds(), errors.Join(errs...)
+	return float64(n) / time.Since(start).Seconds(), errors.Join(errs...)
 }
 
 // metric asks the daemon for one number of its metrics.

@@ -36,6 +36,8 @@ var rows = []Row{
 	{"attach 1 port", attachPorts(1, 10)},
 	{"attach 50 ports", attachPorts(50, 25)},
 	{"publish with 2000 present", publishAmongMany},
+	{"cni add", cniAdd},
+	{"cni pods", cniPods},
 	{"detach", detachOne},
 	{"detach 100", detachHundred},
 	{"crowd", crowd},

@@ -137,9 +137,19 @@ func TestDelSucceeds(t *testing.T) {
 	for _, more := range []string{"", `"network":"gone"`, `"vlan":7`, `"ipam":{"type":"dhcp"}`} {
 		c.must("DEL", conf(more), "CNI_NETNS=")
 	}
-	c.must("ADD", conf(""))
-	for range 2 {
-		c.must("DEL", conf(""), "CNI_NETNS=")
+	for _, netns := range []string{"CNI_NETNS=", "CNI_NETNS=/proc/1/ns/net", "CNI_NETNS=/run/netns/c1"} {
+		c.must("ADD", conf(""))
+		c.must("DEL", conf(""), "CNI_IFNAME=eth7")
+		c.must("DEL", strings.Replace(conf(""), "pods", "others", 1))
+		if got := c.sandboxes(); fmt.Sprint(got) != "[c1 eth0]" {
+			t.Fatalf("there are %q", got)
+		}
+		for range 2 {
+			c.must("DEL", conf(""), netns)
+		}
+		if left := c.sandboxes(); len(left) > 0 {
+			t.Fatalf("there are %q", left)
+		}
 	}
 	if left := c.sandboxes(); len(left) > 0 {
 		t.Errorf("there are %q", left)

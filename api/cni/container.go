@@ -7,15 +7,14 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// sandbox finds the sandbox of a call's container: by its ID, and where the
-// runtime tells the namespace by that too.
+// sandbox finds the sandbox of a call's container: by its ID, and its namespace.
+// A DEL need not tell that, or may tell another way to it.
 func (f *Front) sandbox(ctx context.Context, c call) (sb catenet.SandboxStatus, found bool, err error) {
-	ours := func(s catenet.SandboxStatus) bool {
-		return s.Owner == catenet.OwnerCNI && s.RuntimeID == c.containerID && (c.netns == "" || s.Netns == c.netns)
-	}
+	named := func(s catenet.SandboxStatus) bool { return s.Owner == catenet.OwnerCNI && s.RuntimeID == c.containerID }
+	exact := func(s catenet.SandboxStatus) bool { return named(s) && s.Netns == c.netns }
 	// Mostly the ID means just this one container, or none.
 	sb, err = f.engine.Sandbox(ctx, c.containerID)
-	if err == nil && ours(sb) {
+	if err == nil && exact(sb) {
 		return sb, true, nil
 	}
 	if catenet.IsNotFound(err) {
@@ -25,10 +24,14 @@ func (f *Front) sandbox(ctx context.Context, c call) (sb catenet.SandboxStatus, 
 	if err != nil {
 		return sb, false, err
 	}
-	if i := slices.IndexFunc(all, ours); i >= 0 {
-		return all[i], true, nil
+	i := slices.IndexFunc(all, exact)
+	if i < 0 && c.command == "DEL" {
+		i = slices.IndexFunc(all, named)
 	}
-	return sb, false, nil
+	if i < 0 {
+		return sb, false, nil
+	}
+	return all[i], true, nil
 }
 
 // attached finds the attachment of a call: the interface that its network's

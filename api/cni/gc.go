@@ -43,7 +43,7 @@ func (f *Front) gc(ctx context.Context, c call) error {
 
 // collect is the DEL that nobody made.
 func (f *Front) collect(ctx context.Context, conf config, sb catenet.SandboxStatus, ifname string) error {
-	err := f.del(ctx, call{containerID: sb.RuntimeID, netns: sb.Netns, ifname: ifname, conf: conf})
+	err := f.del(ctx, call{command: "DEL", containerID: sb.RuntimeID, netns: sb.Netns, ifname: ifname, conf: conf})
 	if err != nil {
 		return fmt.Errorf("remove interface %s of container %s: %w", ifname, sb.Name, err)
 	}
