@@ -19,7 +19,8 @@ import (
 // specification's own module.
 type cniHost struct {
 	*ground
-	dir string
+	dir        string
+	containerd *lab.Process
 }
 
 var cnitool struct {
@@ -27,9 +28,12 @@ var cnitool struct {
 	err  error
 }
 
-func newCNI(t *testing.T) *cniHost {
-	g := newGround(t)
-	c := &cniHost{g, filepath.Join(g.a.Dir, "cni")}
+func newCNI(t *testing.T) *cniHost { return cniOn(t, newGround(t)) }
+
+// cniOn installs the plugin and cnitool on host a.
+func cniOn(t *testing.T, g *ground) *cniHost {
+	t.Helper()
+	c := &cniHost{ground: g, dir: filepath.Join(g.a.Dir, "cni")}
 	for _, sub := range []string{"conf", "bin", "lib"} {
 		if err := os.MkdirAll(filepath.Join(c.dir, sub), 0o755); err != nil {
 			t.Fatal(err)

@@ -10,10 +10,8 @@ import (
 	"github.com/catenet/catenet/test/lab"
 )
 
-// containerd runs Debian's containerd on the host, with folders of its own, and
-// returns how its client is called: ctr --cni looks for configurations and
-// plugins in two fixed places, so it sees ours there.
-func (c *cniHost) containerd() (ctr []string) {
+// startContainerd runs Debian's containerd on the host, with folders of its own.
+func (c *cniHost) startContainerd() {
 	c.T.Helper()
 	config := filepath.Join(c.dir, "containerd.toml")
 	if err := os.WriteFile(config, []byte(`version = 2
@@ -27,17 +25,25 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 `), 0o600); err != nil {
 		c.T.Fatal(err)
 	}
-	d := c.a.Start("containerd", "--config", config)
-	ctr = []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs tmpfs /opt && mkdir -p /opt/cni/bin && mount --bind "$0/bin" /opt/cni/bin &&
+	c.containerd = c.a.Start("containerd", "--config", config)
+	c.Eventually(2*soon, func() string {
+		if c.containerd.Ended() {
+			c.T.Fatalf("containerd has ended:\n%s", c.containerd.Output())
+		}
+		return map[bool]string{false: "containerd does not answer"}[c.ctr("version").Code == 0]
+	})
+}
+
+// ctr calls containerd's client, which looks for configurations and plugins in two
+// fixed places: it sees ours there.
+func (c *cniHost) ctr(args ...string) lab.Result { return c.a.Run("unshare", c.ctrArgs(args...)...) }
+
+// ctrArgs are the arguments of unshare(1) for a call of ctr.
+func (c *cniHost) ctrArgs(args ...string) []string {
+	in := []string{"--mount", "sh", "-c", `mount -t tmpfs tmpfs /opt && mkdir -p /opt/cni/bin && mount --bind "$0/bin" /opt/cni/bin &&
 		mount --bind "$0/conf" /etc/cni/net.d && mount --bind "$0/lib" /var/lib && exec "$@"`, c.dir,
 		"env", "CATENET_HOST=unix://" + c.a.Socket(), "ctr", "-a", c.dir + "/c.sock"}
-	c.Eventually(soon, func() string {
-		if d.Ended() {
-			c.T.Fatalf("containerd has ended:\n%s", d.Output())
-		}
-		return map[bool]string{false: "containerd does not answer"}[c.a.Run(ctr[0], append(ctr[1:], "version")...).Code == 0]
-	})
-	return ctr
+	return append(in, args...)
 }
 
 // Containers of containerd and of catenet's own sit on one network and know each
@@ -47,16 +53,15 @@ func TestCNIContainerd(t *testing.T) {
 	c := newCNI(t)
 	c.a.MustRun("cp", "/usr/lib/cni/loopback", filepath.Join(c.dir, "bin"))
 	c.conf("1.0.0", "pods", c.pods("catenet"))
-	ctr := c.containerd()
-	call := func(args ...string) lab.Result { return c.a.Run(ctr[0], append(ctr[1:], args...)...) }
+	c.startContainerd()
 	root := filepath.Join(c.dir, "rootfs")
 	c.a.MustRun("sh", "-ec", `mkdir -p "$0/bin" "$0/etc"; cp /bin/busybox "$0/bin"; for n in sh httpd nc nslookup; do ln -s busybox "$0/bin/$n"; done; echo nameserver 127.0.0.11 >"$0/etc/resolv.conf"; echo guest >"$0/index.html"`, root)
-	run := c.a.Start(ctr[0], append(ctr[1:], "run", "--rm", "--cni", "--rootfs", root, "guest", "/bin/httpd", "-f", "-p", "80", "-h", "/")...)
+	run := c.a.Start("unshare", c.ctrArgs("run", "--rm", "--cni", "--rootfs", root, "guest", "/bin/httpd", "-f", "-p", "80", "-h", "/")...)
 	c.Eventually(2*soon, func() string {
 		if run.Ended() {
 			t.Fatalf("ctr run has ended:\n%s", run.Output())
 		}
-		if r := call("task", "ls"); !strings.Contains(r.Stdout, "RUNNING") || !strings.Contains(c.a.Catenet("ps"), "default-guest") {
+		if r := c.ctr("task", "ls"); !strings.Contains(r.Stdout, "RUNNING") || !strings.Contains(c.a.Catenet("ps"), "default-guest") {
 			return r.Text() + "\n" + run.Output()
 		}
 		return ""
@@ -73,7 +78,7 @@ func TestCNIContainerd(t *testing.T) {
 		})
 		for _, asks := range []string{"nc bare 80 </dev/null", "nslookup bare 127.0.0.11"} {
 			execs++
-			r := call("task", "exec", "--exec-id", fmt.Sprint("x", execs), "guest", "/bin/sh", "-c", asks)
+			r := c.ctr("task", "exec", "--exec-id", fmt.Sprint("x", execs), "guest", "/bin/sh", "-c", asks)
 			if !strings.Contains(r.Text(), "bare ") && !strings.Contains(r.Text(), c.addr4("bare").String()) {
 				t.Errorf("containerd's container, %s: exit %d, %s", asks, r.Code, r.Text())
 			}
@@ -83,7 +88,7 @@ func TestCNIContainerd(t *testing.T) {
 	c.a.Kill()
 	c.a.Daemon()
 	look()
-	call("task", "kill", "-s", "SIGKILL", "guest")
+	c.ctr("task", "kill", "-s", "SIGKILL", "guest")
 	if out := run.Wait(); strings.Contains(out, "catenet") {
 		t.Errorf("ctr run says %s", out)
 	}
