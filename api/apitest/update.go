@@ -44,7 +44,15 @@ func (e *Engine) UpdateNetwork(_ context.Context, ref string, up catenet.Network
 		}
 		n.Pools = pools
 	}
-	n.Name = cmp.Or(up.Name, n.Name)
+	for _, r := range up.DropSetAside {
+		n.Pools = slices.Clone(n.Pools)
+		for i, p := range n.Pools {
+			n.Pools[i].SetAside = slices.DeleteFunc(slices.Clone(p.SetAside), func(has catenet.Range) bool { return has == r })
+		}
+	}
+	if n.Name = cmp.Or(up.Name, n.Name); up.Name != "" {
+		e.rename(n.ID, up.Name)
+	}
 	e.tell("network", "update", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
 	return n.Network, nil, nil
 }
@@ -88,4 +96,17 @@ func (e *Engine) Check(_ context.Context, ref string) error {
 	defer e.mu.Unlock()
 	_, err := e.sandbox(ref)
 	return err
+}
+
+// rename has all endpoints in a network call it so.
+func (e *Engine) rename(id, name string) {
+	for _, c := range e.sandboxes {
+		eps := slices.Clone(c.status.Endpoints) // somebody may be reading the earlier ones
+		for i := range eps {
+			if eps[i].NetworkID == id {
+				eps[i].Spec.Network = name
+			}
+		}
+		c.status.Endpoints = eps
+	}
 }

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { lab.Main(m) }
 
 // scripts are those that hold on any engine; the other, usage, needs none.
-var scripts = []string{"attach", "docker", "events", "info", "network", "run", "topology"}
+var scripts = []string{"attach", "change", "docker", "events", "info", "network", "run", "topology"}
 
 // comparison is testscript's own cmp, which takes every byte for important.
 var comparison = regexp.MustCompile(`(?m)^cmp `)
