@@ -24,7 +24,7 @@ func attachPlain(ctx context.Context, b *Bench) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := interleave(ctx, b.Rounds(60), o.attaching(0), c.attaching(0), n.attaching(), f.attaching())
+	s, err := interleave(ctx, b.Rounds(60), o.attaching(0), c.attaching(0), n.attaching("netavark", 0), f.attaching())
 	if err != nil {
 		return nil, err
 	}
