@@ -101,13 +101,15 @@ func operations() []operation {
 		{name: "attach and detach a process", partly: true, before: func(s *site) {
 			s.gone("subject")
 			s.process()
+			s.must(errors.Join(os.RemoveAll(s.rootfs()), os.Mkdir(s.rootfs(), 0o755)))
 		}, do: func(s *site) error {
-			spec := catenet.SandboxSpec{Name: "subject", Owner: catenet.OwnerAttach, PID: s.process(), Networks: []catenet.EndpointSpec{{Network: "front"}}}
+			spec := catenet.SandboxSpec{Name: "subject", Owner: catenet.OwnerAttach, PID: s.process(), Rootfs: s.rootfs(),
+				Networks: []catenet.EndpointSpec{{Network: "front"}}}
 			if _, err := s.truth.Client.CreateSandbox(ctx, spec, true); err != nil {
 				return err
 			}
 			return remove(s)
-		}},
+		}, after: (*site).lifted},
 		{name: "run", before: nothing, do: func(s *site) error { return s.run(true) }},
 		{name: "start", before: func(s *site) { nothing(s); s.must(s.run(false)) },
 			do: func(s *site) error { return s.truth.Client.Start(ctx, "subject") }},
@@ -177,11 +179,23 @@ func (s *site) flow() {
 	}))
 }
 
+// rootfs is where that process is about to have its root.
+func (s *site) rootfs() string { return filepath.Join(s.h.Dir, "rootfs") }
+
+// lifted wants no file of ours to lie over that process's, unless it is attached.
+func (s *site) lifted() {
+	s.T.Helper()
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", s.process()))
+	if there, _ := s.running("subject"); err != nil || !there && strings.Contains(string(mounts), "/sandboxes/") {
+		s.T.Errorf("nothing is attached, and over the files of the process lie (%v)\n%s", err, mounts)
+	}
+}
+
 // process is one in a namespace without a name; it is made once.
 func (s *site) process() int {
 	s.T.Helper()
 	if s.stranger == nil {
-		s.stranger = s.h.Start("unshare", "-n", "sh", "-c", "ip link set lo up && exec sleep 600")
+		s.stranger = s.h.Start("unshare", "-n", "-m", "sh", "-c", "ip link set lo up && exec sleep 600")
 		s.Eventually(soon, func() string {
 			its, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", s.stranger.Pid))
 			host, err2 := os.Stat(s.h.NS.Path)

@@ -66,6 +66,8 @@ func (e *expectation) sandbox(sb catenet.SandboxStatus) {
 	if sb.Owner == catenet.OwnerRun {
 		e.say("program of %s in %s", sb.Name, sb.NetnsPath)
 		e.say("files of %s: [hostname hosts resolv.conf], addresses %s", sb.ID, addresses(sb))
+	} else if sb.Rootfs != "" {
+		e.say("files of %s: [hosts resolv.conf], addresses %s", sb.ID, addresses(sb))
 	} else if name := netnsName(sb); name != "" {
 		e.say("files of netns %s: [hosts resolv.conf], addresses %s", name, addresses(sb))
 	}
