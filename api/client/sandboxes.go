@@ -53,18 +53,18 @@ func (c *Client) UpdateSandbox(ctx context.Context, ref string, up catenet.Sandb
 
 // Start starts a container that does not run.
 func (c *Client) Start(ctx context.Context, ref string) error {
-	return c.verb(ctx, ref, "POST", "/start", nil, nil)
+	return c.verb(ctx, ref, "POST", "/start", nil)
 }
 
 // Stop asks a container to end, ends it after grace, and returns when it has
 // ended.
 func (c *Client) Stop(ctx context.Context, ref string, grace time.Duration) error {
-	return c.verb(ctx, ref, "POST", "/stop", url.Values{"grace": {grace.String()}}, nil)
+	return c.verb(ctx, ref, "POST", "/stop", url.Values{"grace": {grace.String()}})
 }
 
 // Check compares a container with what the kernel has of it.
 func (c *Client) Check(ctx context.Context, ref string) error {
-	return c.verb(ctx, ref, "POST", "/check", nil, nil)
+	return c.verb(ctx, ref, "POST", "/check", nil)
 }
 
 // Remove removes a container, or detaches a namespace. One that runs is
@@ -74,7 +74,7 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	if force {
 		q = url.Values{"force": {"true"}}
 	}
-	return c.verb(ctx, ref, "DELETE", "", q, nil)
+	return c.verb(ctx, ref, "DELETE", "", q)
 }
 
 // Wait blocks until the container has ended, and tells how. When the daemon
@@ -101,12 +101,12 @@ func (c *Client) Wait(ctx context.Context, ref string, found func()) (int, error
 	return out.ExitCode, nil
 }
 
-func (c *Client) verb(ctx context.Context, ref, method, verb string, q url.Values, out any) error {
+func (c *Client) verb(ctx context.Context, ref, method, verb string, q url.Values) error {
 	path, err := at("container", ref, verb)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, method, path, q, nil, out)
+	return c.call(ctx, method, path, q, nil, nil)
 }
 
 // logQuery spells LogOptions as a query.

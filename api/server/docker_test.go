@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -119,7 +120,7 @@ func TestDockerPing(t *testing.T) {
 	_, host := dockerHost(t)
 	for _, method := range []string{"GET", "HEAD"} {
 		res, b := ask(t, raw(t, host), method, "/_ping", "", "")
-		if res.StatusCode != 200 || (string(b) == "OK") != (method == "GET") {
+		if res.StatusCode != http.StatusOK || (string(b) == "OK") != (method == "GET") {
 			t.Errorf("%s: %d %q", method, res.StatusCode, b)
 		}
 		if h := res.Header; h.Get("Api-Version") != "1.56" || h.Get("Ostype") != "linux" || h.Get("Swarm") != "inactive" || !strings.HasPrefix(h.Get("Server"), "catenet/") {
@@ -242,7 +243,7 @@ func TestDockerEvents(t *testing.T) {
 			told = append(told, string(m.Type)+" "+string(m.Action)+" "+m.Actor.Attributes["name"])
 			continue
 		case err := <-past.Err:
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Error(err)
 			}
 		}
@@ -278,7 +279,7 @@ func TestDockerEventStream(t *testing.T) {
 		{"/v1.51/events", "*/*", "application/json", `{"Type":"network","Action":"create"`},
 		{"/events", "application/x-ndjson;q=0.9, application/json-seq", "application/json-seq", "\x1e{"},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://x"+tc.path+"?until=1767323046.5", nil) // just behind apitest.Now
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x"+tc.path+"?until=1767323046.5", nil) // just behind apitest.Now
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +294,7 @@ func TestDockerEventStream(t *testing.T) {
 			t.Errorf("%s %s: %s, %q, %v", tc.path, tc.accept, res.Header.Get("Content-Type"), b, err)
 		}
 		res, before := ask(t, raw(t, host), "GET", tc.path+"?until=1767323044", "", "") // just before apitest.Now
-		if res.StatusCode != 200 || len(before) > 0 {
+		if res.StatusCode != http.StatusOK || len(before) > 0 {
 			t.Errorf("%s: what happened later than asked: %d %s", tc.path, res.StatusCode, before)
 		}
 		if old := strings.HasPrefix(tc.path, "/v1.51"); strings.Contains(string(b), `"status":"create"`) != old {

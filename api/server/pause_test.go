@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -81,7 +82,7 @@ func TestAPauseLosesNoClient(t *testing.T) {
 		t.Error(err)
 	}
 	for _, c := range []net.Conn{kept, late, fresh, busy} {
-		if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		if n, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("after the end of the second a client reads %d bytes, %v", n, err)
 		}
 	}
@@ -131,7 +132,7 @@ func answer(t *testing.T, c net.Conn) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != 200 {
+	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
 		t.Fatalf("%s, %v", res.Status, err)
 	}
 }

@@ -199,14 +199,20 @@ func (a *adoption) known(f *adopt.Found) error {
 	return nil
 }
 
+// exists reports whether the host has a link of that name.
+func exists(link string) bool {
+	_, err := net.InterfaceByName(link)
+	return err == nil
+}
+
 // stands tells whether their bridge is up: a network that has one can only be
 // made in its place.
 func (a *adoption) stands(f *adopt.Found) (bool, error) {
 	if f.Link == "" {
 		return false, nil
 	}
-	if _, err := net.InterfaceByName(f.Link); err != nil {
-		return false, nil // there is none
+	if !exists(f.Link) {
+		return false, nil
 	}
 	if !a.replace || f.Remove == nil {
 		return true, catenet.Conflictf("its bridge %s is up, and two cannot have one gateway", f.Link).WithHint("%s", f.Leave)

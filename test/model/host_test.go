@@ -84,7 +84,7 @@ func (h *host) play(ops []op) (at int, err error) {
 			h.counts[o.verb]++
 			h.effective = append(h.effective, o)
 		case (got == nil) != (want == nil) || !slices.Contains(want, catenet.KindOf(got)):
-			return i, fmt.Errorf("%s\n came to: %v\n and is to be: %v", o, got, want)
+			return i, fmt.Errorf("%s\n came to: %s\n and is to be: %v", o, fmt.Sprint(got), want)
 		}
 		if (i+1)%every == 0 || o.verb == "kill daemon" {
 			if err := h.compare(); err != nil {

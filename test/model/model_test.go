@@ -90,7 +90,7 @@ func shrink(ops []op, until time.Time, play func([]op) error) (short []op, why e
 		}
 	}
 	if why == nil {
-		why = cmp.Or(play(ops), error(errPassing))
+		why = cmp.Or(play(ops), errPassing)
 	}
 	return ops, why
 }

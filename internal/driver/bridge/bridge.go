@@ -65,7 +65,7 @@ func (Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 	}
 	for _, p := range n.Pools {
 		four := p.Subnet.Addr().Is4()
-		if n.Gateway(four) != catenet.GatewayIsolated && !(four && o.inhibit) {
+		if n.Gateway(four) != catenet.GatewayIsolated && (!four || !o.inhibit) {
 			l.Addrs = append(l.Addrs, netip.PrefixFrom(p.Gateway, p.Subnet.Bits()))
 		}
 		wants.Subnets = append(wants.Subnets, p.Subnet)

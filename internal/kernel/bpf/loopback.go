@@ -168,11 +168,12 @@ func (l *Loopback) apply(changes []change) (err error) {
 
 func (l *Loopback) put(c change) error {
 	failpoint.Before("bpf.port")
-	doing, err := "set", error(nil)
+	var doing string
+	var err error
 	if c.to == nil {
 		doing, err = "remove", l.ports.Delete(c.key)
 	} else {
-		err = l.ports.Put(c.key, *c.to)
+		doing, err = "set", l.ports.Put(c.key, *c.to)
 	}
 	failpoint.After("bpf.port")
 	if err == nil || c.to == nil && errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -62,7 +62,7 @@ func (n *Namespaces) Unpin(ctx context.Context, path string) error {
 	failpoint.Before("netns.unpin")
 	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	failpoint.After("netns.unpin")
-	if err != nil && err != unix.EINVAL && err != unix.ENOENT {
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("unpin namespace %s: %w", path, err)
 	}
 	failpoint.Before("netns.remove")
