@@ -246,8 +246,61 @@ func TestDockerGuests(t *testing.T) {
 	}
 
 	d.mistakes()
+	d.clash()
 	d.restarts()
+	forgotten := d.forgets()
 	d.leavesNothing()
+	forgotten()
+}
+
+// clash: a container whose name somebody else has keeps the one that we gave it.
+func (d *dockerHost) clash() {
+	d.a.Catenet("run", "-d", "--name", "twin", "--network", "none", "--", "sleep", "600")
+	d.docker("run", "-d", "--name", "twin", "--network", "front", "busybox:local", "/busybox", "sleep", "600")
+	d.Eventually(soon, func() string { return absent(d.a.Log(), "a container is not called as in Docker") })
+	id := d.docker("inspect", "-f", "{{.Id}}", "twin")
+	if st := status(d.a, id); !strings.HasPrefix(st.Name, "docker-") || st.Owner != catenet.OwnerDocker {
+		d.T.Errorf("by its ID in Docker it is %+v", st)
+	}
+	d.docker("rm", "-f", "twin")
+	d.a.Catenet("rm", "-f", "twin")
+}
+
+// forgets leaves what dockerd asks for and then never mentions again, because it
+// was killed halfway. What it returns wants all of it to be given back.
+func (d *dockerHost) forgets() (gone func()) {
+	id, ep := catenet.NewID(), catenet.NewID()
+	ask := func(what, format string, args ...any) {
+		d.T.Helper()
+		if a := call(d.a, d.T, what, fmt.Sprintf(format, args...)); a["Err"] != nil {
+			d.T.Fatalf("%s: %v", what, a["Err"])
+		}
+	}
+	ask("IpamDriver.RequestPool", `{"Pool":"10.91.0.0/24"}`)
+	ask("IpamDriver.RequestAddress", `{"PoolID":"10.91.0.0/24","Options":{"RequestAddressType":"com.docker.network.gateway"}}`)
+	ask("NetworkDriver.CreateNetwork", `{"NetworkID":%q,"IPv4Data":[{"Pool":"10.92.0.0/24","Gateway":"10.92.0.1/24"}]}`, id)
+	ask("IpamDriver.RequestAddress", `{"PoolID":"10.77.0.0/24","Address":"10.77.0.200"}`)
+	ask("NetworkDriver.CreateEndpoint", `{"NetworkID":%q,"EndpointID":%q,"Interface":{"Address":"10.92.0.9/24"}}`, id, ep)
+	ask("NetworkDriver.Join", `{"NetworkID":%q,"EndpointID":%q,"SandboxKey":"/run/never"}`, id, ep)
+	d.a.Kill()
+	d.plugged()
+	return func() {
+		d.T.Helper()
+		d.Eventually(3*soon, func() string {
+			for what, left := range map[string]string{"endpoint": "docker-never", "network": "docker-" + catenet.ShortID(id)} {
+				if strings.Contains(d.a.Catenet("ps")+d.a.Catenet("network", "ls"), left) {
+					return "the " + what + " that dockerd has forgotten is there: " + left
+				}
+			}
+			for _, subnet := range []string{"10.91.0.0/24", "10.92.0.0/24"} {
+				if r := d.a.Try("network", "create", "--subnet", subnet, "again"); r.Code != 0 {
+					return r.Text()
+				}
+				d.a.Catenet("network", "rm", "again")
+			}
+			return absent(d.a.Try("run", "--rm", "--network", "back", "--ip", "10.77.0.200", "--", "echo", "given back").Text(), "given back")
+		})
+	}
 }
 
 // run2 runs a container in a network of Docker's own.
