@@ -13,6 +13,7 @@
 // the present one at its next start.
 //
 //	sandbox.go     attach and remove; container.go: containers of our own
+//	claim.go       subnets and (lease.go) addresses that are promised ahead
 //	parked.go      namespaces that come late and are furnished by others
 //	plan.go        what the next record is: addresses, names, default routes
 //	transition.go  from one record to the next, undone if it fails
