@@ -88,6 +88,15 @@ func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
 	if ep.HostLink != "" {
 		e.say("link %s of %s: veth up, ipv6 false, [] on %s", ep.HostLink, ep.ID, e.bridges[ep.NetworkID])
 	}
+	if rate := ep.Spec.Bandwidth.In.Bits; rate != 0 {
+		e.say("rate of %s: %d bytes", ep.HostLink, rate/8)
+	}
+	if rate := ep.Spec.Bandwidth.Out.Bits; rate != 0 {
+		shaper := "cti" + catenet.ShortID(ep.ID)
+		e.say("link %s of %s: ifb up, ipv6 false, []", shaper, ep.ID)
+		e.say("rate of %s: %d bytes", shaper, rate/8)
+		e.say("what arrives by %s goes through %s", ep.HostLink, shaper)
+	}
 	var addrs []string
 	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
 		if a.IsValid() {

@@ -21,7 +21,7 @@ import (
 func (w *World) look(said word) ([]string, error) {
 	v := &view{host: w.Host}
 	steps := []func() error{
-		v.links, v.rules, v.loopback, v.pins, func() error { return v.held(w.Ports) },
+		v.links, v.rates, v.rules, v.loopback, v.pins, func() error { return v.held(w.Ports) },
 		func() error { return v.folders(said) },
 	}
 	for _, step := range steps {
@@ -136,6 +136,36 @@ func (v *view) links() error {
 		}
 		return nil
 	})
+}
+
+// rates are the bounds of links, and which links what arrives goes through.
+func (v *view) rates() error {
+	out, err := v.run("tc", "-j", "qdisc", "show")
+	if err != nil {
+		return err
+	}
+	var all []struct {
+		Kind, Dev string
+		Options   struct{ Rate uint64 }
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		return err
+	}
+	for _, q := range all {
+		switch q.Kind {
+		case "tbf":
+			v.say("rate of %s: %d bytes", q.Dev, q.Options.Rate)
+		case "clsact":
+			out, err := v.run("tc", "filter", "show", "dev", q.Dev, "ingress")
+			if err != nil {
+				return err
+			}
+			if _, to, found := strings.Cut(out, "Egress Redirect to device "); found {
+				v.say("what arrives by %s goes through %s", q.Dev, strings.TrimSuffix(strings.Fields(to)[0], ")"))
+			}
+		}
+	}
+	return nil
 }
 
 // inside is what a namespace has beyond lo.
