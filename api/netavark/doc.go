@@ -26,6 +26,7 @@ type Engine interface {
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
 	Disconnect(ctx context.Context, network, sandbox string, force bool) error
 	CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error)
+	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
 	Sandbox(ctx context.Context, ref string) (catenet.SandboxStatus, error)
 	Remove(ctx context.Context, ref string, force bool) error
 }

@@ -52,8 +52,12 @@ func (f *Front) setup(ctx context.Context, path string, r request) (map[string]s
 		}
 		found = false
 	}
+	// A plugin is told of one network at a time: ports wait for one that leads outside.
+	if r.Network != nil && r.Network.Internal {
+		ports = nil
+	}
 	if found {
-		err = f.connect(ctx, sb, joins)
+		err = f.connect(ctx, sb, joins, ports)
 	} else {
 		err = f.attach(ctx, path, r, joins, ports)
 	}
@@ -102,8 +106,9 @@ func (f *Front) attach(ctx context.Context, path string, r request, joins []join
 }
 
 // connect joins a container to further networks: to all, or to none. One that
-// it is in already, as asked, was joined by a call whose answer was lost.
-func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, joins []join) (err error) {
+// it is in already, as asked, was joined by a call whose answer was lost; so
+// are ports that it has.
+func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, joins []join, ports []catenet.PortSpec) (err error) {
 	var done []string
 	defer func() {
 		for _, name := range done {
@@ -121,7 +126,11 @@ func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, joins []j
 		}
 		done = append(done, j.Name)
 	}
-	return nil
+	ports = slices.DeleteFunc(ports, func(p catenet.PortSpec) bool { return slices.Contains(sb.Ports, p) })
+	if len(ports) > 0 {
+		_, err = f.engine.UpdateSandbox(ctx, sb.ID, catenet.SandboxUpdate{Publish: ports})
+	}
+	return err
 }
 
 // asked reports whether an endpoint is what a join asks for.

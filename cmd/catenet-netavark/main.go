@@ -38,7 +38,11 @@ func run(args []string) (stdout []byte, exit int) {
 	}
 	answer, err := send("", call)
 	if err != nil {
-		return failure(err.Error()), 1
+		text := err.Error()
+		if slices.Contains(args, "--rootless=true") { // it may not come near the daemon
+			text = "Podman without root cannot join catenet's networks, run it as root or leave --network out: " + text
+		}
+		return failure(text), 1
 	}
 	return answer.Stdout, answer.Exit
 }

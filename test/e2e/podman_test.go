@@ -180,6 +180,8 @@ func TestPodman(t *testing.T) {
 	p.bare("other", "--network", "front", "-p", "8082:80")
 	p.refused([]string{"8082"}, "run", "--rm", "--network", "front", "-p", "8082:80", "busybox", "sleep", "9")
 
+	p.refused([]string{"plain", "taken"}, "run", "--rm", "--name", "plain", "--network", "front", "busybox", "sleep", "9")
+
 	podmanAddresses(t, p)
 	podmanMoves(t, l, p)
 	podmanPod(t, l, p)
@@ -226,6 +228,14 @@ func podmanAddresses(t *testing.T, p *podman) {
 		t.Errorf("Podman is not told of its part: %s", got)
 	}
 	p.must("rm", "-f", "-t0", "both")
+	// Podman does not tell that a network went, and another came by its name.
+	for _, subnet := range []string{"10.83.0.0/24", "10.84.0.0/24"} {
+		p.must("network", "create", "--subnet", subnet, "again")
+		if got := p.must("run", "--rm", "--network", "again", "busybox", "ip", "address"); !strings.Contains(got, subnet[:7]) {
+			t.Errorf("another network of the name: %s", got)
+		}
+		p.must("network", "rm", "again")
+	}
 }
 
 // podmanMoves: network connect, disconnect and reload; a stop and a start.
@@ -448,9 +458,12 @@ func replayLater(t *testing.T, p *podman) {
 	p.done(p.feed("", "update", "unheard-of", "--network-dns-servers", ""), nil)
 	p.done(p.feed("", "update", "zz", "--network-dns-servers", "192.0.2.54"), nil)
 	// A namespace that is not the container's any more: it was started anew.
-	p.done(call(request, "setup", "/run/netns/two"), &map[string]told{})
+	p.done(call(strings.Replace(request, `"metric":"50"`, `"no_default_route":"true"`, 1), "setup", "/run/netns/two"), &map[string]told{})
 	if got := status(p.Host, "late").Netns; got != "/run/netns/two" {
 		t.Errorf("its namespace is %s", got)
+	}
+	if got := p.MustRun("ip", "netns", "exec", "two", "ip", "route"); !strings.Contains(got, "default via 10.91.0.1 dev eth1") || strings.Contains(got, "default via 10.90") {
+		t.Errorf("no default route by zz: %s", got)
 	}
 	for range 2 { // twice, and the second time of nobody
 		p.done(call(request, "teardown", "/run/netns/gone"), nil)
@@ -504,7 +517,31 @@ func replayPlugin(t *testing.T, p *podman) {
 		t.Errorf("setup: %+v", got)
 	}
 	p.done(p.feed(request, "teardown", "/run/netns/one"), nil)
+	pluginTwice(t, p)
 	p.failed(p.feed(`{"name":"odd","id":"6","driver":"catenet","options":{"driver":"teleport"}}`, "create"), "teleport")
+}
+
+// pluginTwice: netavark asks once for each network of a container. What it
+// publishes waits for the one that leads outside.
+func pluginTwice(t *testing.T, p *podman) {
+	ask := func(verb, network, address string, internal bool) lab.Result {
+		return p.feed(fmt.Sprintf(`{"container_id":"7529","container_name":"plug","port_mappings":[{"host_ip":"","container_port":80,"host_port":8099,"range":1,"protocol":"tcp"}],
+			"network":{"name":%q,"id":"%064d","driver":"catenet","subnets":[{"subnet":"%s0/24","gateway":"%s1"}],"internal":%t,"ipv6_enabled":false,"dns_enabled":true},
+			"network_options":{"interface_name":%q,"static_ips":["%s9"]}}`, network, 7, address, address, internal, network+"0", address), verb, "/run/netns/one")
+	}
+	p.done(ask("setup", "in", "10.95.0.", true), &told{})
+	if got := p.Catenet("port", "plug"); got != "" {
+		t.Errorf("published on an internal network: %s", got)
+	}
+	p.done(ask("setup", "by", "10.96.0.", false), &told{})
+	if got := p.Catenet("port", "plug"); got != "80/tcp -> 0.0.0.0:8099" {
+		t.Errorf("published: %q", got)
+	}
+	p.done(ask("teardown", "by", "10.96.0.", false), nil)
+	if eps := status(p.Host, "plug").Endpoints; len(eps) != 1 || eps[0].Interface != "in0" {
+		t.Errorf("left: %+v", eps)
+	}
+	p.done(ask("teardown", "in", "10.95.0.", true), nil)
 }
 
 // replayWrong: each is refused by the name of what is wrong, and nothing is
@@ -555,4 +592,11 @@ func replayWrong(t *testing.T, p *podman) {
 	}
 	p.env = []string{"CATENET_HOST=unix:///nowhere/catenet.sock"}
 	p.failed(p.feed(base, "setup", "/run/netns/one"), "the daemon is away", "/nowhere/catenet.sock")
+	p.failed(p.feed(base, "--rootless=true", "setup", "/run/netns/one"), "without root", "as root")
+	h := filepath.Join(p.Dir, "request")
+	if err := os.WriteFile(h, []byte(base), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{"CATENET_HOST=unix://" + p.Socket()}
+	p.failed(p.feed("", "--file", h, "setup", "/run/netns/nowhere"), "nowhere")
 }
