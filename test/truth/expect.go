@@ -68,7 +68,7 @@ func (e *expectation) sandbox(sb catenet.SandboxStatus) {
 		e.say("files of %s: [hostname hosts resolv.conf], addresses %s", sb.ID, addresses(sb))
 	} else if sb.Rootfs != "" {
 		e.say("files of %s: [hosts resolv.conf], addresses %s", sb.ID, addresses(sb))
-	} else if name := netnsName(sb); name != "" {
+	} else if name := netnsName(sb); name != "" && sb.Owner == catenet.OwnerAttach {
 		e.say("files of netns %s: [hosts resolv.conf], addresses %s", name, addresses(sb))
 	}
 	if sb.Owner == catenet.OwnerRun || sb.PID != 0 {
