@@ -65,8 +65,8 @@ type NetworkSpec struct {
 	// DNS are the servers that stand behind the resolver of containers that
 	// ask for none of their own; empty: the host's.
 	DNS []netip.Addr `json:"dns,omitempty"`
-	// TakeClaims: subnets of Pools may be claimed ones (Claim), which the network
-	// takes.
+	// TakeClaims: the network is for a runtime that asks ahead. Subnets of Pools
+	// may be claimed ones (Claim), which it takes, and links wait for namespaces.
 	TakeClaims bool `json:"-"`
 	// Routes are inside each container while it is in the network.
 	Routes []Route `json:"routes,omitempty"`

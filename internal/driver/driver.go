@@ -67,6 +67,9 @@ type Shape struct {
 	// Bits4 and Bits6 are the lengths of subnets that the engine chooses; 0:
 	// those of its default pools, and 64.
 	Bits4, Bits6 int
+	// Inside: its links are born in namespaces, and none can wait on the host
+	// for one that comes late.
+	Inside bool
 	// Members is how many endpoints it can have at once; 0: any number.
 	Members int
 }

@@ -71,6 +71,10 @@ func (e *Engine) validateNetwork(spec catenet.NetworkSpec) error {
 	if err := validateRoutes(spec); err != nil {
 		return err
 	}
+	if spec.TakeClaims && driver.ShapeOf(d).Inside {
+		return catenet.Unsupportedf("containers of a runtime that makes their namespaces late cannot join a network of kind %s: its links cannot wait for them", spec.Driver).
+			WithHint("choose another driver; or attach a namespace that is there: catenet attach")
+	}
 	return d.Validate(spec)
 }
 

@@ -184,6 +184,9 @@ func TestClaims(t *testing.T) {
 		t.Errorf("somebody else's network: %v", err)
 	}
 	spec.TakeClaims = true
+	if _, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "p", Driver: "ptp", TakeClaims: true}); !catenet.IsUnsupported(err) {
+		t.Errorf("links that cannot wait: %v", err)
+	}
 	w.network(spec)
 	if all, err := w.Claims(ctx); err != nil || len(all) != 0 {
 		t.Errorf("it is taken: %+v, %v", all, err)

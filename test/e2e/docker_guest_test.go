@@ -316,6 +316,7 @@ func (d *dockerHost) mistakes() {
 	d.refused([]string{"--subnet 10.77.0.0/24"}, create("--ipam-driver", "catenet", "--ipam-opt", "catenet.network=back", "-o", "catenet.network=back", "x")...)
 	d.refused([]string{"nothere"}, create("--ipam-driver", "catenet", "-o", "catenet.network=nothere", "x")...)
 	d.refused([]string{"bogus"}, create("--ipam-driver", "catenet", "-o", "catenet.driver=bogus", "x")...)
+	d.refused([]string{"ptp", "cannot wait"}, create("--ipam-driver", "catenet", "-o", "catenet.driver=ptp", "x")...)
 	d.refused([]string{"com.example.none"}, create("--ipam-driver", "catenet", "-o", "com.example.none=1", "x")...)
 	d.refused([]string{"overlaps"}, create("--ipam-driver", "catenet", "--subnet", "10.77.0.0/25", "x")...)
 	d.refused([]string{"10.77.0.20"}, "run", "--rm", "--network", "rear", "--ip", "10.77.0.20", "busybox:local", "/busybox", "true")

@@ -33,7 +33,7 @@ func (Driver) Name() string { return "ptp" }
 // what every tool takes for a link of two (RFC 3021 makes do with half of it);
 // of IPv6 two do (RFC 6164).
 func (Driver) Shape() driver.Shape {
-	return driver.Shape{Apart: true, Bits4: 30, Bits6: 127, Members: 2}
+	return driver.Shape{Apart: true, Bits4: 30, Bits6: 127, Members: 2, Inside: true}
 }
 
 // Options implements driver.Driver.
