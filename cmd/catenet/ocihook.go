@@ -187,7 +187,7 @@ func (st ociState) config(spec *catenet.SandboxSpec) error {
 
 // succession bounds how long a container waits for an earlier one that had its
 // ID: the daemon hears of the end of a process a moment after its runtime does.
-const succession = 2 * time.Second
+const succession = 5 * time.Second
 
 // awaitFormer waits until an earlier run of the same container is detached. One
 // that is not then is found by who makes the sandbox.
