@@ -210,12 +210,3 @@ func (p *Plugin) deleteEndpoint(ctx context.Context, q endpointRequest) (any, er
 	}
 	return empty{}, p.o.Engine.ReleaseHolder(ctx, q.EndpointID)
 }
-
-// endpointInfo is what docker network inspect --verbose and the like show.
-func (p *Plugin) endpointInfo(ctx context.Context, q endpointRequest) (any, error) {
-	var reply struct{ Value map[string]string }
-	if _, ep, err := p.member(ctx, q.EndpointID); err == nil {
-		reply.Value = map[string]string{"catenet.link": ep.HostLink, "catenet.sandbox": ep.SandboxID}
-	}
-	return reply, nil
-}

@@ -81,7 +81,7 @@ func calls() map[string]call {
 
 		"NetworkDriver.CreateEndpoint":   of((*Plugin).createEndpoint),
 		"NetworkDriver.DeleteEndpoint":   of((*Plugin).deleteEndpoint),
-		"NetworkDriver.EndpointOperInfo": of((*Plugin).endpointInfo),
+		"NetworkDriver.EndpointOperInfo": says(map[string]any{"Value": empty{}}),
 		"NetworkDriver.Join":             of((*Plugin).join),
 		"NetworkDriver.Leave":            of((*Plugin).leave),
 
