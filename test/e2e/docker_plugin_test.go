@@ -113,3 +113,44 @@ func TestDockerPluginRepeats(t *testing.T) {
 	h.Catenet("network", "create", "--subnet", "10.66.0.0/24", "mine")
 	h.MustRun("ip", "netns", "del", "late")
 }
+
+// TestDockerJoins: what dockerd is told to do inside is what we would have done:
+// the network's static routes, no way out of an internal one, the ways by the
+// gateway where containers do not reach each other.
+func TestDockerJoins(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	h := l.Host("a")
+	h.Own()
+	h.Daemon("--docker-plugin", "--docker-host=")
+	for i, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--route", "10.9.0.0/16,10.67.0.2", "-o", "com.docker.network.container_iface_prefix=lan"},
+			`{"InterfaceName":{"SrcName":"ctp…","DstPrefix":"lan"},"Gateway":"10.67.0.1","StaticRoutes":[{"Destination":"10.9.0.0/16","RouteType":0,"NextHop":"10.67.0.2"}],"DisableGatewayService":false}`},
+		{[]string{"--internal"}, `{"InterfaceName":{"SrcName":"ctp…","DstPrefix":"eth"},"DisableGatewayService":true}`},
+		{[]string{"-o", "com.docker.network.bridge.enable_icc=false"},
+			`{"InterfaceName":{"SrcName":"ctp…","DstPrefix":"eth"},"Gateway":"10.67.0.1","StaticRoutes":[{"Destination":"10.67.0.1/32","RouteType":1},{"Destination":"10.67.0.0/25","RouteType":0,"NextHop":"10.67.0.1"},{"Destination":"10.67.0.128/25","RouteType":0,"NextHop":"10.67.0.1"}],"DisableGatewayService":false}`},
+	} {
+		name, network, endpoint := fmt.Sprintf("n%d", i), catenet.NewID(), catenet.NewID()
+		h.Catenet(append(append([]string{"network", "create", "--subnet", "10.67.0.0/24"}, c.args...), name)...)
+		in := fmt.Sprintf(`"NetworkID":%q,"EndpointID":%q`, network, endpoint)
+		for _, step := range [][2]string{
+			{"IpamDriver.RequestPool", `{"Pool":"10.67.0.0/24","Options":{"catenet.network":"` + name + `"}}`},
+			{"NetworkDriver.CreateNetwork", `{"NetworkID":"` + network + `","Options":{"com.docker.network.generic":{"catenet.network":"` + name + `"}},"IPv4Data":[{"AddressSpace":"catenet","Pool":"10.67.0.0/24"}]}`},
+			{"NetworkDriver.CreateEndpoint", `{` + in + `,"Interface":{"Address":"10.67.0.9/24"}}`},
+		} {
+			if a := call(h, t, step[0], step[1]); a["Err"] != nil {
+				t.Fatalf("%s: %s: %v", name, step[0], a["Err"])
+			}
+		}
+		got := h.MustRun("curl", "-s", "--unix-socket", pluginSocket, "-d", `{`+in+`,"SandboxKey":"/run/never"}`, "http://catenet/NetworkDriver.Join")
+		if got = strings.Replace(strings.TrimSpace(got), "ctp"+catenet.ShortID(endpoint), "ctp…", 1); got != c.want {
+			t.Errorf("%v: joined\n%s\nwant\n%s", c.args, got, c.want)
+		}
+		call(h, t, "NetworkDriver.DeleteEndpoint", `{`+in+`}`)
+		call(h, t, "NetworkDriver.DeleteNetwork", `{"NetworkID":"`+network+`"}`)
+		h.Catenet("network", "rm", name) // which was there before
+	}
+}
