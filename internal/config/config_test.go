@@ -87,6 +87,8 @@ func TestBadSettingsSayWhatIsWrongAndWhere(t *testing.T) {
 		{"TCP", "", []string{"--listen=tcp://0.0.0.0:1"}, []string{"tcp://0.0.0.0:1"}},
 		{"loopback", "loopback: magic\n", nil, []string{"magic"}},
 		{"podman-networks", "podman-networks: near/by\n", nil, []string{"near/by", "absolute"}},
+		{"docker-plugin", "run-dir: /a\ndocker-plugin: near/by\n", nil, []string{"[2:16]", "near/by", "absolute"}},
+		{"docker-host", "", []string{"--docker-host=tcp://127.0.0.1:2375"}, []string{"tcp://127.0.0.1:2375"}},
 		{"unknown flag", "", []string{"--rundir=/x"}, []string{"rundir"}},
 		{"argument", "", []string{"start"}, []string{"start"}},
 		{"key given twice", "loopback: auto\nloopback: auto\n", nil, []string{"[2:1]", "loopback"}},
