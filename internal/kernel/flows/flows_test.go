@@ -157,7 +157,7 @@ const (
 func TestForget(t *testing.T) {
 	t.Run("few", func(t *testing.T) { forgets(t) })
 	var others []kernel.Flow // that nobody has
-	for i := range uint16(few) {
+	for i := range uint16(50) {
 		others = append(others, port("udp", fmt.Sprintf("198.51.100.9:%d", 9000+i), old4))
 	}
 	t.Run("many", func(t *testing.T) { forgets(t, others...) })
@@ -234,6 +234,12 @@ func TestForgetMany(t *testing.T) {
 	count := func(dport string) int {
 		return strings.Count(w.host.Run("cat", "/proc/net/nf_conntrack"), "dport="+dport+" ")
 	}
+	w.host.MustDo(func() error {
+		if all := tracked(); all < 2*n || all > 3*n {
+			t.Errorf("%d connections are counted, of %d and a few", all, 2*n)
+		}
+		return nil
+	})
 	if got := count("8080"); got != n {
 		t.Fatalf("%d connections are there, want %d", got, n)
 	}
@@ -268,6 +274,17 @@ func TestTheKernelForgetsByItself(t *testing.T) {
 		}
 		return err
 	})
+}
+
+func TestFew(t *testing.T) {
+	for _, c := range []struct {
+		flows, all int
+		want       bool
+	}{{40, 0, true}, {41, 0, false}, {20, 1000, true}, {2, 20_000, true}, {3, 20_000, false}, {1, 1 << 20, true}, {2, 1 << 20, false}} {
+		if got := few(c.flows, c.all); got != c.want {
+			t.Errorf("%d flows among %d connections: %v", c.flows, c.all, got)
+		}
+	}
 }
 
 // TestTheKernelFilters lists by an address that answers nothing: nothing
