@@ -33,7 +33,7 @@ func (f *Front) gc(ctx context.Context, c call) error {
 			continue
 		}
 		for _, ep := range sb.Endpoints {
-			if ep.Spec.Labels[labelName] == c.conf.Name && !keep[attachment{sb.RuntimeID, ep.Interface}] {
+			if !keep[attachment{sb.RuntimeID, ep.Interface}] { // DEL knows whose it is
 				errs = append(errs, f.collect(ctx, c.conf, sb, ep.Interface))
 			}
 		}
