@@ -161,9 +161,9 @@ func TestOCIContainer(t *testing.T) {
 			g.T.Errorf("it is %+v", sb.Sandbox)
 		}
 		for _, port := range []string{"8081", "8082"} {
-			if got := g.out.MustRun("curl", "-sS", "http://192.0.2.1:"+port+"/"); got != "web\n" {
-				g.T.Errorf("port %s says %q", port, got)
-			}
+			g.Eventually(soon, func() string { // its server begins when the runtime has ended
+				return strings.TrimPrefix(g.out.Run("curl", "-sS", "http://192.0.2.1:"+port+"/").Text(), "web")
+			})
 		}
 		b.knows("lan0", "10.1.0.9")
 		if got := g.a.Exec("db", "dig", "+short", "www").Text(); got != sb.Endpoints[1].IPv4.Addr().String() {
