@@ -87,6 +87,11 @@ func operations() []operation {
 			do: func(s *site) error { return s.truth.Client.RemoveNetwork(ctx, "new") }},
 		{name: "attach", before: nothing,
 			do: func(s *site) error { return s.attach("subject", s.netns, ports, "front", "back") }},
+		{name: "park", before: nothing, do: func(s *site) error {
+			_, err := s.truth.Client.CreateSandbox(ctx, catenet.SandboxSpec{Name: "subject", Owner: catenet.OwnerDocker, Netns: "/run/netns/never-" + s.ID, Parked: true,
+				Networks: []catenet.EndpointSpec{{Network: "front"}}, Ports: ports[:1]}, true)
+			return err
+		}},
 		{name: "attach what is shaped", only: "link.send", before: nothing, do: func(s *site) error {
 			_, err := s.truth.Client.CreateSandbox(ctx, catenet.SandboxSpec{Name: "subject", Owner: catenet.OwnerAttach, Netns: "/run/netns/" + s.netns,
 				Networks: []catenet.EndpointSpec{{Network: "front", Bandwidth: catenet.Bandwidth{In: catenet.Rate{Bits: 1e9}, Out: catenet.Rate{Bits: 1e8}}}}}, true)

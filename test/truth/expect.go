@@ -74,14 +74,18 @@ func (e *expectation) sandbox(sb catenet.SandboxStatus) {
 	if sb.Owner == catenet.OwnerRun || sb.PID != 0 {
 		e.say("pin %s", sb.ID)
 	}
-	e.say("in %s: table ip catenet", sb.Name)
+	if !sb.Expected {
+		e.say("in %s: table ip catenet", sb.Name)
+	}
 	for _, ep := range sb.Endpoints {
 		e.endpoint(sb, ep)
 	}
 	for _, b := range sb.Bindings {
 		e.binding(sb, b)
 	}
-	e.answers(sb)
+	if !sb.Expected {
+		e.answers(sb)
+	}
 }
 
 func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
@@ -96,6 +100,12 @@ func (e *expectation) endpoint(sb catenet.SandboxStatus, ep catenet.Endpoint) {
 		e.say("link %s of %s: ifb up, ipv6 false, []", shaper, ep.ID)
 		e.say("rate of %s: %d bytes", shaper, rate/8)
 		e.say("what arrives by %s goes through %s", ep.HostLink, shaper)
+	}
+	if ep.Parked != nil { // what is inside is not ours
+		if sb.Expected {
+			e.say("link %s of : veth down, ipv6 true, []", ep.Parked.Link)
+		}
+		return
 	}
 	var addrs []string
 	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {

@@ -35,7 +35,7 @@ func (w *World) look(said word) ([]string, error) {
 		}
 	}
 	for _, sb := range said.sandboxes {
-		if sb.State == catenet.StateRunning && sb.Mode == "" {
+		if sb.State == catenet.StateRunning && sb.Mode == "" && !sb.Expected {
 			if err := v.answers(sb, names(said, w.Names)); err != nil {
 				return nil, fmt.Errorf("ask the resolver of %s: %w", sb.Name, err)
 			}

@@ -100,7 +100,7 @@ func (w *World) rooms(said word) map[string]string {
 		rooms["netns "+name] = "/run/netns/" + name
 	}
 	for _, sb := range said.sandboxes {
-		if sb.State == catenet.StateRunning && sb.Mode == "" {
+		if sb.State == catenet.StateRunning && sb.Mode == "" && !sb.Expected {
 			rooms[sb.Name] = sb.NetnsPath
 			delete(rooms, "netns "+netnsName(sb))
 		}
