@@ -325,6 +325,8 @@ func (d *dockerHost) mistakes() {
 
 	// Addresses that dockerd hands out itself.
 	d.docker(create("--subnet", "10.78.0.0/24", "plain")...)
+	// Its name is learned from dockerd, a moment later.
+	d.Eventually(soon, func() string { return d.a.Try("network", "inspect", "plain").Stderr })
 	d.a.Catenet("run", "-d", "--name", "fixed", "--network", "plain", "--", "sleep", "600")
 	ours := d.addr4("fixed").String()
 	if ours != "10.78.0.128" {
