@@ -26,7 +26,7 @@ func (f *Front) del(ctx context.Context, c call) error {
 
 // detach takes an attachment that is there away.
 func (f *Front) detach(ctx context.Context, sb catenet.SandboxStatus, ep catenet.Endpoint) error {
-	err := error(nil)
+	var err error
 	if len(sb.Endpoints) == 1 {
 		err = f.engine.Remove(ctx, sb.ID, true)
 	} else {

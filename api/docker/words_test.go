@@ -49,7 +49,7 @@ func TestSubnetsSayWhatTheNetworkIs(t *testing.T) {
 }
 
 func TestEndpointsAreRead(t *testing.T) {
-	addr := func(s string) netip.Addr { return netip.MustParseAddr(s) }
+	addr := netip.MustParseAddr
 	for name, c := range map[string]network.EndpointIPAMConfig{
 		"an IPv6 address as IPv4": {IPv4Address: addr("fd00::1")},
 		"no address":              {IPv4Address: addr("0.0.0.0")},

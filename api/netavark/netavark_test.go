@@ -69,7 +69,7 @@ func TestDefinitions(t *testing.T) {
 // FuzzCall: whatever a caller says, the answer is JSON or a line, and a failure
 // says why.
 func FuzzCall(f *testing.F) {
-	f.Add("setup /run/netns/x", []byte(setup("c1", definition).Stdin))
+	f.Add("setup /run/netns/x", setup("c1", definition).Stdin)
 	f.Add("create", []byte(definition))
 	f.Add("create", []byte(`{"network":`+definition+`,"used":{"subnets":["10.92.0.0/24"]},"options":{"subnet_pools":[{"base":"10.92.0.0/16","size":24}]}}`))
 	f.Add("--rootless=false update front --network-dns-servers 192.0.2.1,::1", []byte(nil))

@@ -124,7 +124,7 @@ func disownFolder(dir string) error {
 	failpoint.Before("netns.unmount")
 	err = unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
 	failpoint.After("netns.unmount")
-	if err != nil && err != unix.EBUSY {
+	if err != nil && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("unmount folder of namespaces %s: %w", dir, err)
 	}
 	return nil

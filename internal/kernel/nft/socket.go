@@ -69,8 +69,8 @@ func inheritSocket(f *os.File) (*socket, error) {
 		return nil, fmt.Errorf("take over nf_tables socket: %w", err)
 	}
 	s := &socket{f: os.NewFile(uintptr(fd), "nf_tables"), buf: make([]byte, bufLen)}
-	for err != unix.EAGAIN {
-		if _, _, err = unix.Recvfrom(fd, s.buf, unix.MSG_DONTWAIT); err != nil && err != unix.EAGAIN && err != unix.ENOBUFS {
+	for !errors.Is(err, unix.EAGAIN) {
+		if _, _, err = unix.Recvfrom(fd, s.buf, unix.MSG_DONTWAIT); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ENOBUFS) {
 			return nil, errors.Join(fmt.Errorf("empty nf_tables socket: %w", err), s.f.Close())
 		}
 	}
