@@ -45,7 +45,7 @@ func (e *Engine) CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, st
 	}
 	if o, err := e.sandbox(c.status.Name); err == nil {
 		return catenet.SandboxStatus{}, catenet.Conflictf("the name %q is taken by container %s", o.status.Name, catenet.ShortID(o.status.ID)).
-			WithHint("choose another --name, or remove that one: catenet rm %s", o.status.Name)
+			WithHint("choose another name, or remove that one: catenet rm %s", o.status.Name)
 	}
 	if to, ok := strings.CutPrefix(spec.Mode, catenet.ModeContainer); ok {
 		o, err := e.sandbox(to)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,7 +115,9 @@ func (p *Plugin) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	filter := url.QueryEscape(`{"type":["network","container"],"event":["create","connect","rename"]}`)
-	res, err := p.host.get(ctx, "/events?filters="+filter)
+	// dockerd answers before it listens itself: since then lets nothing be missed.
+	since := strconv.FormatInt(time.Now().Unix(), 10)
+	res, err := p.host.get(ctx, "/events?since="+since+"&filters="+filter)
 	if err != nil {
 		return err
 	}
