@@ -103,7 +103,7 @@ func (p *Plugin) poolOfNetwork(ctx context.Context, name string, ask catenet.Poo
 func (p *Plugin) releasePool(ctx context.Context, q addressRequest) (any, error) {
 	subnet, err := subnetOf(q.PoolID)
 	if err != nil {
-		return empty{}, nil // never one of ours
+		return empty{}, nil //nolint:nilerr // never one of ours
 	}
 	return empty{}, p.o.Engine.ReleasePool(ctx, subnet)
 }
@@ -142,11 +142,11 @@ func (p *Plugin) lease(ctx context.Context, subnet netip.Prefix, want netip.Addr
 func (p *Plugin) releaseAddress(ctx context.Context, q addressRequest) (any, error) {
 	subnet, err := subnetOf(q.PoolID)
 	if err != nil {
-		return empty{}, nil
+		return empty{}, nil //nolint:nilerr // never one of ours
 	}
 	a, err := addressOf(q.Address)
 	if err != nil {
-		return empty{}, nil
+		return empty{}, nil //nolint:nilerr // never one of ours
 	}
 	return empty{}, p.o.Engine.ReleaseAddress(ctx, subnet, a)
 }
