@@ -16,7 +16,7 @@ import (
 // has them whose only hierarchy is the unified one.
 var ociRuntimes = map[string]string{
 	"runc": `exec runc --root "$0" "$@"`,
-	"crun": `exec unshare --mount sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec crun --cgroup-manager=disabled --root "$0" "$@"' "$0" "$@"`,
+	"crun": `exec unshare --mount sh -c '[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit; exec crun --cgroup-manager=disabled --root "$0" "$@"' "$0" "$@"`,
 }
 
 // bundle is a container of an OCI runtime that is yet to be made.
