@@ -321,19 +321,24 @@ func fill(t *testing.T, p *podman, network string, want int) {
 	seen := map[netip.Addr]string{}
 	full := map[string]string{}
 	for i := 0; len(full) < 2 && i < 20; i++ {
-		for kind, run := range map[string]func(name string) lab.Result{
-			"theirs": func(name string) lab.Result {
+		// A network of Podman's is here when its first container is.
+		for _, by := range []struct {
+			kind string
+			run  func(name string) lab.Result
+		}{
+			{"theirs", func(name string) lab.Result {
 				return p.try("run", "-d", "--name", name, "--network", network, "busybox", "sleep", "600")
-			},
-			"ours": func(name string) lab.Result {
+			}},
+			{"ours", func(name string) lab.Result {
 				return p.Try("run", "-d", "--name", name, "--network", network, "--", "sleep", "600")
-			},
+			}},
 		} {
+			kind := by.kind
 			name := fmt.Sprintf("%s-%s-%d", network, kind, i)
 			if full[kind] != "" {
 				continue
 			}
-			if r := run(name); r.Code != 0 {
+			if r := by.run(name); r.Code != 0 {
 				full[kind] = r.Text()
 				continue
 			}
