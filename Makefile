@@ -104,7 +104,7 @@ root: deps
 
 test: deps kernel root vet fmt-check
 	@echo "Every test, package by package; the whole hosts of test/e2e, at the end, take a minute or two."
-	$(GO) test -count=1 -p 2 -timeout 9m ./...
+	$(GO) test -count=1 -p 2 -timeout 15m ./...
 
 # Minutes; make test has a short one.
 soak: deps go
