@@ -269,6 +269,24 @@ func (e *Engine) Disconnect(_ context.Context, network, sandbox string, force bo
 	return nil
 }
 
+// Leave implements server.Engine.
+func (e *Engine) Leave(_ context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c, err := e.sandbox(sandbox)
+	if err != nil {
+		return nil //nolint:nilerr // as asked
+	}
+	c.status.Endpoints = slices.DeleteFunc(c.status.Endpoints, func(ep catenet.Endpoint) bool { return slices.Contains(endpoints, ep.ID) })
+	c.status.Ports = slices.DeleteFunc(c.status.Ports, func(p catenet.PortSpec) bool { return slices.Contains(ports, p) })
+	if len(c.status.Endpoints) == 0 && c.status.Owner != catenet.OwnerRun {
+		e.forget(c)
+		return nil
+	}
+	e.route(c)
+	return nil
+}
+
 // Sandboxes implements server.Engine.
 func (e *Engine) Sandboxes(_ context.Context, all bool) (out []catenet.SandboxStatus, err error) {
 	e.mu.Lock()

@@ -14,7 +14,7 @@ import (
 
 // Serve serves an engine on a socket of its own until the test ends, and
 // returns its address and a client.
-func Serve(t testing.TB, e server.Engine) (host string, c *client.Client) {
+func Serve(t testing.TB, e server.FullEngine) (host string, c *client.Client) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "catenet") // t.TempDir can be too long for a socket
 	if err != nil {

@@ -138,7 +138,7 @@ func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, n catenet
 		return ep, err
 	}
 	if _, err = f.engine.UpdateSandbox(ctx, sb.ID, catenet.SandboxUpdate{Publish: ports}); err != nil {
-		return ep, errors.Join(err, f.engine.Disconnect(ctx, n.ID, sb.ID, true))
+		return ep, errors.Join(err, f.engine.Leave(ctx, sb.ID, []string{ep.ID}, nil))
 	}
 	return ep, nil
 }

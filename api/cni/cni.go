@@ -24,7 +24,7 @@ import (
 	"github.com/catenet/catenet/api/pipe"
 )
 
-// Engine is what the front needs of an engine: the verbs of server.Engine.
+// Engine is what the front needs of an engine: the verbs of server.FullEngine.
 type Engine interface {
 	Network(ctx context.Context, ref string) (catenet.NetworkStatus, error)
 	CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error)
@@ -34,8 +34,7 @@ type Engine interface {
 	Check(ctx context.Context, ref string) error
 	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
-	Disconnect(ctx context.Context, network, sandbox string, force bool) error
-	Remove(ctx context.Context, ref string, force bool) error
+	Leave(ctx context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error
 }
 
 // Path is where calls come in.

@@ -41,7 +41,6 @@ type Engine interface {
 	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
 	Sandboxes(ctx context.Context, all bool) ([]catenet.SandboxStatus, error)
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
-	Disconnect(ctx context.Context, network, sandbox string, force bool) error
-	Remove(ctx context.Context, ref string, force bool) error
+	Leave(ctx context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error
 	Events(ctx context.Context, f catenet.Filter, since time.Time) (<-chan catenet.Event, error)
 }

@@ -183,25 +183,18 @@ func joined(n catenet.NetworkStatus, ep catenet.Endpoint) joinReply {
 	return r
 }
 
-// leave takes an endpoint out of its sandbox, and the sandbox away with the last.
+// leave takes an endpoint out of its sandbox.
 func (p *Plugin) leave(ctx context.Context, q endpointRequest) (any, error) {
 	p.joining.Lock()
 	defer p.joining.Unlock()
 	sb, ep, err := p.member(ctx, q.EndpointID)
-	switch {
-	case catenet.IsNotFound(err):
+	if catenet.IsNotFound(err) {
 		return empty{}, nil
-	case err != nil:
-		return nil, err
-	case len(sb.Endpoints) == 1:
-		err = p.o.Engine.Remove(ctx, sb.ID, true)
-	default:
-		err = p.o.Engine.Disconnect(ctx, ep.NetworkID, sb.ID, true)
 	}
-	if err != nil && !catenet.IsNotFound(err) {
+	if err != nil {
 		return nil, err
 	}
-	return empty{}, nil
+	return empty{}, p.o.Engine.Leave(ctx, sb.ID, []string{ep.ID}, nil)
 }
 
 func (p *Plugin) deleteEndpoint(ctx context.Context, q endpointRequest) (any, error) {

@@ -94,7 +94,7 @@ func (p *Plugin) sweep(ctx context.Context, before holdings) error {
 	}
 	for ep, sb := range now.sandboxes {
 		if _, old := before.sandboxes[ep]; old {
-			p.forgot("endpoint", ep, p.o.Engine.Remove(ctx, sb, true))
+			p.forgot("endpoint", ep, p.o.Engine.Leave(ctx, sb, []string{ep}, nil))
 			p.forgot("leases of endpoint", ep, p.o.Engine.ReleaseHolder(ctx, ep))
 		}
 	}

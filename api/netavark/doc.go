@@ -16,7 +16,7 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// Engine is what is needed of the engine: server.Engine says what each method
+// Engine is what is needed of the engine: server.FullEngine says what each method
 // promises.
 type Engine interface {
 	CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error)
@@ -24,7 +24,7 @@ type Engine interface {
 	UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error)
 	RemoveNetwork(ctx context.Context, ref string) error
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
-	Disconnect(ctx context.Context, network, sandbox string, force bool) error
+	Leave(ctx context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error
 	CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error)
 	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
 	Sandbox(ctx context.Context, ref string) (catenet.SandboxStatus, error)

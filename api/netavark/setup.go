@@ -111,20 +111,19 @@ func (f *Front) attach(ctx context.Context, path string, r request, joins []join
 func (f *Front) connect(ctx context.Context, sb catenet.SandboxStatus, joins []join, ports []catenet.PortSpec) (err error) {
 	var done []string
 	defer func() {
-		for _, name := range done {
-			if err != nil {
-				err = errors.Join(err, f.engine.Disconnect(ctx, name, sb.ID, true))
-			}
+		if err != nil {
+			err = errors.Join(err, f.engine.Leave(ctx, sb.ID, done, nil))
 		}
 	}()
 	for _, j := range joins {
 		if ep, ok := endpoint(sb, j.Name); ok && j.asked(ep) {
 			continue
 		}
-		if _, err := f.engine.Connect(ctx, j.Name, sb.ID, j.spec); err != nil {
+		ep, err := f.engine.Connect(ctx, j.Name, sb.ID, j.spec)
+		if err != nil {
 			return err
 		}
-		done = append(done, j.Name)
+		done = append(done, ep.ID)
 	}
 	ports = slices.DeleteFunc(ports, func(p catenet.PortSpec) bool { return slices.Contains(sb.Ports, p) })
 	if len(ports) > 0 {

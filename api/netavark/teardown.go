@@ -16,8 +16,7 @@ func (f *Front) sandbox(ctx context.Context, id string) (catenet.SandboxStatus, 
 	return sb, err == nil, err
 }
 
-// teardown takes a container out of networks, and forgets it when it is in
-// none any more. What is gone already is no error.
+// teardown takes a container out of networks. What is gone already is no error.
 func (f *Front) teardown(ctx context.Context, r request) error {
 	joins, err := r.joins()
 	if err != nil {
@@ -27,26 +26,11 @@ func (f *Front) teardown(ctx context.Context, r request) error {
 	if err != nil || !found {
 		return err
 	}
-	leaves := func(ep catenet.Endpoint) bool {
-		return slices.ContainsFunc(joins, func(j join) bool { return j.Name == ep.Spec.Network })
-	}
-	if !slices.ContainsFunc(sb.Endpoints, func(ep catenet.Endpoint) bool { return !leaves(ep) }) {
-		return gone(f.engine.Remove(ctx, sb.ID, true))
-	}
+	var leaving []string
 	for _, ep := range sb.Endpoints {
-		if leaves(ep) {
-			if err := gone(f.engine.Disconnect(ctx, ep.NetworkID, sb.ID, true)); err != nil {
-				return err
-			}
+		if slices.ContainsFunc(joins, func(j join) bool { return j.Name == ep.Spec.Network }) {
+			leaving = append(leaving, ep.ID)
 		}
 	}
-	return nil
-}
-
-// gone takes for done what somebody else has done meanwhile.
-func gone(err error) error {
-	if catenet.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return f.engine.Leave(ctx, sb.ID, leaving, nil)
 }

@@ -85,3 +85,13 @@ type Engine interface {
 	// channel is closed when ctx ends, and where the reader is too slow.
 	Events(ctx context.Context, f catenet.Filter, since time.Time) (<-chan catenet.Event, error)
 }
+
+// FullEngine has, beside what the API serves, what only guests' fronts call.
+type FullEngine interface {
+	Engine
+
+	// Leave takes endpoints, by their IDs, out of a sandbox, and closes those of
+	// its ports that came with them; a namespace of somebody else's that is left
+	// without any is detached. What is not there any more is as asked.
+	Leave(ctx context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error
+}

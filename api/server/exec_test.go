@@ -159,7 +159,7 @@ func TestExecFloods(t *testing.T) {
 
 // undying is an engine whose programs cannot be killed.
 type undying struct {
-	server.Engine
+	server.FullEngine
 	began, free chan struct{}
 }
 

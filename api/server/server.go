@@ -21,7 +21,7 @@ import (
 // client goes away, so that nothing is half done; one that waits or streams
 // ends with its client, or when the server shuts down.
 type Server struct {
-	engine Engine
+	engine FullEngine
 	podman *netavark.Front // by api/pipe
 	log    *slog.Logger
 	http   *http.Server
@@ -40,7 +40,7 @@ type Server struct {
 func (s *Server) PodmanNetworks(dir string) { s.podman.Definitions = dir }
 
 // New makes a server. It logs what it refuses and what goes wrong here.
-func New(e Engine, log *slog.Logger) *Server {
+func New(e FullEngine, log *slog.Logger) *Server {
 	s := &Server{engine: e, log: log, mux: http.NewServeMux(), podman: netavark.New(e, log)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.over, s.cut = context.WithCancel(context.Background())

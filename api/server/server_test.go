@@ -21,8 +21,8 @@ import (
 )
 
 var (
-	_ server.Engine = (*client.Client)(nil) // the client has all that the engine has
-	_ server.Engine = (*apitest.Engine)(nil)
+	_ server.Engine     = (*client.Client)(nil) // the client has all that the API serves
+	_ server.FullEngine = (*apitest.Engine)(nil)
 )
 
 // raw returns an HTTP client of the socket, for requests that ours would not

@@ -24,7 +24,7 @@ import (
 // no daemon was there (pipe.SendOrSave). It is for a start, before anything is
 // handed out: what was to go may be in the way. What cannot be done is kept for
 // the next start, and what cannot be read is removed; both are told.
-func CatchUp(ctx context.Context, e Engine, dir string, log *slog.Logger) error {
+func CatchUp(ctx context.Context, e FullEngine, dir string, log *slog.Logger) error {
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return fmt.Errorf("look for calls that were written down: %w", err)

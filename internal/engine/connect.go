@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/catenet/catenet"
@@ -98,59 +97,4 @@ func (e *Engine) connectLater(sb *sandbox, now, next *record, n *network, spec c
 	}
 	e.locked(func() { sb.now = next })
 	return nil
-}
-
-// Disconnect takes a sandbox out of a network. With force a sandbox that is
-// not in it is no error.
-func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) (err error) {
-	_, _, missing := e.named(network)
-	sb, now, err := e.lockSandbox(ref)
-	if err != nil {
-		if force && missing == nil && catenet.IsNotFound(err) {
-			return nil
-		}
-		return cmp.Or(missing, err)
-	}
-	defer sb.op.Unlock()
-	// A container that does not run may name a network that is gone.
-	n, name, missing := e.named(network)
-	id := ""
-	if missing != nil {
-		name = network
-	} else {
-		id = n.ID
-	}
-	next := now.without(name, id)
-	if len(next.Networks) == len(now.Networks) && len(next.Endpoints) == len(now.Endpoints) {
-		if missing != nil || force {
-			return missing
-		}
-		return catenet.NotFoundf("container %s is not in network %s", now.Name, name)
-	}
-	if now.State != catenet.StateRunning {
-		if err := e.keepContainer(next); err != nil {
-			return err
-		}
-		e.locked(func() { e.unreserve(now, next); sb.now = next })
-		return nil
-	}
-	e.mu.Lock()
-	e.chooseDefaults(next)
-	err = e.bind(now, next)
-	e.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	var u undo
-	defer u.unless(&err)
-	if err = e.keepAhead(now, next, &u); err != nil {
-		return err
-	}
-	if err = e.transition(ctx, sb, now, next); err != nil {
-		return err
-	}
-	u = nil // it has left, whatever else fails
-	e.tellLeft(now, next)
-	// What was begun on the old link must not go on behind the caller's back.
-	return e.reaper.settle(ctx, nil, now.Target.Inode)
 }

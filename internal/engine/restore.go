@@ -284,7 +284,7 @@ func (e *Engine) abandon(ctx context.Context, id string, entry sandboxEntry) {
 			e.report("leave networks", r.Name, e.partFrom(ctx, r, r.Endpoints))
 			e.report("end container", r.Name, e.o.Processes.Signal(ctx, e.processDir(id), syscall.SIGKILL))
 		} else {
-			e.report("leave namespace", r.Name, e.leave(ctx, r))
+			e.report("vacate namespace", r.Name, e.vacate(ctx, r))
 		}
 		e.report("remove files", r.Name, e.removeFiles(r)) // by which leave knows what it laid
 	}

@@ -301,7 +301,7 @@ func (e *Engine) remove(ctx context.Context, sb *sandbox, now *record) error {
 	if now.Owner == catenet.OwnerRun {
 		return e.deleteContainer(sb, now)
 	}
-	if err := e.leave(ctx, now); err != nil {
+	if err := e.vacate(ctx, now); err != nil {
 		return err // still attached, and nothing else was touched
 	}
 	return e.detach(ctx, sb, now)
@@ -317,9 +317,9 @@ func (e *Engine) detach(ctx context.Context, sb *sandbox, now *record) error {
 	return err
 }
 
-// leave takes out of an attached namespace what would outlive our links in it.
+// vacate takes out of an attached namespace what would outlive our links in it.
 // It comes before anything else: a daemon that dies here is still attached.
-func (e *Engine) leave(ctx context.Context, now *record) error {
+func (e *Engine) vacate(ctx context.Context, now *record) error {
 	ns, err := e.open(now)
 	if catenet.IsNotFound(err) {
 		return nil // it went, and took everything along
