@@ -30,6 +30,7 @@ type Names struct {
 	forward  *forwarder
 	hostConf hostSource
 	slow     chan struct{} // a place for each query on the slow way
+	batches  sync.Pool     // of *batch, which idle sandboxes do not need
 
 	mu        sync.Mutex
 	closed    bool
@@ -77,6 +78,7 @@ func New(o Options) *Names {
 		forward:   newForwarder(o.Log, o.Dialer, c),
 		hostConf:  hostSource{path: o.ResolvConf, stubPath: o.StubResolvConf},
 		slow:      make(chan struct{}, slowInAll),
+		batches:   sync.Pool{New: newBatch},
 		networks:  map[string]*network{},
 		endpoints: map[string]placed{},
 		sandboxes: map[string]*sandbox{},

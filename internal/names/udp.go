@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,14 +22,14 @@ type batch struct {
 	q       query
 }
 
-var batches = sync.Pool{New: func() any {
+func newBatch() any {
 	b := &batch{in: make([]ipv4.Message, perBatch), out: make([]ipv4.Message, perBatch)}
 	for i := range perBatch {
 		b.in[i].Buffers = [][]byte{make([]byte, maxQuery)}
 		b.out[i].Buffers = make([][]byte, 1) // the reply is in its query's place
 	}
 	return b
-}}
+}
 
 // serveUDP answers datagrams until the socket is closed or handed over.
 func (s *sandbox) serveUDP() {
@@ -53,8 +52,8 @@ func (s *sandbox) serveUDP() {
 
 // answerBatch answers the datagrams that are there.
 func (s *sandbox) answerBatch(conn *ipv4.PacketConn) error {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
+	b := s.n.batches.Get().(*batch)
+	defer s.n.batches.Put(b)
 	n, err := conn.ReadBatch(b.in, 0)
 	if err != nil {
 		return err
