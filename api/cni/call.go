@@ -29,12 +29,11 @@ type args struct {
 
 // needs says what of the environment a command cannot do without.
 var needs = map[string][]string{
-	"ADD":     {"CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"},
-	"DEL":     {"CNI_CONTAINERID", "CNI_IFNAME"},
-	"CHECK":   {"CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"},
-	"STATUS":  nil,
-	"GC":      nil,
-	"VERSION": nil,
+	"ADD":    {"CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"},
+	"DEL":    {"CNI_CONTAINERID", "CNI_IFNAME"},
+	"CHECK":  {"CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"},
+	"STATUS": nil,
+	"GC":     nil,
 }
 
 // readCall reads a call and checks all of it that can be checked without
@@ -48,10 +47,7 @@ func readCall(p pipe.Call) (c call, err error) {
 	c = call{command: env["CNI_COMMAND"], containerID: env["CNI_CONTAINERID"], netns: env["CNI_NETNS"], ifname: env["CNI_IFNAME"]}
 	required, known := needs[c.command]
 	if !known {
-		return c, coded(codeEnvironment, catenet.Invalidf("there is no command CNI_COMMAND=%q", c.command).WithHint("commands: ADD, DEL, CHECK, STATUS, GC, VERSION"))
-	}
-	if c.command == "VERSION" {
-		return c, nil
+		return c, coded(codeEnvironment, catenet.Invalidf("there is no command CNI_COMMAND=%q", c.command).WithHint("commands: ADD, DEL, CHECK, STATUS, GC and, to the program alone, VERSION"))
 	}
 	// First, so that errors are told in the version that was asked for.
 	if err := json.Unmarshal(p.Stdin, &c.conf); err != nil {

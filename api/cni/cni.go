@@ -1,7 +1,8 @@
 // Package cni is the front for runtimes that speak CNI, the Container Network
 // Interface (github.com/containernetworking/cni, SPEC.md, 0.3.1 to 1.1.0): it
 // translates one call of the plugin into verbs of the engine and back. The
-// program that the runtime starts, cmd/catenet-cni, only carries the call here.
+// program that the runtime starts, cmd/catenet-cni, only carries the call here;
+// VERSION asks about that program alone, and is answered by it.
 //
 // A sandbox is a container ID of the runtime's together with a namespace; each
 // attachment, which is one CNI_IFNAME, is an endpoint of it. What CNI knows of
@@ -21,6 +22,7 @@ import (
 	"sync"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/cni/version"
 	"github.com/catenet/catenet/api/pipe"
 )
 
@@ -40,12 +42,9 @@ type Engine interface {
 // Path is where calls come in.
 const Path = "/v1/cni"
 
-// versions are those of the specification that are spoken, the oldest first.
-var versions = []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}
-
 // since reports whether version v of the specification is at least that one.
 func since(v, that string) bool {
-	return slices.Index(versions, v) >= slices.Index(versions, that)
+	return slices.Index(version.All[:], v) >= slices.Index(version.All[:], that)
 }
 
 // Front answers the plugin's calls. It is safe for concurrent use: what
@@ -90,15 +89,8 @@ func (f *Front) do(ctx context.Context, c call) (any, error) {
 		return nil, f.check(ctx, c)
 	case "STATUS":
 		return nil, f.status(ctx, c)
-	case "GC":
-		return nil, f.gc(ctx, c)
 	}
-	return versionInfo{"1.1.0", versions}, nil
-}
-
-type versionInfo struct {
-	CNIVersion string   `json:"cniVersion"`
-	Supported  []string `json:"supportedVersions"`
+	return nil, f.gc(ctx, c)
 }
 
 // keyed are locks by name; one that nobody holds or waits for is forgotten.

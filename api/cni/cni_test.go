@@ -156,13 +156,6 @@ func TestDelSucceeds(t *testing.T) {
 	}
 }
 
-func TestVersion(t *testing.T) {
-	c := newCaller(t)
-	if out := c.must("VERSION", ""); !strings.Contains(out, `"0.3.1","0.4.0","1.0.0","1.1.0"`) {
-		t.Error(out)
-	}
-}
-
 // Each version has its own shape of a result, and what a chain has so far stands
 // before ours, as it was.
 func TestResult(t *testing.T) {

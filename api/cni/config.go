@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/cni/version"
 )
 
 // config is a network's configuration as the plugin is handed it. Its keys are
@@ -138,8 +139,8 @@ var (
 // checkVersion refuses a version that is not spoken, and a command that the
 // version does not have.
 func (c config) checkVersion(command string) error {
-	if !slices.Contains(versions, c.CNIVersion) {
-		return coded(codeVersion, catenet.Unsupportedf("cniVersion %q is not spoken here", c.CNIVersion).WithHint("versions: %s", strings.Join(versions, ", ")))
+	if !slices.Contains(version.All[:], c.CNIVersion) {
+		return coded(codeVersion, catenet.Unsupportedf("cniVersion %q is not spoken here", c.CNIVersion).WithHint("versions: %s", strings.Join(version.All[:], ", ")))
 	}
 	for of, needed := range map[string]string{"CHECK": "0.4.0", "STATUS": "1.1.0", "GC": "1.1.0"} {
 		if command == of && !since(c.CNIVersion, needed) {

@@ -13,11 +13,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/catenet/catenet/api/cni/version"
 	"github.com/catenet/catenet/api/pipe"
 )
-
-// version is the answer to VERSION, which asks about the program alone.
-const version = `{"cniVersion":"1.1.0","supportedVersions":["0.3.1","0.4.0","1.0.0","1.1.0"]}` + "\n"
 
 func main() {
 	os.Exit(run(os.Stdin, os.Stdout))
@@ -26,8 +24,7 @@ func main() {
 func run(in io.Reader, out io.Writer) int {
 	command := os.Getenv("CNI_COMMAND")
 	if command == "VERSION" {
-		_, _ = io.WriteString(out, version)
-		return 0
+		return versions(out)
 	}
 	stdin, err := io.ReadAll(in)
 	if err != nil {
@@ -52,11 +49,17 @@ func run(in io.Reader, out io.Writer) int {
 	return fail(out, stdin, 11, err.Error())
 }
 
+// versions answers VERSION, which asks about the program alone.
+func versions(out io.Writer) int {
+	_, _ = io.WriteString(out, `{"cniVersion":"`+version.Newest+`","supportedVersions":["`+strings.Join(version.All[:], `","`)+`"]}`+"\n")
+	return 0
+}
+
 // fail prints an error as CNI has it, and returns the exit code.
 func fail(out io.Writer, stdin []byte, code int, message string) int {
 	v := value(stdin, "cniVersion")
 	if v == "" {
-		v = "1.1.0"
+		v = version.Newest
 	}
 	_, _ = io.WriteString(out, `{"cniVersion":`+quote(v)+`,"code":`+strconv.Itoa(code)+`,"msg":`+quote("catenet: "+message)+
 		`,"details":"is catenetd running?"}`+"\n")

@@ -39,3 +39,15 @@ func TestFail(t *testing.T) {
 		}
 	}
 }
+
+func TestVersions(t *testing.T) {
+	var out strings.Builder
+	var v struct {
+		CNIVersion        string
+		SupportedVersions []string
+	}
+	code := versions(&out)
+	if err := json.Unmarshal([]byte(out.String()), &v); err != nil || code != 0 || v.CNIVersion != "1.1.0" || strings.Join(v.SupportedVersions, " ") != "0.3.1 0.4.0 1.0.0 1.1.0" {
+		t.Errorf("%s, %v", out.String(), err)
+	}
+}

@@ -69,7 +69,8 @@ var Arrows = []Arrow{
 	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
 
 	{"api/pipe", nil, "it is in programs that are started once a container: each import makes that later"},
-	{"api/cni/...", []string{".", "api/pipe"}, "a front is a translation: bytes in, an engine's verbs, bytes out; which verbs it states itself"},
+	{"api/cni/version", nil, "it is in a program that is started for every call"},
+	{"api/cni/...", []string{".", "api/cni/version", "api/pipe"}, "a front is a translation: bytes in, an engine's verbs, bytes out; which verbs it states itself"},
 	{"api/docker/...", []string{".", "api"}, "a translation is pure: the CLI shows Docker's JSON by it, the server answers by it"},
 	{"api/dockerplugin", []string{"."}, "a guest's protocol is translated into an engine's verbs, whose contract it states itself"},
 	{"api/apitest/...", []string{".", "api/..."}, "the engine's twin for tests serves the API and nothing else"},
@@ -81,7 +82,7 @@ var Arrows = []Arrow{
 	{"cmd/catenet/adopt", []string{".", "api/docker", "api/netavark"}, "what others define is read and translated; who makes it is the verb's affair"},
 	{"cmd/catenet-netavark", []string{"api/pipe"}, "it is started once for each container: it hands its call on, and knows nothing"},
 	{"cmd/catenet-shim/...", []string{".", "internal/kernel", "internal/kernel/process/..."}, "one shim runs for each container: it stays small"},
-	{"cmd/catenet-cni/...", []string{"api/pipe"}, "it is started for every call of a runtime: all meaning is in the daemon"},
+	{"cmd/catenet-cni/...", []string{"api/cni/version", "api/pipe"}, "it is started for every call of a runtime: all meaning is in the daemon"},
 	{"cmd/catenetd/...", []string{"./..."}, "only the daemon's main wires"},
 
 	{"packaging/man", nil, "who writes pages of the manual is told what is on them"},
