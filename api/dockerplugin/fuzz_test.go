@@ -108,6 +108,10 @@ func TestEveryCallIsAnswered(t *testing.T) {
 			t.Errorf("%s of half a request: no answer", call)
 		}
 	}
+	// Sent again after it was cut off: not any subnet is meant.
+	if w := ask(p, "IpamDriver.RequestPool", ""); !strings.Contains(w.Body.String(), "cut off") {
+		t.Errorf("a request without a body is answered with %s", w.Body)
+	}
 	if w := ask(p, "NetworkDriver.CreateNetwork", strings.Repeat(" ", maxBody+1)); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body without end: %d", w.Code)
 	}
@@ -120,7 +124,7 @@ func FuzzCall(f *testing.F) {
 	f.Add("NetworkDriver.CreateEndpoint", `{"NetworkID":"`+id+`","EndpointID":"`+id+`","Interface":{"Address":"10.9.0.2/16"}}`)
 	f.Add("NetworkDriver.Join", `{"NetworkID":"`+id+`","EndpointID":"`+id+`","SandboxKey":"/run/x"}`)
 	f.Add("NetworkDriver.ProgramExternalConnectivity", `{"EndpointID":"`+id+`","Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":8080,"HostIP":"127.0.0.1"}]}}`)
-	f.Add("IpamDriver.RequestPool", `{"Pool":"10.9.0.0/16","SubPool":"10.9.1.0/24","V6":false,"Options":{"catenet.network":"bridge"}}`)
+	f.Add("IpamDriver.RequestPool", `{"AddressSpace":"catenet","Pool":"10.9.0.0/16","SubPool":"10.9.1.0/24","V6":false,"Options":{"catenet.network":"bridge"}}`)
 	f.Add("IpamDriver.RequestAddress", `{"PoolID":"10.9.0.0/16","Address":"","Options":{"RequestAddressType":"com.docker.network.gateway"}}`)
 	f.Fuzz(func(t *testing.T, call, body string) {
 		if _, known := calls()[call]; !known {

@@ -40,9 +40,14 @@ type addressReply struct {
 
 // requestPool claims a subnet, or names one of a network that exists. dockerd
 // that finds a chosen one overlapping keeps it and asks again: as it is claimed,
-// the next is another.
+// the next is another. A request that was cut off dockerd sends again without what
+// was in it: not any subnet is meant then.
 func (p *Plugin) requestPool(ctx context.Context, q poolRequest) (any, error) {
-	if q.AddressSpace != "" && q.AddressSpace != addressSpace {
+	switch q.AddressSpace {
+	case addressSpace:
+	case "":
+		return nil, catenet.Invalidf("dockerd asks for a subnet, and not for which: its request was cut off").WithHint("ask docker once more")
+	default:
 		return nil, catenet.Invalidf("there is no address space %q", q.AddressSpace).WithHint("the only one is %q", addressSpace)
 	}
 	var ask catenet.Pool

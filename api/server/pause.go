@@ -19,16 +19,44 @@ type Kept struct {
 	Unread []byte
 }
 
-// Pause ends the server, and leaves its sockets open for the next: the
+// Front is an http.Server on a unix socket that can be paused.
+type Front struct {
+	http  *http.Server
+	conns connections
+}
+
+// NewFront makes one of a server that does not serve yet.
+func NewFront(s *http.Server) *Front {
+	s.ConnState = func(c net.Conn, to http.ConnState) {
+		if c, ok := c.(*conn); ok {
+			c.state(to)
+		}
+	}
+	return &Front{http: s}
+}
+
+// Serve answers on l, and on connections that another Pause has kept, until
+// Shutdown or Pause, and returns nil then.
+func (f *Front) Serve(l net.Listener, kept ...Kept) error {
+	lasting := &lasting{l, &f.conns, kept}
+	if !f.conns.serve(lasting) {
+		return nil
+	}
+	defer f.conns.serving.Done()
+	if err := f.http.Serve(lasting); !errors.Is(err, http.ErrServerClosed) && !f.conns.paused() {
+		return err
+	}
+	return nil
+}
+
+// Pause ends serving, and leaves the sockets open for the next: the
 // listener, in whose queue clients wait, and connections, which it returns.
-// Streams and waits end at once; other requests are waited for until ctx ends,
-// what is left then is cut off. (http.Server.Shutdown would drop a request that
-// comes at that moment.)
-func (s *Server) Pause(ctx context.Context) ([]Kept, error) {
-	s.close()
-	err := s.conns.pause()
+// Requests are waited for until ctx ends, what is left then is cut off.
+// (http.Server.Shutdown would drop a request that comes at that moment.)
+func (f *Front) Pause(ctx context.Context) ([]Kept, error) {
+	err := f.conns.pause()
 	var kept []Kept
-	all := s.conns.list()
+	all := f.conns.list()
 	for _, c := range all {
 		c.leave()
 	}
@@ -43,10 +71,17 @@ func (s *Server) Pause(ctx context.Context) ([]Kept, error) {
 			kept = append(kept, Kept{c.UnixConn, unread})
 		}
 	}
-	s.cut()
-	err = errors.Join(err, s.http.Close())
-	s.execs.Wait()
-	return kept, err
+	return kept, errors.Join(err, f.http.Close())
+}
+
+// Shutdown closes the listeners, and waits for requests until ctx ends; what
+// is left then is cut off.
+func (f *Front) Shutdown(ctx context.Context) error {
+	err := f.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, f.http.Close())
+	}
+	return err
 }
 
 // connections are the open ones of a server.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -24,15 +23,14 @@ type Server struct {
 	engine FullEngine
 	podman *netavark.Front // by api/pipe
 	log    *slog.Logger
-	http   *http.Server
-	mux    *http.ServeMux
+	*Front
+	mux *http.ServeMux
 
 	closing context.Context // ended by Shutdown: streams and waits stop
 	close   context.CancelFunc
 	over    context.Context // ended by Shutdown at last: who still talks is cut off
 	cut     context.CancelFunc
 	execs   sync.WaitGroup // connections that http.Server has handed over
-	conns   connections
 }
 
 // PodmanNetworks names the folder of Podman's definitions of networks, into
@@ -49,7 +47,7 @@ func New(e FullEngine, log *slog.Logger) *Server {
 	}
 	s.mux.HandleFunc("/"+catenet.APIVersion+"/", s.noRoute)
 	s.mux.Handle("/", s.dockerAPI())
-	s.http = &http.Server{
+	s.Front = NewFront(&http.Server{
 		Handler: s.mux,
 		// No timeout on reading as a whole: it would end streams. A slow
 		// body is cut off where it is read.
@@ -57,27 +55,17 @@ func New(e FullEngine, log *slog.Logger) *Server {
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		ConnState: func(c net.Conn, to http.ConnState) {
-			if c, ok := c.(*conn); ok {
-				c.state(to)
-			}
-		},
-	}
+	})
 	return s
 }
 
-// Serve answers on l, and on connections that another server's Pause has kept,
-// until Shutdown or Pause, and returns nil then.
-func (s *Server) Serve(l net.Listener, kept ...Kept) error {
-	lasting := &lasting{l, &s.conns, kept}
-	if !s.conns.serve(lasting) {
-		return nil
-	}
-	defer s.conns.serving.Done()
-	if err := s.http.Serve(lasting); !errors.Is(err, http.ErrServerClosed) && !s.conns.paused() {
-		return err
-	}
-	return nil
+// Pause is Front.Pause. Streams and waits end at once.
+func (s *Server) Pause(ctx context.Context) ([]Kept, error) {
+	s.close()
+	kept, err := s.Front.Pause(ctx)
+	s.cut()
+	s.execs.Wait()
+	return kept, err
 }
 
 // Shutdown closes the listeners, ends streams and waits, and waits for the
@@ -85,10 +73,7 @@ func (s *Server) Serve(l net.Listener, kept ...Kept) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.close()
 	defer s.cut()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.http.Close())
-	}
+	err := s.Front.Shutdown(ctx)
 	ended := make(chan struct{})
 	go func() { s.execs.Wait(); close(ended) }()
 	select {

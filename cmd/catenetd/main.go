@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -88,7 +89,7 @@ func run(c config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	clients, err := inheritClients(given)
+	clients, err := inheritClients(given, apiClients)
 	if err = errors.Join(err, given.Close()); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 			err = errors.Join(err, undo[i]())
 		}
 	}()
-	l, err := listen(ctx, c, given, log)
+	l, err := listen(ctx, apiSocket, strings.TrimPrefix(c.Listen, "unix://"), given, log)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 	if err := d.forwarding(ctx, c.AllowForward || dockerplugin.Count(networks) > 0, log); err != nil {
 		return nil, err
 	}
-	if err := d.servePlugin(ctx, c, log); err != nil {
+	if err := d.servePlugin(ctx, c, given, log); err != nil {
 		return nil, err
 	}
 	d.watchFirewall(ctx, log)

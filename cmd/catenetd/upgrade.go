@@ -8,12 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/catenet/catenet/api/server"
-	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/kernel/handover"
 	"github.com/catenet/catenet/internal/kernel/netns"
 	"github.com/catenet/catenet/internal/names"
@@ -28,11 +26,13 @@ const patience = 15 * time.Second
 
 // Names of what is handed over.
 const (
-	apiSocket   = "api"
-	claimSocket = "claim"
-	rulesSocket = "nf_tables"
-	lookupsNote = "lookups"
-	clientsNote = "clients"
+	apiSocket    = "api"
+	pluginSocket = "plugin"
+	claimSocket  = "claim"
+	rulesSocket  = "nf_tables"
+	lookupsNote  = "lookups"
+	apiClients   = "client"
+	pluginCalls  = "call"
 )
 
 // offer is a socket that is handed over as it is.
@@ -83,7 +83,9 @@ func (d *daemon) makeRoom(ctx context.Context, program string, s *server.Server,
 	last, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	clients, err := s.Pause(last)
-	if err != nil {
+	calls, cut := d.plugin.pause(last)
+	defer d.plugin.serve(calls)
+	if err := errors.Join(err, cut); err != nil {
 		log.Warn("requests were cut off", "err", err)
 	}
 	var p handover.Parcel
@@ -93,30 +95,30 @@ func (d *daemon) makeRoom(ctx context.Context, program string, s *server.Server,
 	d.sockets.HandOver(&p)
 	lookups := d.names.HandOver()
 	defer d.names.TakeBack(lookups)
-	if err := errors.Join(offerClients(&p, clients), offerLookups(&p, lookups)); err != nil {
+	if err := errors.Join(offerClients(&p, apiClients, clients), offerClients(&p, pluginCalls, calls), offerLookups(&p, lookups)); err != nil {
 		return clients, err
 	}
 	return clients, p.Exec(ctx, program, replacement)
 }
 
-// offerClients puts the API's connections into p.
-func offerClients(p *handover.Parcel, clients []server.Kept) error {
+// offerClients puts the connections of a socket's clients into p.
+func offerClients(p *handover.Parcel, kind string, clients []server.Kept) error {
 	unread := make([][]byte, len(clients))
 	for i, c := range clients {
 		unread[i] = c.Unread
-		p.Put(numbered("client", "", i), c.Conn)
+		p.Put(numbered(kind, "", i), c.Conn)
 	}
-	return p.Note(clientsNote, unread)
+	return p.Note(kind+"s", unread)
 }
 
 // inheritClients is the other side of offerClients.
-func inheritClients(p *handover.Parcel) (clients []server.Kept, err error) {
+func inheritClients(p *handover.Parcel, kind string) (clients []server.Kept, err error) {
 	var unread [][]byte
-	if _, err := p.Read(clientsNote, &unread); err != nil {
+	if _, err := p.Read(kind+"s", &unread); err != nil {
 		return nil, err
 	}
 	for i := range unread {
-		c, err := taken[*net.UnixConn](p, numbered("client", "", i), net.FileConn)
+		c, err := taken[*net.UnixConn](p, numbered(kind, "", i), net.FileConn)
 		if err != nil {
 			return nil, err
 		}
@@ -204,11 +206,10 @@ func claimHost(given *handover.Parcel) (*net.UnixListener, error) {
 	return netns.Claim("catenetd")
 }
 
-// listen listens for clients of the API: with the socket of an earlier program
-// in this process, unless that was elsewhere.
-func listen(ctx context.Context, c config.Config, given *handover.Parcel, log *slog.Logger) (*server.Listener, error) {
-	path := strings.TrimPrefix(c.Listen, "unix://")
-	if f := given.Take(apiSocket); f != nil {
+// listen listens for clients: with the socket of an earlier program in this
+// process, unless that was elsewhere. A path that is "" is nowhere.
+func listen(ctx context.Context, name, path string, given *handover.Parcel, log *slog.Logger) (*server.Listener, error) {
+	if f := given.Take(name); f != nil {
 		l, err := server.Inherit(f, server.DefaultGroup, log)
 		if err != nil || l.Addr().String() == path {
 			return l, err
@@ -216,6 +217,9 @@ func listen(ctx context.Context, c config.Config, given *handover.Parcel, log *s
 		if err := l.Close(); err != nil {
 			return nil, fmt.Errorf("close earlier socket: %w", err)
 		}
+	}
+	if path == "" {
+		return nil, nil
 	}
 	return server.Listen(ctx, path, server.DefaultGroup, log)
 }

@@ -57,6 +57,7 @@ type daemon struct {
 	closers  []func() error // in the order in which things were opened
 	sockets  *sockets.Sockets
 	offers   []offer // what else is handed over
+	plugin   *plugin // nil: dockerd is not served
 	// takeBack removes what would outlive a start that fails.
 	takeBack func() error
 }
@@ -190,7 +191,7 @@ func memory(meminfo []byte) (size uint64) {
 	return 0
 }
 
-// keep has the socket of the API made anew when its file is gone.
+// keep has a socket made anew when its file is gone.
 func (d *daemon) keep(ctx context.Context, l *server.Listener) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

@@ -137,7 +137,7 @@ func TestDockerJoins(t *testing.T) {
 		h.Catenet(append(append([]string{"network", "create", "--subnet", "10.67.0.0/24"}, c.args...), name)...)
 		in := fmt.Sprintf(`"NetworkID":%q,"EndpointID":%q`, network, endpoint)
 		for _, step := range [][2]string{
-			{"IpamDriver.RequestPool", `{"Pool":"10.67.0.0/24","Options":{"catenet.network":"` + name + `"}}`},
+			{"IpamDriver.RequestPool", `{"AddressSpace":"catenet","Pool":"10.67.0.0/24","Options":{"catenet.network":"` + name + `"}}`},
 			{"NetworkDriver.CreateNetwork", `{"NetworkID":"` + network + `","Options":{"com.docker.network.generic":{"catenet.network":"` + name + `"}},"IPv4Data":[{"AddressSpace":"catenet","Pool":"10.67.0.0/24"}]}`},
 			{"NetworkDriver.CreateEndpoint", `{` + in + `,"Interface":{"Address":"10.67.0.9/24"}}`},
 		} {
