@@ -112,6 +112,7 @@ type Host interface {
 	// of ours: on the host, and inside every namespace that a veth of this
 	// host reaches. lost may be called from several goroutines at once. It returns when ctx ends, or with an error.
 	Watch(ctx context.Context, lost func(Loss)) error
+	Crossing
 }
 
 // writesKey is where a context keeps its counter.
@@ -175,6 +176,8 @@ type Link struct {
 	Through string
 	// Peer is the other end of a veth.
 	Peer *Peer
+	// VXLAN is for that kind. A link with another one is made anew.
+	VXLAN *VXLAN
 }
 
 // Rate is a token bucket (tc-tbf(8)). The zero value bounds nothing.
@@ -252,8 +255,10 @@ type Loss struct {
 	// if it happened in a namespace.
 	Link string
 	// Namespace is the inode of the namespace it happened in; 0 for the host.
-	// With neither set nobody knows where: everything is to be looked at.
 	Namespace uint64
+	// Reach: other hosts may be reached no longer. With nothing set nobody knows
+	// where it happened: everything is to be looked at.
+	Reach bool
 }
 
 // Namespaces makes and finds network namespaces.

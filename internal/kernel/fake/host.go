@@ -91,6 +91,11 @@ func (k *Kernel) remove(name string) {
 			k.links[port] = l
 		}
 	}
+	for subnet, r := range k.reach {
+		if r.Link == name {
+			delete(k.reach, subnet)
+		}
+	}
 	for _, in := range k.inside {
 		for peer, outside := range in.parked {
 			if outside == name {
@@ -127,7 +132,7 @@ func (k *Kernel) Links(ctx context.Context) ([]kernel.Link, error) {
 	var found []kernel.Link
 	for _, l := range k.links {
 		if strings.HasPrefix(l.Alias, kernel.Mark) {
-			l.Peer, l.NoIPv6, l.Rate, l.Through, l.Addrs = nil, false, kernel.Rate{}, "", slices.Clone(l.Addrs)
+			l.Peer, l.NoIPv6, l.Rate, l.Through, l.VXLAN, l.Addrs = nil, false, kernel.Rate{}, "", nil, slices.Clone(l.Addrs)
 			found = append(found, l)
 		}
 	}

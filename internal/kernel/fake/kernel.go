@@ -22,7 +22,8 @@ type Kernel struct {
 	inside   map[uint64]*inside // by inode
 	places   map[string]uint64  // path → inode
 	next     uint64             // inode to be given next
-	routes   []netip.Prefix
+	routes   []netip.Prefix     // of somebody else
+	reach    map[netip.Prefix]kernel.Reach
 	uplink   string
 	mtu      int
 	forward4 bool
@@ -55,6 +56,7 @@ func New() *Kernel {
 		links:    map[string]kernel.Link{},
 		inside:   map[uint64]*inside{},
 		places:   map[string]uint64{},
+		reach:    map[netip.Prefix]kernel.Reach{},
 		next:     hostInode + 1,
 		uplink:   "eth0",
 		mtu:      1500,

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,6 +19,9 @@ func (k *Kernel) String() string {
 	var out []string
 	for _, l := range k.links {
 		out = append(out, k.linkText(l)...)
+	}
+	for _, r := range k.reach {
+		out = append(out, reachText(r)...)
 	}
 	if k.forward4 {
 		out = append(out, "sysctl -w net.ipv4.ip_forward=1")
@@ -50,6 +54,21 @@ func (k *Kernel) linkText(l kernel.Link) []string {
 		fmt.Fprintf(&b, " address %s", l.MAC)
 	}
 	fmt.Fprintf(&b, " type %s", l.Kind)
+	if v := l.VXLAN; v != nil {
+		fmt.Fprintf(&b, " id %d dstport %d", v.VNI, cmp.Or(v.Port, 8472))
+		if v.Local.IsValid() {
+			fmt.Fprintf(&b, " local %s", v.Local)
+		}
+		if v.Under != "" {
+			fmt.Fprintf(&b, " dev %s", v.Under)
+		}
+		if !v.Learning {
+			b.WriteString(" nolearning")
+		}
+		if v.GBP {
+			b.WriteString(" gbp")
+		}
+	}
 	if p := l.Peer; p != nil {
 		fmt.Fprintf(&b, " peer name %s", p.Name)
 		if p.MAC != nil {

@@ -37,7 +37,7 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 		if err := admit(cur, l); err != nil {
 			return err
 		}
-		stale, err := h.stale(c, cur, l)
+		stale, err := h.stale(c, cur, l, want)
 		if err != nil {
 			return err
 		}
@@ -61,8 +61,9 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 func aimOf(c *conn, l kernel.Link) (aim, error) {
 	want := aim{name: l.Name, alias: l.Alias, mtu: l.MTU, mac: l.MAC, addrs: l.Addrs,
 		noIPv6: l.NoIPv6, noLinkLocal: !hasIPv6(l.Addrs)}
-	if l.Master == "" {
-		return want, nil
+	var err error
+	if want.vxlan, err = vxlanOf(c, l); err != nil || l.Master == "" {
+		return want, err
 	}
 	master, err := c.index(l.Master)
 	if err != nil {
@@ -97,9 +98,12 @@ func admit(cur *info, l kernel.Link) error {
 		WithHint("choose another name, or remove it: ip link del %s", l.Name)
 }
 
-// stale tells whether a veth leads elsewhere than it should, which only making
-// it again mends.
-func (h *Host) stale(c *conn, cur *info, l kernel.Link) (bool, error) {
+// stale tells whether a veth leads elsewhere than it should, or a vxlan is
+// another, which only making it again mends.
+func (h *Host) stale(c *conn, cur *info, l kernel.Link, want aim) (bool, error) {
+	if want.vxlan != nil {
+		return cur.vxlan == nil || *want.vxlan != *cur.vxlan, nil
+	}
 	if l.Peer == nil {
 		return false, nil
 	}
@@ -237,6 +241,9 @@ func newLink(b *batch, l kernel.Link, want aim) {
 	}
 	kind := b.nest(unix.IFLA_LINKINFO | unix.NLA_F_NESTED)
 	b.str(unix.IFLA_INFO_KIND, l.Kind)
+	if want.vxlan != nil {
+		want.vxlan.attrs(b)
+	}
 	if l.Peer != nil {
 		data := b.nest(unix.IFLA_INFO_DATA | unix.NLA_F_NESTED)
 		peer := b.nest(vethInfoPeer | unix.NLA_F_NESTED)

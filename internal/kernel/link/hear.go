@@ -31,18 +31,21 @@ const (
 )
 
 // hearLinks opens the socket that hears of links, addresses and traffic control,
-// and of our routes that go: those of others, a router's, may be a million.
+// and of our routes that go: those of others, a router's, may be a million; and of
+// neighbours that go.
 func hearLinks() (*os.File, error) {
 	return hear(unix.NETLINK_ROUTE, []unix.SockFilter{
 		{Code: loadHalf, K: typeAt},
-		{Code: ifEqual, K: asLoaded(unix.RTM_NEWROUTE), Jt: 4},
+		{Code: ifEqual, K: asLoaded(unix.RTM_NEWROUTE), Jt: 5},
+		{Code: ifEqual, K: asLoaded(unix.RTM_NEWNEIGH), Jt: 4},
 		{Code: ifEqual, K: asLoaded(unix.RTM_DELROUTE), Jf: 2},
 		{Code: loadByte, K: protocolAt},
 		{Code: ifEqual, K: kernel.RouteProtocol, Jf: 1},
 		{Code: ret, K: whole},
 		{Code: ret},
 	}, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_NSID,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_TC)
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_TC,
+		unix.RTNLGRP_NEIGH)
 }
 
 // hearTables opens the socket that hears of nf_tables that go: of transactions

@@ -14,7 +14,8 @@ import (
 const etherMTU = 1500
 
 // Links returns the links that carry our mark, with the addresses we gave
-// them. Peer is not told, nor NoIPv6 and how it is shaped.
+// them. Peer is not told, nor NoIPv6, how it is shaped and what
+// else it is of its kind.
 func (h *Host) Links(ctx context.Context) (found []kernel.Link, err error) {
 	err = h.with(ctx, func(c *conn) error {
 		all, err := c.links()

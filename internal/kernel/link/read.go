@@ -28,6 +28,7 @@ type info struct {
 	hairpin       bool
 	addrGen       uint8
 	six           bool   // it has IPv6
+	vxlan         *vxlan // of that kind
 	outside       string // of a veth's inside that was just born: its name on the host
 }
 
@@ -73,6 +74,10 @@ func (i *info) readKind(b []byte) {
 		switch kind {
 		case unix.IFLA_INFO_KIND:
 			i.kind = wire.Text(v)
+		case unix.IFLA_INFO_DATA: // behind the kind
+			if i.kind == "vxlan" {
+				i.vxlan = readVXLAN(v)
+			}
 		case unix.IFLA_INFO_SLAVE_KIND:
 			i.slave = wire.Text(v)
 		case unix.IFLA_INFO_SLAVE_DATA:
@@ -185,6 +190,19 @@ func (c *conn) index(name string) (int, error) {
 	return int(ifr.Uint32()), nil
 }
 
+// name returns the name of the link of that index.
+func (c *conn) name(index int) (string, error) {
+	ifr, err := unix.NewIfreq("")
+	if err == nil {
+		ifr.SetUint32(uint32(index))
+		err = unix.IoctlIfreq(c.fd, unix.SIOCGIFNAME, ifr)
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up link %d: %w", index, err)
+	}
+	return ifr.Name(), nil
+}
+
 // mtu returns the MTU of the link of that name, in bytes.
 func (c *conn) mtu(name string) (int, error) {
 	ifr, err := unix.NewIfreq(name)
@@ -253,23 +271,36 @@ type route struct {
 // routes returns those of a table, or of all (RT_TABLE_UNSPEC), of both
 // families.
 func (c *conn) routes(table uint8) (all []route, err error) {
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		var b batch
+	err = eachFamily(func(family byte) error {
 		before := len(all)
-		body := make([]byte, unix.SizeofRtMsg)
-		body[0], body[4] = family, table
-		b.message("list routes", unix.RTM_GETROUTE, 0, body)
-		err = c.dump(&b, func() { all = all[:before] }, func(m wire.Message) {
+		return c.dumpRoutes(family, table, unix.RTPROT_UNSPEC, func() { all = all[:before] }, func(m wire.Message) {
 			if r, ok := readRoute(m.Data, table); ok {
 				all = append(all, r)
 			}
 		})
-		// A kernel without IPv6 answers EOPNOTSUPP; ENOENT: the table is empty.
-		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOENT) {
-			return nil, err
+	})
+	return all, err
+}
+
+// dumpRoutes lists one family of a table, of one protocol or of any
+// (RTPROT_UNSPEC).
+func (c *conn) dumpRoutes(family, table, protocol uint8, reset func(), take func(wire.Message)) error {
+	var b batch
+	body := make([]byte, unix.SizeofRtMsg)
+	body[0], body[4], body[5] = family, table, protocol
+	b.message("list routes", unix.RTM_GETROUTE, 0, body)
+	return c.dump(&b, reset, take)
+}
+
+// eachFamily asks for both. A kernel without IPv6 answers EOPNOTSUPP; ENOENT: the
+// table is empty.
+func eachFamily(ask func(family byte) error) error {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		if err := ask(family); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOENT) {
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 func readRoute(body []byte, from uint8) (route, bool) {

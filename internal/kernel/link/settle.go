@@ -20,6 +20,7 @@ type aim struct {
 	master      int    // index
 	port        *port  // nil: leave it
 	gate        string // name of the bridge, for an isolated port
+	vxlan       *vxlan // for that kind
 	addrs       []netip.Prefix
 	noIPv6      bool
 	noLinkLocal bool

@@ -16,8 +16,9 @@ import (
 // atHost stands for the host where an event says in which namespace it was.
 const atHost = -1
 
-// Watch tells of links set down or removed or not shaped any more, and of
-// addresses and, inside, routes and redirects removed. Sockets on the host hear all namespaces that
+// Watch tells of links set down or removed or not shaped any more, of
+// addresses and routes and, inside, redirects removed, of neighbours of tunnels,
+// and of links of others that come up. Sockets on the host hear all namespaces that
 // the host has a number for (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a
 // veth of it leads to. They keep none of them alive. What DeleteLinks removes
 // on the host is not told. A Loss with neither field set says that events were
@@ -41,7 +42,7 @@ func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
 	}
 	h.watching(1)
 	defer h.watching(-1)
-	w := watch{h: h, lost: lost, names: map[int]string{}}
+	w := watch{h: h, lost: lost, names: map[int]string{}, tunnels: map[int]bool{}}
 	if err := h.with(ctx, w.learn); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
@@ -135,9 +136,10 @@ func (h *Host) watching(n int) {
 
 // watch is one Watch.
 type watch struct {
-	h     *Host
-	lost  func(kernel.Loss)
-	names map[int]string // index → name of the host's links that are ours
+	h       *Host
+	lost    func(kernel.Loss)
+	names   map[int]string // index → name of the host's links that are ours
+	tunnels map[int]bool   // those of them that have neighbours of ours
 }
 
 // learn reads which links of the host are ours.
@@ -147,12 +149,20 @@ func (w *watch) learn(c *conn) error {
 		return err
 	}
 	clear(w.names)
+	clear(w.tunnels)
 	for _, i := range all {
 		if i.ours() {
-			w.names[i.index] = i.name
+			w.know(i)
 		}
 	}
 	return nil
+}
+
+func (w *watch) know(i info) {
+	w.names[i.index] = i.name
+	if i.kind == "vxlan" {
+		w.tunnels[i.index] = true
+	}
 }
 
 // take reads what one receive returned.
@@ -166,6 +176,12 @@ func (w *watch) take(nsid int, b []byte) {
 		case unix.RTM_DELROUTE: // ours, says the filter
 			if nsid != atHost {
 				w.inside(nsid)
+			} else {
+				w.lost(kernel.Loss{Reach: true})
+			}
+		case unix.RTM_DELNEIGH:
+			if nsid == atHost && len(m.Data) >= ndmsgLen && w.tunnels[int(native.Uint32(m.Data[4:]))] {
+				w.lost(kernel.Loss{Reach: true})
 			}
 		case unix.RTM_DELQDISC, unix.RTM_DELTFILTER:
 			w.shaping(nsid, m.Data)
@@ -212,6 +228,9 @@ func (w *watch) link(nsid int, m wire.Message) {
 		w.inside(nsid)
 	}
 	if !i.ours() {
+		if nsid == atHost && i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0) {
+			w.lost(kernel.Loss{Reach: true}) // when it went down, its routes went without a word
+		}
 		return
 	}
 	gone := m.Type == unix.RTM_DELLINK
@@ -221,9 +240,10 @@ func (w *watch) link(nsid int, m wire.Message) {
 		}
 		return
 	}
-	w.names[i.index] = i.name
+	w.know(i)
 	if gone {
 		delete(w.names, i.index)
+		delete(w.tunnels, i.index)
 	}
 	if gone && w.h.isRemoving(i.name, true) {
 		return

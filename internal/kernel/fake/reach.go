@@ -1,0 +1,93 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// Reach implements kernel.Host.
+func (k *Kernel) Reach(ctx context.Context, add, remove []kernel.Reach) error {
+	err := k.call(ctx)
+	defer k.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range add {
+		_, ours := k.links[r.Link]
+		switch {
+		case !ours && r.Link != k.uplink:
+			errs = append(errs, catenet.NotFoundf("there is no link %s to reach %s by", r.Link, r.Subnet))
+		case slices.Contains(k.routes, r.Subnet):
+			errs = append(errs, catenet.Conflictf("this host has a route to %s already, and it is not ours", r.Subnet))
+		case kernel.Looks(ctx) && !sameReach(k.reach[r.Subnet], r):
+			errs = append(errs, errLooking)
+		case !sameReach(k.reach[r.Subnet], r):
+			k.reach[r.Subnet] = r
+			k.wrote(ctx)
+		}
+	}
+	for _, r := range remove {
+		led := slices.ContainsFunc(add, func(a kernel.Reach) bool { return a.Subnet == r.Subnet })
+		if there, ok := k.reach[r.Subnet]; ok && !led && there.Link == r.Link {
+			delete(k.reach, r.Subnet)
+			k.wrote(ctx)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func sameReach(a, b kernel.Reach) bool {
+	return a.Link == b.Link && a.Subnet == b.Subnet && a.Via == b.Via && a.OnLink == b.OnLink &&
+		a.Remote == b.Remote && a.MAC.String() == b.MAC.String()
+}
+
+// Reached implements kernel.Host.
+func (k *Kernel) Reached(ctx context.Context, links ...string) ([]kernel.Reach, error) {
+	err := k.call(ctx)
+	defer k.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var found []kernel.Reach
+	for _, r := range k.reach {
+		if !slices.Contains(links, r.Link) {
+			r.MAC, r.Remote = nil, netip.Addr{}
+		}
+		found = append(found, r)
+	}
+	slices.SortFunc(found, func(a, b kernel.Reach) int { return strings.Compare(a.Subnet.String(), b.Subnet.String()) })
+	return found, nil
+}
+
+// Lose takes the way to a subnet, as somebody else would.
+func (k *Kernel) Lose(subnet netip.Prefix) {
+	k.mu.Lock()
+	delete(k.reach, subnet)
+	k.mu.Unlock()
+	k.tell(kernel.Loss{Reach: true})
+}
+
+func reachText(r kernel.Reach) []string {
+	route := fmt.Sprintf("ip route add %s", r.Subnet)
+	if r.Via.IsValid() {
+		route += " via " + r.Via.String()
+	}
+	route += " dev " + r.Link
+	if r.OnLink {
+		route += " onlink"
+	}
+	out := []string{route}
+	if r.MAC != nil {
+		out = append(out, fmt.Sprintf("ip neigh add %s lladdr %s dev %s nud permanent", r.Via, r.MAC, r.Link),
+			fmt.Sprintf("bridge fdb add %s dev %s dst %s", r.MAC, r.Link, r.Remote))
+	}
+	return out
+}

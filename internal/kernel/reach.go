@@ -1,0 +1,50 @@
+package kernel
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// Crossing is the side of Host that other hosts' parts of a network are reached
+// by. What it writes carries RouteProtocol.
+type Crossing interface {
+	// Reach makes the host reach add, and remove no longer; what both have in
+	// common stays without a gap. It all goes to the kernel in batches, and one
+	// that is refused keeps no other. A subnet that somebody else has a route to
+	// is a conflict; one that is reached otherwise is led the new way.
+	Reach(ctx context.Context, add, remove []Reach) error
+	// Reached returns what Reach made and is still there: all routes, with what
+	// is behind them where they leave by one of the given links. What is left
+	// there of neighbours without a route comes with a zero Subnet.
+	Reached(ctx context.Context, links ...string) ([]Reach, error)
+}
+
+// Reach is how another host's part of a network is reached: a route, and for
+// tunnels that carry Ethernet frames what makes them find the host.
+type Reach struct {
+	Link   string       // by which it goes
+	Subnet netip.Prefix // masked
+	// Via is the next hop; zero: Subnet is on the link. OnLink says that Via is,
+	// whatever addresses the link has.
+	Via    netip.Addr
+	OnLink bool
+	// MAC is whom Via is, and Remote the host that frames for it are sent to:
+	// a permanent neighbour and an entry of the forwarding database of Link
+	// (bridge(8)). Both or none.
+	MAC    net.HardwareAddr
+	Remote netip.Addr
+}
+
+// VXLAN is what a link of kind "vxlan" is (RFC 7348).
+type VXLAN struct {
+	VNI  uint32 // the network's number, 24 bits
+	Port uint16 // UDP; 0 is 8472, the kernel's choice
+	// Local is the host's address that it sends from, and Under the link by
+	// which it does; zero leaves the choice to the host's routes.
+	Local netip.Addr
+	Under string
+	// Learning fills the forwarding database from what arrives.
+	Learning bool
+	GBP      bool // the Group Policy extension
+}
