@@ -155,7 +155,7 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 		if asideErr = <-recorded; asideErr != nil {
 			return
 		}
-		if asideErr = e.o.Host.Dress(ctx, ns, kernel.Outfit{ResolverPort: view.ResolverPort}); asideErr != nil {
+		if asideErr = e.o.Host.Dress(ctx, ns, kernel.Outfit{ResolverPort: view.ResolverPort, Beside: next.Parked}); asideErr != nil {
 			asideErr = fmt.Errorf("redirect lookups of %s: %w", next.Name, asideErr)
 			return
 		}

@@ -202,6 +202,9 @@ type Outfit struct {
 	// ResolverPort, if not 0, redirects what the namespace sends to
 	// 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11.
 	ResolverPort uint16
+	// Beside says that somebody else answers there too: he has the word while
+	// nobody listens at ResolverPort.
+	Beside bool
 	// NoResolver takes that redirect away.
 	NoResolver bool
 }

@@ -365,7 +365,7 @@ func (d *dockerHost) restarts() {
 		when string
 		do   []func()
 	}{
-		{"catenetd killed", []func(){d.a.Kill, d.plugged}},
+		{"catenetd killed", []func(){d.a.Kill, func() { d.asks("without catenetd", "near", "hidden") }, d.plugged}},
 		{"catenetd stopped", []func(){d.a.Stop, d.plugged}},
 		{"dockerd killed", []func(){d.killDocker, startDocker}},
 		{"both killed, dockerd first to come", []func(){d.a.Kill, d.killDocker, d.startDocker, d.plugged, d.up}},

@@ -57,7 +57,7 @@ func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
 	if h.redirect == nil {
 		return nil, errors.Join(errors.New("redirect the resolver: this host was opened without the means"), p.revert(h, c))
 	}
-	if err := h.redirect(o.ResolverPort); err != nil {
+	if err := h.redirect(o.ResolverPort, o.Beside); err != nil {
 		return nil, errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
 	}
 	return p.born, nil

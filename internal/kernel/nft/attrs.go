@@ -21,6 +21,11 @@ func (b *attrs) u32(typ uint16, v uint32) {
 	*b = wire.End(*b, len(*b)-8)
 }
 
+func (b *attrs) u64(typ uint16, v uint64) {
+	*b = binary.BigEndian.AppendUint64(wire.Begin(*b, typ), v)
+	*b = wire.End(*b, len(*b)-12)
+}
+
 // nest writes what fn writes into one attribute, at most 64 KiB.
 func (b *attrs) nest(typ uint16, fn func()) {
 	at := len(*b)
@@ -69,6 +74,13 @@ func (a attr) u32() uint32 {
 		return 0
 	}
 	return binary.BigEndian.Uint32(a.data)
+}
+
+func (a attr) u64() uint64 {
+	if len(a.data) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(a.data)
 }
 
 // str is the text in an attribute.

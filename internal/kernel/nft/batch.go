@@ -11,15 +11,15 @@ type Verb uint8
 // Verbs. Adding what is there already is no error, unless it differs in what
 // cannot be changed; deleting what is not there is one.
 const (
-	AddTable    Verb = iota // or become the owner of an orphan
-	DeleteTable             // with all that is in it
-	AddChain                // without its rules
-	FlushChain              // deletes its rules
-	DeleteChain             // must be empty and unreferenced
-	AddRules                // appends the rules of Chain
-	AddSet                  // without its elements
-	AddElements             // the elements of Set
-	DeleteElements
+	AddTable       Verb = iota // or become the owner of an orphan
+	DeleteTable                // with all that is in it
+	AddChain                   // without its rules
+	FlushChain                 // deletes its rules
+	DeleteChain                // must be empty and unreferenced
+	AddRules                   // appends the rules of Chain
+	AddSet                     // without its elements
+	AddElements                // the elements of Set
+	DeleteElements             // … or all, if the set names none
 )
 
 // Op is one step of a transaction.
@@ -118,7 +118,7 @@ func sameHook(a, b *Hook) bool {
 
 func sameSet(a, b Set) bool {
 	a, b = a.shape(), b.shape()
-	return a.Name == b.Name && a.Interval == b.Interval && a.Key == b.Key && a.Data == b.Data
+	return a.Name == b.Name && a.Interval == b.Interval && a.Key == b.Key && a.Data == b.Data && a.Timeout == b.Timeout
 }
 
 // change orders the steps so that each finds what it refers to, and nothing
@@ -148,6 +148,9 @@ func (b *Batch) change(h, w Table) {
 		}
 		gone, fresh := diffElements(old.Elements, s.Elements)
 		if s.Elements = gone; len(gone) > 0 {
+			if s.Timeout != 0 {
+				s.Elements = nil // all: one may be over by then
+			}
 			op(Op{Do: DeleteElements, Set: s})
 		}
 		if s.Elements = fresh; len(fresh) > 0 {

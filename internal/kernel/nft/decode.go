@@ -1,6 +1,10 @@
 package nft
 
-import "github.com/catenet/catenet/internal/kernel/wire"
+import (
+	"time"
+
+	"github.com/catenet/catenet/internal/kernel/wire"
+)
 
 // nftables splits a message of nf_tables into the reference of its table
 // and its attributes.
@@ -113,6 +117,8 @@ func decodeSet(b []byte) (s Set, err error) {
 			s.Data.ID = a.u32()
 		case 7:
 			s.Data.Len = a.u32()
+		case 11:
+			s.Timeout = time.Duration(a.u64()) * time.Millisecond
 		}
 	})
 	return s, in.err

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -121,6 +122,8 @@ func encodeRule(b *attrs, r Rule) {
 const (
 	setInterval uint32 = 4
 	setMap      uint32 = 8
+	setTimeout  uint32 = 16
+	setEval     uint32 = 32 // rules add elements
 )
 
 func encodeSet(b *attrs, s Set, id uint32) {
@@ -131,6 +134,9 @@ func encodeSet(b *attrs, s Set, id uint32) {
 	if s.Data != (Type{}) {
 		flags |= setMap
 	}
+	if s.Timeout != 0 {
+		flags |= setTimeout | setEval
+	}
 	b.str(2, s.Name)
 	b.u32(3, flags)
 	b.u32(4, s.Key.ID)
@@ -140,6 +146,10 @@ func encodeSet(b *attrs, s Set, id uint32) {
 		b.u32(7, s.Data.Len)
 	}
 	b.u32(10, id) // the kernel wants one, unique in the batch
+	if s.Timeout != 0 {
+		b.u64(11, uint64(s.Timeout.Milliseconds()))
+		b.u32(12, uint32(time.Minute.Milliseconds())) // how often what is over is looked for
+	}
 	if s.Key == TypeIfname {
 		// For nft(8) alone, which else shows names as empty: the byte order
 		// of the key (type 0 of libnftnl's udata) is the host's (1).
@@ -147,9 +157,16 @@ func encodeSet(b *attrs, s Set, id uint32) {
 	}
 }
 
-// elements splits the elements over as many messages as they need.
+// elements splits the elements over as many messages as they need. None at all
+// are those that the set has.
 func (e *encoded) elements(i int, typ uint16, flags uint16, op Op) {
 	els := op.Set.Elements
+	if len(els) == 0 {
+		var b attrs
+		b.str(1, op.Table.Name)
+		b.str(2, op.Set.Name)
+		e.add(i, typ, flags, op.Table.Family, b)
+	}
 	for len(els) > 0 {
 		var b attrs
 		b.str(1, op.Table.Name)

@@ -152,6 +152,16 @@ func NotIn(set string, key uint32) Expr {
 	return x
 }
 
+// AddTo puts the key into a set of a timeout, for that long.
+func AddTo(set Set, key uint32) Expr {
+	var b attrs
+	b.str(1, set.Name)
+	b.u32(3, 0) // NFT_DYNSET_OP_ADD
+	b.u32(4, key)
+	b.u64(6, uint64(set.Timeout.Milliseconds()))
+	return Expr{"dynset", b}
+}
+
 // LookupTo matches if the key is in the map, and loads its value.
 func LookupTo(set string, key, to uint32) Expr {
 	var b attrs

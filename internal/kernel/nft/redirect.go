@@ -31,7 +31,11 @@ var sandboxTable = Ref{IPv4, kernel.RedirectTable}
 // It looks before it writes: a transaction that fails because something is
 // there already costs an RCU grace period, some 10 ms.
 // Port 0 takes the redirect away.
-func Redirect(port uint16) error {
+//
+// With beside, somebody else answers there too, by nat at the usual priority:
+// a lookup that finds nobody at our port leaves him those of the next while. It is
+// refused itself, whereupon a resolver asks again (resolv.conf(5), attempts).
+func Redirect(port uint16, beside bool) error {
 	c, err := dial()
 	if err != nil {
 		return err
@@ -41,7 +45,7 @@ func Redirect(port uint16) error {
 	if err == nil {
 		var want []Table
 		if port != 0 {
-			want = []Table{{Ref: sandboxTable, Chains: redirectChains(port)}}
+			want = []Table{redirect(port, beside)}
 		}
 		err = c.Commit(ctx, Diff(have, want))
 	}
@@ -55,9 +59,13 @@ func Redirect(port uint16) error {
 	return errors.Join(err, c.Close())
 }
 
-// redirectChains are the way there and back. A container that tracks its
+// silent is the set that has the resolver's address for a while after nobody
+// listened at our port.
+var silent = Set{Name: "silent", Key: TypeAddr4, Timeout: 10 * time.Second}
+
+// redirect is the way there and back. A container that tracks its
 // connections nevertheless, at priority -200, sees both ways at our port.
-func redirectChains(port uint16) []Chain {
+func redirect(port uint16, beside bool) Table {
 	ours, dns := binary.BigEndian.AppendUint16(nil, port), []byte{0, 53}
 	there := Chain{Name: "there", Hook: &Hook{Type: "filter", Num: Output, Priority: -300, Policy: uint32(Accept)}}
 	back := Chain{Name: "back", Hook: &Hook{Type: "filter", Num: Output, Priority: -99, Policy: uint32(Accept)}}
@@ -74,7 +82,30 @@ func redirectChains(port uint16) []Chain {
 	// Nobody listens: an ICMP error (RFC 792) of 8 bytes, then the IPv4 and
 	// the UDP header of what could not be delivered.
 	back.Rules = append(back.Rules, rewrite(source, unix.IPPROTO_ICMP, 8+20+2, ours, dns, 2))
-	return []Chain{back, there}
+	t := Table{Ref: sandboxTable, Chains: []Chain{back, there}}
+	if beside {
+		t.leave(ours)
+	}
+	return t
+}
+
+// leave has lookups left to who else answers, once nobody listens at our port:
+// that is told by the ICMP error or, of TCP (RFC 9293, 3.5.2), by a reset whose
+// sequence number is zero, as nothing was ever sent.
+func (t *Table) leave(ours []byte) {
+	const source, destination, udp, tcp, icmp = 12, 16, 0, 1, 2
+	const number, flags, reset = 4, 13, 0x04 // in the TCP header
+	t.Sets = []Set{silent}
+	back, there := &t.Chains[0], &t.Chains[1]
+	note := Rule{Payload(Network, source, 4, R0), AddTo(silent, R0)}
+	for _, i := range []int{udp, tcp} {
+		there.Rules[i] = slices.Insert(there.Rules[i], 6, Payload(Network, destination, 4, R0), NotIn(silent.Name, R0))
+	}
+	refused := append(slices.Clone(back.Rules[tcp][:6]),
+		Payload(Transport, number, 4, R0), Equal(R0, make([]byte, 4)),
+		Payload(Transport, flags, 1, R0), Mask(R0, []byte{reset}), Equal(R0, []byte{reset}))
+	back.Rules[icmp] = slices.Insert(back.Rules[icmp], 6, note...)
+	back.Rules = slices.Insert(back.Rules, tcp, append(refused, note...))
 }
 
 // rewrite writes a port over another, in what comes from or goes to the

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -31,7 +32,7 @@ func TestRedirect(t *testing.T) {
 	elsewhere()
 	for i, want := range []string{"one", "one", "two"} {
 		port := uint16(ports[i/2])
-		ns.MustDo(func() error { return Redirect(port) })
+		ns.MustDo(func() error { return Redirect(port, false) })
 		for _, network := range []string{"udp", "tcp"} {
 			if got := hear(t, ns, network); got != want {
 				t.Errorf("call %d, %s: %q answers", i, network, got)
@@ -43,13 +44,13 @@ func TestRedirect(t *testing.T) {
 	}
 	// Nothing is written that is right already.
 	before := ns.Run("nft", "-a", "list", "ruleset") // with handles
-	ns.MustDo(func() error { return Redirect(uint16(ports[1])) })
+	ns.MustDo(func() error { return Redirect(uint16(ports[1]), false) })
 	if after := ns.Run("nft", "-a", "list", "ruleset"); after != before {
 		t.Errorf("written again:\n%s\nwas\n%s", after, before)
 	}
 	// And somebody else's harm is mended.
 	ns.Run("nft", "flush", "chain", "ip", "catenet", "there")
-	ns.MustDo(func() error { return Redirect(uint16(ports[1])) })
+	ns.MustDo(func() error { return Redirect(uint16(ports[1]), false) })
 	if got := hear(t, ns, "udp"); got != "two" {
 		t.Errorf("after a flush %q answers", got)
 	}
@@ -59,23 +60,47 @@ func TestRedirect(t *testing.T) {
 func TestRedirectTellsThatNobodyListens(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
-	ns.MustDo(func() error { return Redirect(5353) })
+	ns.MustDo(func() error { return Redirect(5353, false) })
 	for _, network := range []string{"udp", "tcp"} {
-		var err error
-		ns.MustDo(func() error {
-			c, cerr := net.DialTimeout(network, "127.0.0.11:53", time.Second)
-			if err = cerr; err != nil {
-				return nil
-			}
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(time.Second))
-			if _, err = c.Write([]byte("?")); err == nil {
-				_, err = c.Read(make([]byte, 100))
-			}
-			return nil
-		})
+		err := heard(ns, network, new(string))
 		if !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("%s: %v", network, err)
+		}
+	}
+}
+
+// TestRedirectBeside: who else answers has the word while nobody listens where
+// lookups are sent, and no longer.
+func TestRedirectBeside(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"udp", "tcp"} {
+		ns := kerneltest.New(t)
+		ours, theirs := answer(t, ns, "ours"), answer(t, ns, "theirs")
+		ns.Run("nft", fmt.Sprintf("table ip nat { chain o { type nat hook output priority -100; "+
+			"ip daddr 127.0.0.11 %s dport 53 dnat to 127.0.0.11:%d; }; }", network, theirs))
+		lead := func(port int) { ns.MustDo(func() error { return Redirect(uint16(port), true) }) }
+		lead(ours)
+		for range 3 {
+			if got := hear(t, ns, network); got != "ours" {
+				t.Errorf("%s: %q answers", network, got)
+			}
+		}
+		lead(5353) // where nobody listens
+		if err := heard(ns, network, new(string)); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s: the first that finds nobody: %v", network, err)
+		}
+		for range 3 {
+			if got := hear(t, ns, network); got != "theirs" {
+				t.Errorf("%s: asked again, %q answers", network, got)
+			}
+		}
+		lead(5353) // once more
+		if err := heard(ns, network, new(string)); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s: after a start it is not tried: %v", network, err)
+		}
+		lead(ours)
+		if got := hear(t, ns, network); got != "ours" {
+			t.Errorf("%s: after a start %q answers", network, got)
 		}
 	}
 }
@@ -86,7 +111,7 @@ func TestRedirectBesideTracking(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
 	port := answer(t, ns, "one")
-	ns.MustDo(func() error { return Redirect(uint16(port)) })
+	ns.MustDo(func() error { return Redirect(uint16(port), false) })
 	ns.Run("nft", "table ip own { chain i { type filter hook input priority 0; ct state established accept; ip saddr 127.0.0.11 drop; }; chain o { type nat hook output priority -100; }; }")
 	for _, network := range []string{"udp", "tcp"} {
 		if got := hear(t, ns, network); got != "one" {
@@ -128,10 +153,17 @@ func answer(t *testing.T, ns *kerneltest.NS, name string) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func hear(t *testing.T, ns *kerneltest.NS, network string) string {
+func hear(t *testing.T, ns *kerneltest.NS, network string) (said string) {
 	t.Helper()
-	b, n := make([]byte, 100), 0
-	ns.MustDo(func() error {
+	if err := heard(ns, network, &said); err != nil {
+		t.Error(err)
+	}
+	return said
+}
+
+// heard asks once.
+func heard(ns *kerneltest.NS, network string, said *string) error {
+	return ns.Do(func() error {
 		c, err := net.DialTimeout(network, "127.0.0.11:53", time.Second)
 		if err != nil {
 			return err
@@ -141,10 +173,11 @@ func hear(t *testing.T, ns *kerneltest.NS, network string) string {
 		if _, err = c.Write([]byte("?")); err != nil {
 			return err
 		}
-		n, err = c.Read(b)
+		b := make([]byte, 100)
+		n, err := c.Read(b)
+		*said = string(b[:n])
 		return err
 	})
-	return string(b[:n])
 }
 
 // BenchmarkRedirect is the first call in a new namespace, and a repeated one.
@@ -155,7 +188,7 @@ func BenchmarkRedirect(b *testing.B) {
 			ns := kerneltest.New(b)
 			ns.MustDo(func() error {
 				start := time.Now()
-				err := Redirect(5353)
+				err := Redirect(5353, false)
 				spent = append(spent, time.Since(start))
 				return err
 			})
@@ -166,7 +199,7 @@ func BenchmarkRedirect(b *testing.B) {
 	b.Run("again", func(b *testing.B) {
 		kerneltest.New(b).MustDo(func() error {
 			for b.Loop() {
-				if err := Redirect(5353); err != nil {
+				if err := Redirect(5353, false); err != nil {
 					return err
 				}
 			}

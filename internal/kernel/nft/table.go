@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"time"
 )
 
 // Family is the protocol family of a table (NFPROTO_*).
@@ -161,6 +162,9 @@ type Set struct {
 	Interval bool // elements are the bounds of ranges
 	Key      Type
 	Data     Type // zero: a set
+	// Timeout, if not 0, is how long an element is in the set after a rule has
+	// put it there. Nothing else does, and Diff takes out what is there.
+	Timeout  time.Duration
 	Elements []Element
 }
 
