@@ -58,6 +58,9 @@ var Arrows = []Arrow{
 	{"internal/names/...", []string{".", "internal/kernel", "internal/names/..."}, "the resolver is handed its sockets and records; it asks nobody"},
 	{"internal/firewall/...", []string{".", "internal/kernel", "internal/kernel/nft", "internal/kernel/foreign", "internal/firewall/..."}, "the firewall renders intents as nft data, and hands them to what commits"},
 
+	{"internal/etcd/...", []string{".", "internal/etcd"}, "a store knows keys and values, not what they are about"},
+	{"internal/flannel/...", []string{".", "internal/etcd"}, "a registry is kept by a store's contract: no kernel, no engine, and no client either"},
+
 	{"internal/driver/conformance/...", []string{".", "internal/driver", "internal/kernel/...", "internal/firewall"}, "the suite knows the contract and no driver"},
 	{"internal/driver/...", []string{".", "internal/driver", "internal/firewall", "internal/kernel"}, "a driver is a translator: data in, data out; it never calls the engine, the store or another driver"},
 
