@@ -72,7 +72,13 @@ func (c call) wants() (spec catenet.EndpointSpec, ports []catenet.PortSpec, dns 
 		spec.Aliases = append(spec.Aliases, name)
 	}
 	spec.NoDefault4, spec.NoDefault6 = c.conf.defaults()
-	if err = c.asked(&spec); err != nil {
+	if err = c.asked(&spec); err == nil {
+		err = spec.Bandwidth.Validate()
+	}
+	for _, alias := range spec.Aliases {
+		err = errors.Join(err, catenet.ValidateName("alias", alias))
+	}
+	if err != nil {
 		return spec, nil, dns, err
 	}
 	if ports, err = c.conf.ports(); err != nil {

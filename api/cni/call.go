@@ -1,7 +1,8 @@
 package cni
 
 import (
-	"encoding/json"
+	"cmp"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -50,8 +51,8 @@ func readCall(p pipe.Call) (c call, err error) {
 		return c, coded(codeEnvironment, catenet.Invalidf("there is no command CNI_COMMAND=%q", c.command).WithHint("commands: ADD, DEL, CHECK, STATUS, GC and, to the program alone, VERSION"))
 	}
 	// First, so that errors are told in the version that was asked for.
-	if err := json.Unmarshal(p.Stdin, &c.conf); err != nil {
-		return c, coded(codeDecode, catenet.Invalidf("read the network's configuration: %w", err))
+	if err := c.conf.read(c.command, p.Stdin); err != nil {
+		return c, err
 	}
 	if err := c.conf.checkVersion(c.command); err != nil {
 		return c, err
@@ -62,25 +63,31 @@ func readCall(p pipe.Call) (c call, err error) {
 		}
 	}
 	if err := c.checkEnvironment(); err != nil {
-		return c, coded(codeEnvironment, err)
+		return c, err
 	}
 	if c.args, err = readArgs(env["CNI_ARGS"]); err != nil {
 		return c, coded(codeEnvironment, err)
 	}
-	return c, c.conf.check(c.command, p.Stdin)
+	if removes(c.command) {
+		return c, nil
+	}
+	return c, c.conf.check(p.Stdin)
 }
 
+// checkEnvironment names the variable that is wrong, as the specification asks.
 func (c call) checkEnvironment() error {
 	if c.containerID != "" {
 		if err := catenet.ValidateRef("container", c.containerID); err != nil {
-			return err
+			return coded(codeEnvironment, catenet.Invalidf("CNI_CONTAINERID: %w", err))
 		}
 	}
 	if c.netns != "" && !filepath.IsAbs(c.netns) {
-		return catenet.Invalidf("CNI_NETNS=%q is no absolute path", c.netns)
+		return coded(codeEnvironment, catenet.Invalidf("CNI_NETNS=%q is no absolute path", c.netns))
 	}
 	if c.ifname != "" {
-		return catenet.ValidateInterfaceName(c.ifname)
+		if err := catenet.ValidateInterfaceName(c.ifname); err != nil {
+			return coded(codeEnvironment, catenet.Invalidf("CNI_IFNAME: %w", err))
+		}
 	}
 	return nil
 }
@@ -131,8 +138,12 @@ func (c call) asked(spec *catenet.EndpointSpec) error {
 		ips = strings.Split(c.args.ip, ",")
 	}
 	for _, s := range ips {
-		bare, _, _ := strings.Cut(s, "/") // the length is that of the network's subnet
-		a, err := netip.ParseAddr(bare)
+		a, err := netip.ParseAddr(s)
+		if strings.Contains(s, "/") { // the length is that of the network's subnet
+			var p netip.Prefix
+			p, err = netip.ParsePrefix(s)
+			a = p.Addr()
+		}
 		slot := &spec.IPv4
 		if a.Is6() {
 			slot = &spec.IPv6
@@ -145,10 +156,14 @@ func (c call) asked(spec *catenet.EndpointSpec) error {
 		}
 		*slot = a
 	}
-	for _, mac := range []string{c.args.mac, c.conf.Args.CNI.MAC, c.conf.RuntimeConfig.MAC} {
-		if mac != "" {
-			spec.MAC = mac
-		}
+	mac := cmp.Or(c.conf.RuntimeConfig.MAC, c.conf.Args.CNI.MAC, c.args.mac)
+	if mac == "" {
+		return nil
 	}
-	return nil
+	if err := catenet.ValidateMAC(mac); err != nil {
+		return err
+	}
+	hw, err := net.ParseMAC(mac) // in the one way of writing it, which results have
+	spec.MAC = hw.String()
+	return err
 }

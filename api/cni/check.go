@@ -62,11 +62,15 @@ func compare(c call, prev result, sb catenet.SandboxStatus, ep catenet.Endpoint)
 	if want := c.conf.RuntimeConfig.Bandwidth.bandwidth(); want != ep.Spec.Bandwidth {
 		return catenet.Conflictf("interface %s is not shaped as asked", c.ifname)
 	}
-	for _, m := range c.conf.RuntimeConfig.PortMappings {
+	ports, err := c.conf.ports()
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
 		if !slices.ContainsFunc(sb.Bindings, func(b catenet.PortBinding) bool {
-			return int(b.HostPort) == m.HostPort && int(b.Port) == m.ContainerPort
+			return b.Port == p.Port && b.Proto == p.Proto && (b.Routed || b.HostPort == p.HostPort && (!p.HostIP.IsValid() || b.HostIP == p.HostIP))
 		}) {
-			return catenet.Conflictf("host port %d does not lead to port %d of container %s", m.HostPort, m.ContainerPort, sb.Name)
+			return catenet.Conflictf("host port %d does not lead to port %d/%s of container %s", p.HostPort, p.Port, p.Proto, sb.Name)
 		}
 	}
 	return nil

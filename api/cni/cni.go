@@ -9,7 +9,7 @@
 // an attachment and nobody else does is in the endpoint's labels.
 //
 //	call.go     the environment and what comes with it
-//	config.go   the network's configuration, checked
+//	config.go, keys.go  the network's configuration, checked
 //	network.go  which network that is, made where it has to be
 //	add.go, del.go, check.go, gc.go  the commands
 //	result.go   what a runtime is answered

@@ -125,8 +125,43 @@ func TestRefusals(t *testing.T) {
 	c.refused(codeConfig, "earlier plugin", "ADD", conf(`"prevResult":{"interfaces":[{"name":"eth0","sandbox":"/run/netns/c1"}]}`))
 	c.refused(codeField, "prevResult", "CHECK", conf(""))
 	c.refused(codeNotFound, "not attached", "CHECK", conf(`"prevResult":{}`))
+	c.refused(codeEnvironment, "CNI_IFNAME", "ADD", conf(""), "CNI_IFNAME=sixteen-letters-")
+	c.refused(codeEnvironment, "CNI_CONTAINERID", "ADD", conf(""), "CNI_CONTAINERID=a/b")
+	c.refused(codeDecode, `"mtu" cannot be a string`, "ADD", conf(`"mtu":"1400"`))
+	c.refused(codeDecode, `"the whole"`, "ADD", `[]`)
+	for keys, words := range map[string]string{
+		`"vlan":7`: `"vlan": 7`,
+		`"ipam":{"subnet":"10.1.0.0/24","rangeBegin":"10.1.0.9"}`:         `"rangeBegin"`,
+		`"ipam":{"ranges":[[{"subnet":"10.1.0.0/24","end":"10.1.0.9"}]]}`: `"end"`,
+		`"ipam":{"ranges":[[]]}`: "empty",
+		`"ipam":{"subnet":"10.1.0.0/24","routes":[{"dst":"10.0.0.0/8","mtu":1300}]}`:             `"mtu"`,
+		`"ipam":{"subnet":"10.1.0.0/24","routes":[{"dst":"10.0.0.0/8","table":7}]}`:              `"table"`,
+		`"ipam":{"subnet":"10.1.0.0/24","routes":[{"gw":"10.1.0.1"}]}`:                           "dst",
+		`"ipam":{"subnet":"10.1.0.0/24","routes":[{"dst":"0.0.0.0/0","priority":7}]}`:            "priority",
+		`"ipam":{"subnet":"10.1.0.0/24","routes":[{"dst":"0.0.0.0/0","gw":"10.1.0.9"}]}`:         "10.1.0.9",
+		`"runtimeConfig":{"deviceID":"x"}`:                                                       `"deviceID"`,
+		`"runtimeConfig":{"portMappings":[{"hostPort":1,"containerPort":1,"mark":1}]}`:           `"mark"`,
+		`"dns":{"nameserver":["192.0.2.1"]}`:                                                     `"nameserver"`,
+		`"network":"bridge","runtimeConfig":{"ipRanges":[[{"subnet":"10.1.0.0/24"}]]}`:           "ipRanges",
+		`"ipam":{"subnet":"10.1.0.0/24","resolvConf":"/dev/zero"}`:                               "/dev/zero",
+		`"isGateway":true,"ipam":{"ranges":[[{"subnet":"10.1.0.0/24"},{"subnet":"fd00::/64"}]]}`: "two families",
+	} {
+		c.refused(codeField, words, "ADD", conf(keys))
+	}
+	for wish, words := range map[string]string{
+		`"portMappings":[{"hostPort":1,"containerPort":1,"protocol":"dccp"}]`: "dccp",
+		`"bandwidth":{"ingressBurst":7}`:                                      "burst",
+		`"aliases":["a b"]`:                                                   "alias",
+		`"mac":"01:00:00:00:00:01"`:                                           "01:00:00:00:00:01",
+		`"ips":["10.1.0.9/99"]`:                                               "10.1.0.9/99",
+	} {
+		c.refused(codeConfig, words, "ADD", conf(`"ipam":{"subnet":"10.1.0.0/24"},"runtimeConfig":{`+wish+`}`))
+	}
 	if left := c.sandboxes(); len(left) > 0 {
 		t.Errorf("there are %q", left)
+	}
+	if n, err := c.e.Network(t.Context(), "pods"); !catenet.IsNotFound(err) {
+		t.Errorf("a network was made: %+v, %v", n, err)
 	}
 }
 
@@ -134,9 +169,10 @@ func TestRefusals(t *testing.T) {
 // that somebody may have changed since.
 func TestDelSucceeds(t *testing.T) {
 	c := newCaller(t)
-	for _, more := range []string{"", `"network":"gone"`, `"vlan":7`, `"ipam":{"type":"dhcp"}`} {
+	for _, more := range []string{"", `"network":"gone"`, `"vlan":7`, `"ipam":{"type":"dhcp"}`, `"ipam":{"subnet":"10"},"mtu":"x"`} {
 		c.must("DEL", conf(more), "CNI_NETNS=")
 	}
+	c.must("DEL", strings.Replace(conf(""), "pods", strings.Repeat("x", 64), 1))
 	for _, netns := range []string{"CNI_NETNS=", "CNI_NETNS=/proc/1/ns/net", "CNI_NETNS=/run/netns/c1"} {
 		c.must("ADD", conf(""))
 		c.must("DEL", conf(""), "CNI_IFNAME=eth7")
@@ -186,7 +222,7 @@ func TestResult(t *testing.T) {
 
 func TestWants(t *testing.T) {
 	c := newCaller(t)
-	c.must("ADD", conf(`"runtimeConfig":{"aliases":["a"],"mac":"02:00:00:00:00:03","ips":["172.18.0.9/24"],"bandwidth":{"ingressRate":1000000,"ingressBurst":2000000},
+	c.must("ADD", conf(`"runtimeConfig":{"aliases":["a"],"mac":"02-00-00-00-00-0C","cgroupPath":"/x","ips":["172.18.0.9/24"],"bandwidth":{"ingressRate":1000000,"ingressBurst":2000000},
 		"dns":{"servers":["192.0.2.1"],"searches":["s"]},"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"UDP","hostIP":"127.0.0.1"}]},
 		"args":{"cni":{"mac":"02:00:00:00:00:02","ips":["172.18.0.8"]}}`), "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web;MAC=02:00:00:00:00:01;IP=172.18.0.7")
 	st, err := c.e.Sandbox(t.Context(), "web.prod")
@@ -194,12 +230,17 @@ func TestWants(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := st.Networks[0]
-	if spec.MAC != "02:00:00:00:00:03" || spec.IPv4.String() != "172.18.0.9" || !slices.Equal(spec.Aliases, []string{"a", "web.prod"}) ||
+	if spec.MAC != "02:00:00:00:00:0c" || spec.IPv4.String() != "172.18.0.9" || !slices.Equal(spec.Aliases, []string{"a", "web.prod"}) ||
 		spec.Bandwidth.In.Bits != 1000000 || spec.Bandwidth.In.Burst != 2000000 || spec.Interface != "eth0" ||
 		st.RuntimeID != "c1" || st.Owner != catenet.OwnerCNI || st.DNS.Servers[0].String() != "192.0.2.1" || st.DNS.Search[0] != "s" ||
 		len(st.Ports) != 1 || st.Ports[0].Proto != catenet.UDP || st.Ports[0].HostIP.String() != "127.0.0.1" {
 		t.Errorf("%+v", st.SandboxSpec)
 	}
+	c.must("ADD", conf(`"dns":{"domain":"example.org"}`), "CNI_CONTAINERID=c3", "CNI_NETNS=/run/netns/c3")
+	if st, err := c.e.Sandbox(t.Context(), "c3"); err != nil || !slices.Equal(st.DNS.Search, []string{"example.org"}) {
+		t.Errorf("of a domain becomes %+v, %v", st.DNS, err)
+	}
+	c.must("DEL", conf(""), "CNI_CONTAINERID=c3")
 	// A second pod of that name, before the first is gone.
 	c.must("ADD", conf(""), "CNI_ARGS=K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web", "CNI_CONTAINERID=c2", "CNI_NETNS=/run/netns/c2")
 	if got := c.sandboxes(); fmt.Sprint(got) != "[c2 eth0 web.prod eth0]" {
@@ -219,6 +260,12 @@ func TestGC(t *testing.T) {
 		t.Errorf("there are %q", got)
 	}
 	c.must("GC", conf("")) // nothing was listed, which is not a list of nothing
+	for _, list := range []string{`"x"`, `[7]`, `[{"containerID":7}]`, `{}`} {
+		c.refused(codeDecode, "configuration", "GC", conf(`"cni.dev/valid-attachments":`+list))
+	}
+	if got := c.sandboxes(); fmt.Sprint(got) != "[c1 eth1 c2 eth0]" {
+		t.Errorf("after lists that are none there are %q", got)
+	}
 	c.must("GC", conf(`"cni.dev/valid-attachments":[]`))
 	if got := c.sandboxes(); fmt.Sprint(got) != "[c1 eth1]" {
 		t.Errorf("there are %q", got)

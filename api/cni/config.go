@@ -1,8 +1,10 @@
 package cni
 
 import (
+	"cmp"
 	"encoding/json"
-	"maps"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,9 +16,7 @@ import (
 // config is a network's configuration as the plugin is handed it. Its keys are
 // those of the reference plugins bridge and host-local, and our own "network".
 type config struct {
-	CNIVersion string `json:"cniVersion"`
-	Name       string `json:"name"`
-	Type       string `json:"type"`
+	header
 
 	Network string `json:"network"` // one that exists: then none of what follows
 
@@ -27,11 +27,17 @@ type config struct {
 	RuntimeConfig runtimeConfig   `json:"runtimeConfig"`
 	Args          argsConfig      `json:"args"`
 	PrevResult    json.RawMessage `json:"prevResult"`
+
+	bridged bool // there are keys of a bridge
+}
+
+// header is all that DEL and GC need of a configuration.
+type header struct {
+	CNIVersion string `json:"cniVersion"`
+	Name       string `json:"name"`
 	// Valid are the attachments that GC is to leave; nil: none were named.
 	Valid  *[]attachment `json:"cni.dev/valid-attachments"`
 	Valid0 *[]attachment `json:"cni.dev/attachments"` // as drafts of 1.1.0 had it
-
-	bridged bool // there are keys of a bridge
 }
 
 // bridgeConfig is what the reference plugin bridge reads.
@@ -75,8 +81,7 @@ type dnsConfig struct {
 }
 
 // runtimeConfig is what a runtime puts in for the capabilities that the
-// configuration names (CONVENTIONS.md). cgroupPath, deviceID and the like are
-// for other plugins.
+// configuration names (CONVENTIONS.md).
 type runtimeConfig struct {
 	PortMappings []portMapping   `json:"portMappings"`
 	IPRanges     [][]rangeConfig `json:"ipRanges"`
@@ -85,6 +90,7 @@ type runtimeConfig struct {
 	MAC          string          `json:"mac"`
 	Aliases      []string        `json:"aliases"`
 	DNS          runtimeDNS      `json:"dns"`
+	CgroupPath   string          `json:"cgroupPath"` // told, and nothing is asked by it
 }
 
 type runtimeDNS struct {
@@ -122,20 +128,6 @@ type attachment struct {
 	IfName      string `json:"ifname"`
 }
 
-// The keys of the reference plugin bridge that make a configuration one for a
-// network of our own, and what becomes of those that are not in bridgeConfig.
-var (
-	bridgeKeys = []string{"bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "mtu",
-		"hairpinMode", "promiscMode", "portIsolation", "enabledad", "preserveDefaultVlan", "ipam"}
-	// A container reaches its own published port without hairpinMode and
-	// promiscMode; the bridge's address is always ours to set; the backend is
-	// nftables; IPv6 addresses are unique by our records; there are no VLANs.
-	generalKeys = []string{"cniVersion", "cniVersions", "name", "type", "network", "capabilities", "dns", "runtimeConfig", "args", "prevResult", "daemon", "disableCheck", "disableGC"}
-	// refusedKeys would make another network than we can: they are refused
-	// unless they say that they are off.
-	refusedKeys = []string{"vlan", "vlanTrunk", "macspoofchk", "disableContainerInterface"}
-)
-
 // checkVersion refuses a version that is not spoken, and a command that the
 // version does not have.
 func (c config) checkVersion(command string) error {
@@ -150,48 +142,30 @@ func (c config) checkVersion(command string) error {
 	return nil
 }
 
-// check refuses what is not understood. A DEL of a configuration that no ADD
-// would take succeeds: there is nothing to take away.
-func (c *config) check(command string, text []byte) error {
-	if err := catenet.ValidateName("network", c.Name); err != nil {
-		return err
+// removes reports whether a command only takes away. A DEL of a configuration
+// that no ADD would take succeeds: there is nothing to take away, and a runtime
+// that gives up an ADD would fail for ever otherwise.
+func removes(command string) bool { return command == "DEL" || command == "GC" }
+
+// read decodes what a command needs of a configuration.
+func (c *config) read(command string, text []byte) error {
+	if removes(command) {
+		return decode(text, &c.header)
 	}
-	if command == "DEL" || command == "GC" {
-		return nil
+	return decode(text, c)
+}
+
+// decode reads JSON, and says what is wrong with it in the words of its writer.
+func decode(text []byte, v any) error {
+	err := json.Unmarshal(text, v)
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		key := te.Field[strings.LastIndexByte(te.Field, '.')+1:]
+		err = fmt.Errorf("%q cannot be a %s", cmp.Or(key, "the whole"), te.Value)
 	}
-	keys := make(map[string]json.RawMessage)
-	if err := json.Unmarshal(text, &keys); err != nil {
+	if err != nil {
 		return coded(codeDecode, catenet.Invalidf("read the network's configuration: %w", err))
 	}
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		switch {
-		case slices.Contains(bridgeKeys, key):
-			c.bridged = true
-			if c.Network != "" {
-				return catenet.Invalidf("%q says how a network is made, and \"network\" joins %s, which exists", key, c.Network).WithHint("leave one of them out")
-			}
-		case slices.Contains(refusedKeys, key):
-			if !isOff(keys[key]) {
-				return coded(codeField, catenet.Unsupportedf("the key %q is not supported", key).WithHint("leave it out, or use the reference plugin"))
-			}
-		case !slices.Contains(generalKeys, key) && !strings.HasPrefix(key, "cni.dev/"):
-			return coded(codeField, catenet.Invalidf("the key %q is not known", key).WithHint("keys: network, or %s", strings.Join(bridgeKeys, ", ")))
-		}
-	}
-	return c.checkIPAM()
-}
-
-// isOff tells a value that asks for nothing.
-func isOff(v json.RawMessage) bool {
-	return slices.Contains([]string{"false", "0", "null", `""`, "[]", "{}"}, string(v))
-}
-
-func (c *config) checkIPAM() error {
-	if c.IPAM == nil || c.IPAM.Type == "" || c.IPAM.Type == "host-local" {
-		return nil
-	}
-	return coded(codeField, catenet.Unsupportedf("ipam.type %q is not supported: addresses are handed out by the daemon", c.IPAM.Type).
-		WithHint("write host-local, with its ranges, or leave ipam out"))
+	return nil
 }
 
 // ports are the published ports in our words.
@@ -216,14 +190,13 @@ func (m portMapping) spec() (catenet.PortSpec, error) {
 		return p, catenet.Invalidf("portMappings: host port %d and container port %d are not both ports", m.HostPort, m.ContainerPort).WithHint("ports are 1 to 65535")
 	}
 	p.HostPort, p.HostPortEnd, p.Port = uint16(m.HostPort), uint16(m.HostPort), uint16(m.ContainerPort)
-	if m.HostIP == "" {
-		return p, nil
+	if m.HostIP != "" {
+		a, err := netip.ParseAddr(m.HostIP)
+		if err != nil {
+			return p, catenet.Invalidf("portMappings: hostIP %q is no IP address", m.HostIP)
+		}
+		p.HostIP = a.Unmap()
 	}
-	a, err := netip.ParseAddr(m.HostIP)
-	if err != nil {
-		return p, catenet.Invalidf("portMappings: hostIP %q is no IP address", m.HostIP)
-	}
-	p.HostIP = a.Unmap()
 	return p, p.Validate()
 }
 

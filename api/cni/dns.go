@@ -21,17 +21,35 @@ func (c call) dns() (catenet.DNSConfig, error) {
 		return dnsOf(asked.Servers, asked.Searches, asked.Options)
 	}
 	own := c.conf.DNS
+	if len(own.Search) == 0 && own.Domain != "" {
+		own.Search = []string{own.Domain} // resolv.conf(5): the same by an older word
+	}
 	if len(own.Nameservers)+len(own.Search)+len(own.Options) > 0 {
 		return dnsOf(own.Nameservers, own.Search, own.Options)
 	}
 	if c.conf.IPAM == nil || c.conf.IPAM.ResolvConf == "" {
 		return catenet.DNSConfig{}, nil
 	}
-	b, err := os.ReadFile(c.conf.IPAM.ResolvConf)
+	text, err := readFile(c.conf.IPAM.ResolvConf)
 	if err != nil {
 		return catenet.DNSConfig{}, coded(codeField, catenet.Invalidf("read ipam.resolvConf: %w", err))
 	}
-	return dnsOf(resolvConf(string(b)))
+	return dnsOf(resolvConf(text))
+}
+
+// readFile reads a file that somebody has named: no pipe, which may never end,
+// and no more than a resolv.conf may have.
+func readFile(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	const most = 64 << 10
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return "", catenet.Invalidf("%s is no file of at most %d bytes", path, most)
+	}
+	b, err := os.ReadFile(path)
+	return string(b), err
 }
 
 // resolvConf reads what matters of a resolv.conf(5).

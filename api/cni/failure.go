@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 
@@ -71,7 +72,7 @@ func failure(version string, err error) pipe.Answer {
 		Code       int    `json:"code"`
 		Msg        string `json:"msg"`
 		Details    string `json:"details,omitempty"`
-	}{version, codeOf(err), "catenet: " + err.Error(), hint})
+	}{cmp.Or(version, versions[len(versions)-1]), codeOf(err), "catenet: " + err.Error(), hint})
 	if merr != nil {
 		b = []byte(`{"code":999,"msg":"catenet: an error that cannot be written"}`)
 	}

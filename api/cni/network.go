@@ -151,6 +151,9 @@ func (c config) spec() (catenet.NetworkSpec, error) {
 func (r recipe) pools(spec *catenet.NetworkSpec) error {
 	var has [2]bool
 	for _, set := range r.Ranges {
+		if len(set) == 0 {
+			return coded(codeField, catenet.Invalidf("a set of ranges is empty"))
+		}
 		for i, one := range set {
 			family := 0
 			if one.Subnet.Addr().Is6() {
@@ -175,9 +178,14 @@ func (r recipe) pools(spec *catenet.NetworkSpec) error {
 	}
 	spec.DisableIPv4, spec.IPv6 = has[1] && !has[0], has[1]
 	for _, route := range r.Routes {
-		if route.Dst.Bits() > 0 {
+		switch {
+		case !route.Dst.IsValid():
+			return coded(codeField, catenet.Invalidf("a route has no dst"))
+		case route.Dst.Bits() > 0:
 			spec.Routes = append(spec.Routes, catenet.Route{Dst: route.Dst.Masked(), Gateway: route.via(spec.Pools), Metric: route.Priority})
-		} else if route.GW.IsValid() && !gatewayOf(spec.Pools, route.GW) {
+		case route.Priority != 0:
+			return coded(codeField, catenet.Unsupportedf("the priority %d of the default route is not supported", route.Priority).WithHint("leave it out"))
+		case route.GW.IsValid() && !gatewayOf(spec.Pools, route.GW):
 			return coded(codeField, catenet.Unsupportedf("the default route goes by %s, which is no range's gateway", route.GW).WithHint("set the gateway of its range to it"))
 		}
 	}

@@ -175,6 +175,7 @@ func TestCNIStandsInForBridge(t *testing.T) {
 		t.Errorf("the next of the chain did not work: %s", got)
 	}
 	c.must("check", "pods", web, `CAP_ARGS={"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]}`)
+	c.refused("host port 8080 does not lead", "check", "pods", web, `CAP_ARGS={"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"udp"}]}`)
 	c.refused("not shaped", "check", "pods", web, `CAP_ARGS={"bandwidth":{"ingressRate":1000000,"ingressBurst":1000000}}`)
 	c.refused("interface eth0 already", "add", "pods", web)
 
