@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/cni/version"
 	"github.com/catenet/catenet/api/pipe"
 )
 
@@ -61,7 +62,7 @@ func codeOf(err error) int {
 }
 
 // failure is an error as the plugin prints it, on standard output.
-func failure(version string, err error) pipe.Answer {
+func failure(spoken string, err error) pipe.Answer {
 	var e *catenet.Error
 	hint := ""
 	if errors.As(err, &e) {
@@ -72,7 +73,7 @@ func failure(version string, err error) pipe.Answer {
 		Code       int    `json:"code"`
 		Msg        string `json:"msg"`
 		Details    string `json:"details,omitempty"`
-	}{cmp.Or(version, versions[len(versions)-1]), codeOf(err), "catenet: " + err.Error(), hint})
+	}{cmp.Or(spoken, version.Newest), codeOf(err), "catenet: " + err.Error(), hint})
 	if merr != nil {
 		b = []byte(`{"code":999,"msg":"catenet: an error that cannot be written"}`)
 	}

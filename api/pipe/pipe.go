@@ -27,9 +27,19 @@ const ExitHeader = "Catenet-Exit"
 // One that starts lets requests wait until it has restored everything.
 const patience = 2 * time.Minute
 
+// MaxStdin is the largest standard input that a call may have, in bytes: the
+// daemon takes no more.
+const MaxStdin = 8 << 20
+
 // ErrAway says that nobody took the call: it can be made again as it is. After
 // any other error of Send nobody knows how far it came.
 var ErrAway = errors.New("the daemon is away")
+
+// ErrRefused says that there is somebody, who does not take such calls.
+var ErrRefused = errors.New("the daemon did not take the call")
+
+// errSlow says that the daemon, if it lives, has the call still before it.
+var errSlow = errors.New("the daemon did not answer in time")
 
 // Call is what a program was called with.
 type Call struct {
@@ -68,8 +78,10 @@ func Socket(host string) string {
 }
 
 // Send makes one call to the daemon at host, as Socket reads it.
-func Send(host string, c Call) (Answer, error) {
-	conn, err := dial(Socket(host))
+func Send(host string, c Call) (Answer, error) { return send(host, c, patience) }
+
+func send(host string, c Call, limit time.Duration) (Answer, error) {
+	conn, err := dial(Socket(host), limit)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -83,6 +95,10 @@ func Send(host string, c Call) (Answer, error) {
 	switch {
 	case bad == nil:
 		return a, nil
+	case errors.Is(bad, ErrRefused):
+		return a, bad
+	case errors.Is(rerr, syscall.EAGAIN):
+		return a, errSlow
 	case err != nil:
 		return a, err
 	case rerr != nil:
@@ -91,17 +107,27 @@ func Send(host string, c Call) (Answer, error) {
 	return a, bad
 }
 
+// Read reads standard input of a program, which is not to be longer than
+// MaxStdin.
+func Read(in io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(in, MaxStdin+1))
+	if err == nil && len(b) > MaxStdin {
+		err = errors.New("it is longer than " + strconv.Itoa(MaxStdin) + " bytes")
+	}
+	return b, err
+}
+
 // dial connects to the socket at path. Reading and writing that takes longer
-// than patience fails from then on.
-func dial(path string) (*os.File, error) {
+// than limit fails from then on.
+func dial(path string, limit time.Duration) (*os.File, error) {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	conn := os.NewFile(uintptr(fd), path)
-	limit := syscall.NsecToTimeval(patience.Nanoseconds())
+	tv := syscall.NsecToTimeval(limit.Nanoseconds())
 	for _, which := range []int{syscall.SO_RCVTIMEO, syscall.SO_SNDTIMEO} {
-		if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, which, &limit); err != nil {
+		if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, which, &tv); err != nil {
 			conn.Close()
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
@@ -121,6 +147,12 @@ type awayError struct{ cause error }
 
 func (e awayError) Error() string   { return ErrAway.Error() + ": " + e.cause.Error() }
 func (e awayError) Unwrap() []error { return []error{ErrAway, e.cause} }
+
+// refusedError is ErrRefused with what was answered.
+type refusedError string
+
+func (e refusedError) Error() string { return ErrRefused.Error() + ": " + string(e) }
+func (e refusedError) Unwrap() error { return ErrRefused }
 
 // request is the call as it goes over the wire.
 func (c Call) request() []byte {
@@ -179,7 +211,7 @@ func parse(b []byte) (Answer, error) {
 		return Answer{}, errors.New("the daemon went away before it had answered")
 	case exit < 0 || exit > 255:
 		status, _, _ := bytes.Cut(head, []byte("\r\n"))
-		return Answer{}, errors.New("the daemon did not take the call: " + string(status) + " " + string(bytes.TrimSpace(body)))
+		return Answer{}, refusedError(string(status) + " " + string(bytes.TrimSpace(body)))
 	}
 	return Answer{Stdout: body, Exit: exit}, nil
 }

@@ -2,8 +2,10 @@ package pipe
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Saved ends the names of files that Save has written whole.
@@ -14,21 +16,29 @@ const Saved = ".call"
 func Spool(host string) string { return filepath.Join(filepath.Dir(Socket(host)), "calls") }
 
 // SendOrSave is Send for a call that must not be lost: where Send fails, the call
-// is written down for the daemon's next start, and the answer is an empty one.
-func SendOrSave(host string, c Call) (Answer, error) {
-	a, err := Send(host, c)
-	if err == nil {
-		return a, nil
+// is written down for the daemon, which carries it out when it starts and before
+// any later call, and the answer is an empty one. What is refused is not written
+// down.
+func SendOrSave(host string, c Call) (Answer, error) { return sendOrSave(host, c, patience) }
+
+func sendOrSave(host string, c Call, limit time.Duration) (Answer, error) {
+	a, err := send(host, c, limit)
+	if err == nil || errors.Is(err, ErrRefused) {
+		return a, err
 	}
+	slow := errors.Is(err, errSlow)
 	path, err := c.Save(Spool(host))
-	if err != nil {
+	if err != nil || slow {
 		return Answer{}, err
 	}
-	// Once more: a daemon that has started meanwhile would not look.
-	if a, err = Send(host, c); err != nil {
+	// Once more: a daemon that has started meanwhile may not look for long.
+	if a, err = send(host, c, limit); err != nil {
 		return Answer{}, nil //nolint:nilerr // it is in good hands
 	}
-	return a, os.Remove(path)
+	if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) { // it did look
+		err = nil
+	}
+	return a, err
 }
 
 // Save writes a call down in a folder, which is made if need be, as the request

@@ -45,8 +45,8 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/endpoints", nil, s.listEndpoints},
 		{"GET", "/v1/ports", nil, s.listPorts},
 		{"GET", "/v1/events", q("filter", "since"), s.events},
-		{"POST", cni.Path, pipedQuery, s.piped(cni.New(s.engine).Answer)},
-		{"POST", netavark.Path, pipedQuery, s.piped(s.podman.Answer)},
+		{"POST", cni.Path, pipedQuery, s.piped},
+		{"POST", netavark.Path, pipedQuery, s.piped},
 	}
 }
 

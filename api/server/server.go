@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/cni"
 	"github.com/catenet/catenet/api/netavark"
 )
 
@@ -21,7 +23,8 @@ import (
 // ends with its client, or when the server shuts down.
 type Server struct {
 	engine FullEngine
-	podman *netavark.Front // by api/pipe
+	podman *netavark.Front
+	spool  spool // calls by api/pipe
 	log    *slog.Logger
 	*Front
 	mux *http.ServeMux
@@ -42,6 +45,7 @@ func New(e FullEngine, log *slog.Logger) *Server {
 	s := &Server{engine: e, log: log, mux: http.NewServeMux(), podman: netavark.New(e, log)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.over, s.cut = context.WithCancel(context.Background())
+	s.spool.fronts = map[string]answering{cni.Path: cni.New(e).Answer, netavark.Path: s.podman.Answer}
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.method+" "+r.path, s.handle(r))
 	}
@@ -66,6 +70,12 @@ func (s *Server) Pause(ctx context.Context) ([]Kept, error) {
 	s.cut()
 	s.execs.Wait()
 	return kept, err
+}
+
+// Serve is Front.Serve. Calls that were written down are beside the socket.
+func (s *Server) Serve(l net.Listener, kept ...Kept) error {
+	s.spool.beside(l.Addr().String())
+	return s.Front.Serve(l, kept...)
 }
 
 // Shutdown closes the listeners, ends streams and waits, and waits for the

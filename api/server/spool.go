@@ -13,48 +13,85 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
-	"github.com/catenet/catenet/api/cni"
-	"github.com/catenet/catenet/api/netavark"
 	"github.com/catenet/catenet/api/pipe"
 	"github.com/catenet/catenet/internal/failpoint"
 )
 
-// CatchUp carries out what guests' programs have written down in a folder while
-// no daemon was there (pipe.SendOrSave). It is for a start, before anything is
-// handed out: what was to go may be in the way. What cannot be done is kept for
-// the next start, and what cannot be read is removed; both are told.
+// spool is the folder of calls that guests' programs have written down because
+// nobody answered (pipe.SendOrSave), and who carries them out.
+type spool struct {
+	fronts map[string]answering // by path
+
+	mu  sync.Mutex // one at a time: who comes later finds them done
+	dir string     // beside the socket; "" before there is one
+}
+
+// answering is a front's verb.
+type answering func(context.Context, pipe.Call) pipe.Answer
+
+// young is the age of a call of which only a part is there, below which it may be
+// that it is still being written.
+const young = time.Minute
+
+// CatchUp carries out what was written down in a folder. It is for a start,
+// before anything is handed out: what was to go may be in the way. What cannot
+// be done is kept for the next time, and what cannot be read is removed; both are
+// told.
 func CatchUp(ctx context.Context, e FullEngine, dir string, log *slog.Logger) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return fmt.Errorf("look for calls that were written down: %w", err)
+	s := New(e, log)
+	s.spool.dir = dir
+	return s.spool.catchUp(ctx)
+}
+
+// beside says where the socket is.
+func (s *spool) beside(socket string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dir = pipe.Spool(socket)
+}
+
+// catchUp is CatchUp. A server does it before each call of a guest's program too:
+// one that was not answered while the daemon was stopped (SIGSTOP) is about what
+// the call behind it may be about, and would undo that at the next start.
+func (s *spool) catchUp(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	fronts := map[string]func(context.Context, pipe.Call) pipe.Answer{
-		cni.Path:      cni.New(e).Answer,
-		netavark.Path: netavark.New(e, log).Answer,
-	}
-	var errs []error
-	for _, path := range names {
-		if !strings.HasSuffix(path, pipe.Saved) { // its writing was cut short
+	errs := []error{err}
+	for _, entry := range entries {
+		path := filepath.Join(s.dir, entry.Name())
+		info, err := entry.Info()
+		switch {
+		case err != nil || !info.Mode().IsRegular(): // gone, or nobody's here
+		case strings.HasSuffix(path, pipe.Saved):
+			errs = append(errs, s.carryOut(ctx, path))
+		case time.Since(info.ModTime()) > young: // its writing was cut short
 			errs = append(errs, forget(path))
-			continue
 		}
-		call, err := saved(path)
-		answer := fronts[call.Path]
-		if err == nil && answer == nil {
-			err = fmt.Errorf("it is a call of nobody here: %s", call.Path)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read %s: %w", path, err), forget(path))
-			continue
-		}
-		if a := answer(ctx, call); a.Exit != 0 {
-			errs = append(errs, fmt.Errorf("carry out %s: %s", path, bytes.TrimSpace(a.Stdout)))
-			continue
-		}
-		errs = append(errs, forget(path))
 	}
 	return errors.Join(errs...)
+}
+
+// carryOut carries out one call.
+func (s *spool) carryOut(ctx context.Context, path string) error {
+	call, err := saved(path)
+	answer := s.fronts[call.Path]
+	if err == nil && answer == nil {
+		err = fmt.Errorf("it is a call of nobody here: %s", call.Path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("read %s: %w", path, err), forget(path))
+	}
+	if a := answer(ctx, call); a.Exit != 0 {
+		return fmt.Errorf("carry out %s: %s", path, bytes.TrimSpace(a.Stdout))
+	}
+	return forget(path)
 }
 
 func forget(path string) error {

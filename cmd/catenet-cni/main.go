@@ -23,12 +23,12 @@ func main() {
 
 func run(in io.Reader, out io.Writer) int {
 	command := os.Getenv("CNI_COMMAND")
-	if command == "VERSION" {
-		return versions(out)
-	}
-	stdin, err := io.ReadAll(in)
+	stdin, err := pipe.Read(in)
 	if err != nil {
-		return fail(out, stdin, 5, "read the configuration: "+err.Error())
+		return fail(out, stdin, 5, "read the configuration: "+err.Error(), "")
+	}
+	if command == "VERSION" {
+		return versions(out, stdin)
 	}
 	host := pipe.Socket(value(stdin, "daemon"))
 	call := pipe.Call{Path: "/v1/cni", Env: pipe.Env("CNI_"), Stdin: stdin}
@@ -44,25 +44,32 @@ func run(in io.Reader, out io.Writer) int {
 		}
 		return a.Exit
 	case command == "STATUS":
-		return fail(out, stdin, 50, err.Error())
+		return fail(out, stdin, 50, err.Error(), running)
 	}
-	return fail(out, stdin, 11, err.Error())
+	return fail(out, stdin, 11, err.Error(), running)
+}
+
+// running is what to look at when the daemon does not answer.
+const running = "is catenetd running?"
+
+// spoken is the version of the specification that a configuration is written in.
+func spoken(stdin []byte) string {
+	if v := value(stdin, "cniVersion"); v != "" {
+		return v
+	}
+	return version.Newest
 }
 
 // versions answers VERSION, which asks about the program alone.
-func versions(out io.Writer) int {
-	_, _ = io.WriteString(out, `{"cniVersion":"`+version.Newest+`","supportedVersions":["`+strings.Join(version.All[:], `","`)+`"]}`+"\n")
+func versions(out io.Writer, stdin []byte) int {
+	_, _ = io.WriteString(out, `{"cniVersion":`+quote(spoken(stdin))+`,"supportedVersions":["`+strings.Join(version.All[:], `","`)+`"]}`+"\n")
 	return 0
 }
 
 // fail prints an error as CNI has it, and returns the exit code.
-func fail(out io.Writer, stdin []byte, code int, message string) int {
-	v := value(stdin, "cniVersion")
-	if v == "" {
-		v = version.Newest
-	}
-	_, _ = io.WriteString(out, `{"cniVersion":`+quote(v)+`,"code":`+strconv.Itoa(code)+`,"msg":`+quote("catenet: "+message)+
-		`,"details":"is catenetd running?"}`+"\n")
+func fail(out io.Writer, stdin []byte, code int, message, details string) int {
+	_, _ = io.WriteString(out, `{"cniVersion":`+quote(spoken(stdin))+`,"code":`+strconv.Itoa(code)+`,"msg":`+quote("catenet: "+message)+
+		`,"details":`+quote(details)+"}\n")
 	return 1
 }
 
@@ -76,20 +83,49 @@ func quote(s string) string {
 	}, s))
 }
 
-// value finds the string that a key has in a JSON text, without reading all of
-// it: only the daemon knows what a configuration means. "" if there is none.
+// value finds the string that a key has in a JSON object, not in one inside of
+// it, without reading more than that: only the daemon knows what a configuration
+// means. "" if there is none, or one that is not written as it is.
 func value(text []byte, key string) string {
-	for rest := string(text); ; {
-		_, after, found := strings.Cut(rest, `"`+key+`"`)
-		if !found {
-			return ""
-		}
-		rest = after
-		after, colon := strings.CutPrefix(strings.TrimLeft(after, " \t\r\n"), ":")
-		after, quoted := strings.CutPrefix(strings.TrimLeft(after, " \t\r\n"), `"`)
-		v, _, ended := strings.Cut(after, `"`)
-		if colon && quoted && ended && !strings.Contains(v, `\`) {
-			return v
+	depth, name := 0, ""
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth == 1 {
+				name = ""
+			}
+		case '"':
+			word, length := word(text[i+1:])
+			i += length
+			switch {
+			case depth != 1:
+			case name == "":
+				name = word
+			case name == key:
+				if strings.Contains(word, `\`) {
+					return ""
+				}
+				return word
+			}
 		}
 	}
+	return ""
+}
+
+// word reads a JSON string behind its first quotation mark, and says how long it
+// is with its last one. It is "" if that is missing.
+func word(text []byte) (s string, length int) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return string(text[:i]), i + 1
+		}
+	}
+	return "", len(text)
 }

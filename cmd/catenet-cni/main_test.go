@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/catenet/catenet/api/pipe"
 )
 
 func TestValue(t *testing.T) {
@@ -16,7 +20,10 @@ func TestValue(t *testing.T) {
 		`{"cniVersion":"`:                            "",
 		``:                                           "",
 		`{"name":"cniVersion"}`:                      "",
-		`{"cniVersion":null,"y":{"cniVersion":"0.3.1"}}`:  "0.3.1",
+		`{"cniVersion":null,"y":{"cniVersion":"0.3.1"}}`:                                      "",
+		`{"args":{"cniVersion":"x"},"z":["cniVersion","y"],"a":"\\\",","cniVersion":"1.0.0"}`: "1.0.0",
+		`{"args":[{"a":"}"}],"cniVersion":"1.0.0"}`:                                           "1.0.0",
+		`{"a":"\`: "",
 		`{"cniVersions":["1.1.0"],"cniVersion" : "1.0.0"`: "1.0.0",
 	} {
 		if got := value([]byte(text), "cniVersion"); got != want {
@@ -33,21 +40,39 @@ func TestFail(t *testing.T) {
 			CNIVersion, Msg string
 			Code            int
 		}
-		code := fail(&out, []byte(`{"cniVersion":"0.4.0"}`), 11, message)
+		code := fail(&out, []byte(`{"cniVersion":"0.4.0"}`), 11, message, running)
 		if err := json.Unmarshal([]byte(out.String()), &e); err != nil || code == 0 || e.Code != 11 || e.CNIVersion != "0.4.0" || !strings.HasPrefix(e.Msg, "catenet: ") {
 			t.Errorf("%q: %s, %v", message, out.String(), err)
 		}
 	}
 }
 
-func TestVersions(t *testing.T) {
-	var out strings.Builder
-	var v struct {
-		CNIVersion        string
-		SupportedVersions []string
+// The answer to VERSION is in the version that it was asked in.
+func TestVersion(t *testing.T) {
+	t.Setenv("CNI_COMMAND", "VERSION")
+	for in, want := range map[string]string{`{"cniVersion":"0.4.0"}`: "0.4.0", ``: "1.1.0", `{}`: "1.1.0"} {
+		var out strings.Builder
+		var v struct {
+			CNIVersion        string
+			SupportedVersions []string
+		}
+		code := run(strings.NewReader(in), &out)
+		if err := json.Unmarshal([]byte(out.String()), &v); err != nil || code != 0 || v.CNIVersion != want || len(v.SupportedVersions) != 4 {
+			t.Errorf("%s: exit %d, %s, %v", in, code, out.String(), err)
+		}
 	}
-	code := versions(&out)
-	if err := json.Unmarshal([]byte(out.String()), &v); err != nil || code != 0 || v.CNIVersion != "1.1.0" || strings.Join(v.SupportedVersions, " ") != "0.3.1 0.4.0 1.0.0 1.1.0" {
-		t.Errorf("%s, %v", out.String(), err)
+}
+
+// What the daemon would not take is not sent, and no DEL of it is written down.
+func TestTooLong(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CATENET_HOST", filepath.Join(dir, "s"))
+	t.Setenv("CNI_COMMAND", "DEL")
+	var out strings.Builder
+	if code := run(strings.NewReader(`{"cniVersion":"1.0.0","x":"`+strings.Repeat("x", pipe.MaxStdin)), &out); code != 1 || !strings.Contains(out.String(), `"cniVersion":"1.0.0","code":5`) {
+		t.Errorf("exit %d, %s", code, out.String())
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("there is %v, %v", left, err)
 	}
 }

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -68,9 +67,14 @@ func cutFile(args []string) (rest []string, file string) {
 // input reads the request: from standard input unless a file is named.
 func input(file string) ([]byte, error) {
 	if file == "" || file == "-" {
-		return io.ReadAll(os.Stdin)
+		return pipe.Read(os.Stdin)
 	}
-	return os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return pipe.Read(f)
 }
 
 // failure is an error as Podman reads it.

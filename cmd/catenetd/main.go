@@ -125,7 +125,7 @@ func (d *daemon) start(ctx context.Context, c config.Config, given *handover.Par
 		return nil, err
 	}
 	if err := server.CatchUp(ctx, d.engine, pipe.Spool(c.Listen), log); err != nil {
-		log.Error("catch up with what CNI asked for while no daemon was there", "err", err)
+		log.Error("catch up with calls that were written down", "err", err)
 	}
 	networks, err := d.engine.Networks(ctx)
 	if err != nil {
