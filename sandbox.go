@@ -1,6 +1,7 @@
 package catenet
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -82,6 +83,23 @@ type SandboxSpec struct {
 	Rootfs string `json:"rootfs,omitempty"`
 	// For OwnerRun: what runs.
 	Process *Process `json:"process,omitempty"`
+}
+
+// Stopper is the command that stops what runs in a namespace of somebody else's, by
+// his own tools; "" if nobody knows whose it is.
+func (s SandboxSpec) Stopper() string {
+	id := ShortID(cmp.Or(s.RuntimeID, s.Name))
+	switch s.Owner {
+	case OwnerPodman:
+		return "podman stop " + id
+	case OwnerDocker:
+		return "docker stop " + id
+	case OwnerCNI: // which runtime that is, and what else it calls the container, it does not tell
+		return "crictl stopp, nerdctl stop or ctr task kill, whichever it was started with,"
+	case OwnerOCI:
+		return "runc kill " + s.RuntimeID + " or crun kill " + s.RuntimeID
+	}
+	return ""
 }
 
 // SandboxUpdate is what is to be another of a sandbox that exists, whether or

@@ -53,7 +53,7 @@ func TestGuestsAreNamespacesOfOthers(t *testing.T) {
 		t.Run(string(owner), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			st, err := w.attachSpec(catenet.SandboxSpec{Name: "g", Owner: owner})
+			st, err := w.attachSpec(catenet.SandboxSpec{Name: "g", Owner: owner, RuntimeID: "0123456789abcdef"})
 			must(t, err)
 			w.restart()
 			got, err := w.Sandbox(ctx, "g")
@@ -67,8 +67,12 @@ func TestGuestsAreNamespacesOfOthers(t *testing.T) {
 			if err := w.Start(ctx, "g"); !catenet.IsInvalid(err) {
 				t.Errorf("start: %v", err)
 			}
-			if err := w.Stop(ctx, "g", 0); !catenet.IsInvalid(err) {
-				t.Errorf("stop: %v", err)
+			hint := map[catenet.Owner]string{
+				catenet.OwnerAttach: "catenet detach g ", catenet.OwnerCNI: "ctr task kill", catenet.OwnerPodman: "podman stop 0123456789ab stops it; catenet detach g",
+				catenet.OwnerDocker: "docker stop 0123456789ab stops", catenet.OwnerOCI: "runc kill 0123456789abcdef or",
+			}[owner]
+			if err := w.Stop(ctx, "g", 0); !catenet.IsInvalid(err) || !strings.Contains(catenet.HintOf(err), hint) {
+				t.Errorf("stop: %v (%s)", err, catenet.HintOf(err))
 			}
 			must(t, w.Remove(ctx, "g", false))
 		})

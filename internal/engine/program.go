@@ -33,6 +33,15 @@ func (e *Engine) program(r *record) kernel.Container {
 	return c
 }
 
+// notStopped says why a sandbox of somebody else's is not stopped, and who does.
+func notStopped(r *record) error {
+	err := catenet.Invalidf("%s is an attached namespace: catenet does not stop it", r.Name)
+	if stopper := r.Stopper(); stopper != "" {
+		return err.WithHint("%s stops it; catenet detach %s takes it out of its networks", stopper, r.Name)
+	}
+	return err.WithHint("catenet detach %s takes it out of its networks", r.Name)
+}
+
 // Stop asks a container to end, and ends it after grace.
 func (e *Engine) Stop(ctx context.Context, ref string, grace time.Duration) error {
 	sb, now, err := e.lockSandbox(ref) // not between the record of a start and its program
@@ -43,7 +52,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, grace time.Duration) erro
 	e.locked(func() { ended = sb.ended })
 	sb.op.Unlock()
 	if now.Owner != catenet.OwnerRun {
-		return catenet.Invalidf("%s is an attached namespace: catenet does not stop it", now.Name).WithHint("catenet detach %s", now.Name)
+		return notStopped(now)
 	}
 	if now.State != catenet.StateRunning {
 		return nil
