@@ -64,26 +64,23 @@ type tuple struct {
 
 func header(family uint8) []byte { return []byte{family, unix.NFNETLINK_V0, 0, 0} }
 
-// encodeList asks for the connections that are answered from an IPv4 address,
-// or for all of IPv6.
-func encodeList(from netip.Addr) ([]byte, error) {
-	if from.Is6() {
-		return header(unix.AF_INET6), nil
+// encodeList asks for the connections of a listing.
+func encodeList(l listing) ([]byte, error) {
+	family, flags := uint8(unix.AF_INET), uint32(filterIPSrc)
+	if !l.from.IsValid() {
+		family, flags = unix.AF_INET6, filterProto|filterSrcPort
+		if l.port == 0 {
+			return header(family), nil
+		}
 	}
 	e := netlink.NewAttributeEncoder()
-	e.Nested(ctaTupleReply, func(e *netlink.AttributeEncoder) error {
-		e.Nested(ctaTupleIP, func(e *netlink.AttributeEncoder) error {
-			e.Bytes(ctaIPv4Src, from.AsSlice())
-			return nil
-		})
-		return nil
-	})
+	e.Nested(ctaTupleReply, part(l.from, netip.Addr{}, l.proto, ctaProtoSrcPort, l.port))
 	e.Nested(ctaFilter, func(e *netlink.AttributeEncoder) error {
-		e.Uint32(ctaFilterReplyFlags, filterIPSrc)
+		e.Uint32(ctaFilterReplyFlags, flags)
 		return nil
 	})
 	b, err := e.Encode()
-	return append(header(unix.AF_INET), b...), err
+	return append(header(family), b...), err
 }
 
 // encodeFlush asks for the end of the connections of an IPv4 flow: those to its
@@ -109,7 +106,8 @@ func encodeFlush(f kernel.Flow) ([]byte, error) {
 	return append(header(unix.AF_INET), b...), err
 }
 
-// part encodes what is known of a tuple: addresses that are valid, and one port.
+// part encodes what is known of a tuple: IPv4 addresses that are valid, and one
+// port.
 func part(src, dst netip.Addr, proto uint8, kind, port uint16) func(*netlink.AttributeEncoder) error {
 	return func(e *netlink.AttributeEncoder) error {
 		if src.IsValid() || dst.IsValid() {

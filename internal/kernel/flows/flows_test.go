@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,14 @@ func (w *world) dial(network, addr string) net.Conn {
 	})
 	w.t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// track has the host know a connection of a client's port to the same one of its
+// own, which is answered from port 80.
+func (w *world) track(client, host, port, to string, proto ...string) {
+	w.t.Helper()
+	w.host.Run("conntrack", append(append([]string{"-I"}, proto...), "-t", "100", "-s", client, "-d", host, "-r", to, "-q", client,
+		"--orig-port-src", port, "--orig-port-dst", port, "--reply-port-src", "80", "--reply-port-dst", port)...)
 }
 
 // ask returns who answers, or "".
@@ -268,12 +277,47 @@ func TestTheKernelForgetsByItself(t *testing.T) {
 		if err := flush(conn, port("udp", "0.0.0.0:8080", old4)); err != nil {
 			return err
 		}
-		left, err := list(conn, netip.MustParseAddr("192.0.2.2"))
+		left, err := list(conn, listing{from: netip.MustParseAddr("192.0.2.2")})
 		if err == nil && (len(left) != 1 || left[0].orig.dst.Port() != 8081) {
 			err = fmt.Errorf("left: %v", left)
 		}
 		return err
 	})
+}
+
+// TestForgetSCTP, which this kernel tracks, whether or not it speaks it.
+func TestForgetSCTP(t *testing.T) {
+	w := newWorld(t)
+	for _, n := range []string{"8080", "8081"} {
+		sctp := []string{"-p", "sctp", "--state", "ESTABLISHED", "--orig-vtag", "1", "--reply-vtag", "2"}
+		w.track("198.51.100.2", "198.51.100.1", n, "192.0.2.2", sctp...)
+		w.track("2001:db8:1::2", "2001:db8:1::1", n, "2001:db8:2::2", sctp...)
+	}
+	w.forget(port("sctp", "0.0.0.0:8080", old4), port("sctp", "[::]:8080", old6))
+	left := w.host.Run("cat", "/proc/net/nf_conntrack")
+	if strings.Count(left, "sctp") != 2 || strings.Count(left, "dport=8080 ") != 0 {
+		t.Errorf("left:\n%s", left)
+	}
+}
+
+// TestListings: as many as are sooner than one of all.
+func TestListings(t *testing.T) {
+	flows := []kernel.Flow{
+		port("udp", "0.0.0.0:1", old4), port("udp", "[::]:1", old6), port("udp", "[::]:2", old6), port("udp", "[::]:1", new6),
+		port("tcp", "[::]:1", old6), port("udp", "[::]:1", "[2001:db8:2::2]:81"),
+	}
+	for all, want := range map[int]int{1999: 2, 2000: 4} {
+		got := listings(flows, all)
+		n := 0
+		for _, w := range got {
+			for _, b := range w {
+				n += len(b)
+			}
+		}
+		if len(got) != want || n != len(flows) {
+			t.Errorf("among %d connections: %v", all, got)
+		}
+	}
 }
 
 func TestFew(t *testing.T) {
@@ -287,8 +331,8 @@ func TestFew(t *testing.T) {
 	}
 }
 
-// TestTheKernelFilters lists by an address that answers nothing: nothing
-// else comes.
+// TestTheKernelFilters lists by an address or a port that answers nothing:
+// nothing else comes.
 func TestTheKernelFilters(t *testing.T) {
 	w := newWorld(t)
 	w.serve(old4)
@@ -296,16 +340,21 @@ func TestTheKernelFilters(t *testing.T) {
 	if got := ask(w.dial("udp", "198.51.100.1:8080")); got != old4 {
 		t.Fatal(got)
 	}
+	w.track("2001:db8:1::2", "2001:db8:1::1", "8080", "2001:db8:2::2", "-p", "udp")
 	w.host.MustDo(func() error {
-		for addr, want := range map[string]int{"192.0.2.2": 1, "192.0.2.3": 0, "::": 0} {
+		for l, want := range map[listing]int{
+			{from: netip.MustParseAddr("192.0.2.2")}: 1, {from: netip.MustParseAddr("192.0.2.3")}: 0,
+			{proto: 17, port: 80}: 1, {proto: 17, port: 8080}: 0, {proto: 6, port: 80}: 0, {}: 1,
+		} {
 			conn, err := dial()
 			if err != nil {
 				return err
 			}
-			got, err := list(conn, netip.MustParseAddr(addr))
+			got, err := list(conn, l)
 			conn.Close()
+			got = slices.DeleteFunc(got, func(c connection) bool { return c.orig.proto == 58 }) // neighbours
 			if err != nil || len(got) != want {
-				t.Errorf("%s: %v, %v, want %d", addr, got, err, want)
+				t.Errorf("%v: %v, %v, want %d", l, got, err, want)
 			}
 		}
 		return nil
@@ -330,7 +379,7 @@ func TestForgetEndsWithItsContext(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	b, err := encodeList(netip.MustParseAddr("192.0.2.2"))
+	b, err := encodeList(listing{from: netip.MustParseAddr("192.0.2.2")})
 	if err != nil {
 		f.Fatal(err)
 	}
