@@ -227,7 +227,9 @@ func (f *Firewall) DenyForward(ctx context.Context) error {
 func (f *Firewall) bridges() []string {
 	var links []string
 	for n := range maps.Values(f.want.networks) {
-		links = append(links, n.Link)
+		if n.Link != "" {
+			links = append(links, n.Link)
+		}
 	}
 	slices.Sort(links)
 	return links

@@ -93,6 +93,7 @@ func TestGolden(t *testing.T) {
 			publish(catenet.UDP, "[::]:0", "[fd00:22::2]:53", "open00000000"),
 			publish(catenet.TCP, "[::]:8080", "[fd00:21::2]:80", "routed000000"),
 		}},
+		{name: "spans", networks: []Network{across, behind}},
 		{name: "ports", networks: []Network{front}, ports: []Port{
 			publish(catenet.TCP, "0.0.0.0:8080", "172.18.0.2:80", front.ID),
 			publish(catenet.TCP, "[::]:8080", "[fd00:18::2]:80", front.ID),

@@ -14,7 +14,7 @@ import (
 // Network is what one network wants.
 type Network struct {
 	ID      string
-	Link    string         // its bridge on the host
+	Link    string         // its bridge on the host; "": containers of a Span are somebody else's
 	Subnets []netip.Prefix // of its containers
 	// Internal: nothing goes out of the network or comes in.
 	Internal bool
@@ -27,6 +27,14 @@ type Network struct {
 	// Trusted are links of the host: who comes by them reaches published
 	// ports at the containers' own addresses, whatever the mode.
 	Trusted []string
+	// Span is all of a network that reaches over several hosts, Subnets among
+	// it. Who is of it, or one of Hosts, and comes by one of the links By is as a
+	// container of the network here, save where containers are kept from each
+	// other (NoICC). Who is of it is never hidden from the rest of it; others
+	// that reach the other hosts' containers by way of this host are.
+	Span  []netip.Prefix
+	By    []string
+	Hosts []netip.Addr // the other hosts' own
 }
 
 // Gateway is one family of a network.

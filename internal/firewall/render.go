@@ -47,17 +47,19 @@ func (n Network) families() []family {
 
 // chains are the network's own: what depends on its bridge or options.
 func (n Network) chains() []nft.Chain {
-	chains := []nft.Chain{
-		{Name: n.chain("guard"), Rules: n.guardRules()},
-		{Name: n.chain("into"), Rules: n.intoRules()},
-		{Name: n.chain("leave"), Rules: n.leaveRules()},
+	chains := []nft.Chain{{Name: n.chain("leave"), Rules: n.leaveRules()}}
+	if len(n.Span) > 0 {
+		chains = append(chains, nft.Chain{Name: n.chain("enter"), Rules: n.enterRules()})
+	}
+	if n.Link == "" {
+		return chains
 	}
 	if n.Internal {
-		chains = append(chains, nft.Chain{Name: n.chain("out-of"), Rules: []nft.Rule{
-			rule(oifname(false, n.Link), drop()),
-		}})
+		chains = append(chains, nft.Chain{Name: n.chain("out-of"), Rules: n.outOfRules()})
 	}
-	return chains
+	return append(chains,
+		nft.Chain{Name: n.chain("guard"), Rules: n.guardRules()},
+		nft.Chain{Name: n.chain("into"), Rules: n.intoRules()})
 }
 
 // guardRules: what is sent to a container's own address comes from its own
@@ -73,6 +75,7 @@ func (n Network) guardRules() (rules []nft.Rule) {
 			rules = append(rules, rule(f.is, nft.Meta(nft.MetaIifname, nft.R0), nft.NotIn(setBridges, nft.R0), accept()))
 		}
 	}
+	rules = append(rules, n.passRules()...)
 	return append(rules, rule(iifname(false, n.Link), nft.DaddrType(nft.R0), nft.NotEqual(nft.R0, nft.AddrLocal), drop()))
 }
 
@@ -91,7 +94,7 @@ func (n Network) intoRules() []nft.Rule {
 	default:
 		rules = append([]nft.Rule{rule(iifname(true, n.Link), accept()), rule(translated(), accept())}, n.directRules()...)
 	}
-	return append(rules, nft.Rule{drop()})
+	return append(append(rules, n.joinRules()...), nft.Rule{drop()})
 }
 
 // linkRules: what linked containers of one bridge send each other, by way of
@@ -135,10 +138,12 @@ func (n Network) directRules() (rules []nft.Rule) {
 // The incoming interface would not do as a match: bridged packets have none
 // on the way out.
 func (n Network) leaveRules() []nft.Rule {
-	rules := []nft.Rule{
-		rule(oifname(true, n.Link), translated(), nft.Masquerade()),
-		rule(nft.Meta(nft.MetaOifname, nft.R0), nft.Lookup(setBridges, nft.R0), accept()),
+	var rules []nft.Rule
+	if n.Link != "" {
+		rules = append(rules, rule(oifname(true, n.Link), translated(), nft.Masquerade()))
 	}
+	rules = append(rules, rule(nft.Meta(nft.MetaOifname, nft.R0), nft.Lookup(setBridges, nft.R0), accept()))
+	rules = append(rules, n.stayRules()...)
 	for _, f := range n.families() {
 		switch {
 		case n.Internal || !f.Masquerade: // nothing gets here, or as it is
@@ -153,12 +158,15 @@ func (n Network) leaveRules() []nft.Rule {
 
 // elements are the network's places in the common sets.
 func (n Network) elements() []element {
+	els := n.spanElements()
+	if n.Link == "" {
+		return els
+	}
 	link := string(nft.Ifname(n.Link))
 	to := func(of string) nft.Verdict { return nft.Verdict{Code: nft.Goto, Chain: n.chain(of)} }
-	els := []element{
-		{setBridges, nft.Element{Key: link}},
-		{setInto, nft.Element{Key: link, Verdict: to("into")}},
-	}
+	els = append(els,
+		element{setBridges, nft.Element{Key: link}},
+		element{setInto, nft.Element{Key: link, Verdict: to("into")}})
 	if n.Internal { // a jump: what may leave has still to be let in
 		els = append(els, element{setOutOf, nft.Element{Key: link, Verdict: nft.Verdict{Code: nft.Jump, Chain: n.chain("out-of")}}})
 	}

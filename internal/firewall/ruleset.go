@@ -22,6 +22,12 @@ const (
 	setSubnets6  = "subnets6"  //
 	setSources4  = "sources4"  // source in a network: its leave chain
 	setSources6  = "sources6"  //
+	setSpans4    = "spans4"    // destination in a network of several hosts: its enter chain
+	setSpans6    = "spans6"    //
+	setHosts4    = "hosts4"    // other hosts of networks
+	setHosts6    = "hosts6"    //
+	setParts4    = "parts4"    // other host . bridge of a network that it has a part of
+	setParts6    = "parts6"    //
 	setInto      = "into"      // outgoing bridge: its into chain
 	setOutOf     = "out-of"    // incoming bridge of an internal network: its out-of chain
 	setIsolated  = "isolated"  // bridges whose IPv4 is isolated
@@ -54,6 +60,12 @@ func sets() []nft.Set {
 		{Name: setSubnets6, Interval: true, Key: nft.TypeAddr6, Data: nft.TypeVerdict},
 		{Name: setSources4, Interval: true, Key: nft.TypeAddr4, Data: nft.TypeVerdict},
 		{Name: setSources6, Interval: true, Key: nft.TypeAddr6, Data: nft.TypeVerdict},
+		{Name: setSpans4, Interval: true, Key: nft.TypeAddr4, Data: nft.TypeVerdict},
+		{Name: setSpans6, Interval: true, Key: nft.TypeAddr6, Data: nft.TypeVerdict},
+		{Name: setHosts4, Key: nft.TypeAddr4},
+		{Name: setHosts6, Key: nft.TypeAddr6},
+		{Name: setParts4, Key: nft.Concat(nft.TypeAddr4, nft.TypeIfname)},
+		{Name: setParts6, Key: nft.Concat(nft.TypeAddr6, nft.TypeIfname)},
 		{Name: setInto, Key: nft.TypeIfname, Data: nft.TypeVerdict},
 		{Name: setOutOf, Key: nft.TypeIfname, Data: nft.TypeVerdict},
 		{Name: setIsolated, Key: nft.TypeIfname},
@@ -107,6 +119,8 @@ func baseChains() []nft.Chain {
 		{Name: "postrouting", Hook: hook("nat", nft.PostRouting, 100), Rules: []nft.Rule{
 			rule(ip4(), source4(nft.R0), nft.LookupVerdict(setSources4, nft.R0)),
 			rule(ip6(), source6(nft.R0), nft.LookupVerdict(setSources6, nft.R0)),
+			rule(ip4(), dest4(nft.R0), nft.LookupVerdict(setSpans4, nft.R0)),
+			rule(ip6(), dest6(nft.R0), nft.LookupVerdict(setSpans6, nft.R0)),
 		}},
 	}
 }

@@ -1,6 +1,8 @@
 package firewall
 
 import (
+	"slices"
+
 	"github.com/catenet/catenet"
 )
 
@@ -11,7 +13,11 @@ func (c Change) validate() error {
 		if n.ID == "" {
 			return catenet.Invalidf("a network of the firewall has no ID")
 		}
-		for _, l := range append([]string{n.Link}, n.Trusted...) {
+		links := slices.Concat(n.Trusted, n.By)
+		if n.Link != "" || len(n.Span) == 0 {
+			links = append(links, n.Link)
+		}
+		for _, l := range links {
 			if err := catenet.ValidateInterfaceName(l); err != nil {
 				return err
 			}
@@ -19,7 +25,7 @@ func (c Change) validate() error {
 		if a, b := n.V4.Source, n.V6.Source; a.IsValid() && !a.Is4() || b.IsValid() && (!b.Is6() || b.Is4In6()) {
 			return catenet.Invalidf("network %s cannot be seen from outside as %s and %s", n.Link, a, b)
 		}
-		for _, s := range n.Subnets {
+		for _, s := range slices.Concat(n.Subnets, n.Span) {
 			if !s.IsValid() || s.Addr().Is4In6() || s.Bits() == 0 {
 				return catenet.Invalidf("%s cannot be the subnet of a network", s)
 			}
