@@ -35,7 +35,7 @@ type Engine interface {
 	// Connect joins a sandbox to a network. spec.Network is ignored.
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
 	// Disconnect takes a sandbox out of a network. With force a sandbox that
-	// is not in it, or not to be found at all, is no error.
+	// is not in it, not to be found at all, or parked is no error.
 	Disconnect(ctx context.Context, network, sandbox string, force bool) error
 
 	// CreateSandbox makes a sandbox. One of OwnerRun is started if start is

@@ -22,6 +22,6 @@ func (c *cli) networkDisconnect() *cobra.Command {
 			return cl.Disconnect(cmd.Context(), args[0], args[1], force)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "also where the container is not to be found")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "also where the container is not to be found, or its own runtime would not hear of it")
 	return cmd
 }

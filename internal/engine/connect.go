@@ -15,7 +15,7 @@ func (e *Engine) Connect(ctx context.Context, network, ref string, spec catenet.
 		return ep, err
 	}
 	defer sb.op.Unlock()
-	if err := joinable(now, network); err != nil {
+	if err := joinable(now, network, spec); err != nil {
 		return ep, err
 	}
 	n, name, err := e.named(network)
@@ -67,7 +67,11 @@ func (e *Engine) keepAhead(now, next *record, u *undo) error {
 }
 
 // joinable says why a sandbox cannot join a network, if so.
-func joinable(r *record, network string) error {
+func joinable(r *record, network string, spec catenet.EndpointSpec) error {
+	if r.Parked && spec.ID == "" { // nobody would take the link in
+		return catenet.Forbiddenf("container %s is furnished by its own runtime (%s), which alone can join it to network %s", r.Name, r.Owner, network).
+			WithHint("connect it with that runtime's command")
+	}
 	if !r.networked() {
 		return catenet.Forbiddenf("container %s is in mode %q and cannot join network %s", r.Name, r.Mode, network).
 			WithHint("run it with --network %s instead", network)

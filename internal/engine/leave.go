@@ -9,7 +9,7 @@ import (
 )
 
 // Disconnect takes a sandbox out of a network. With force a sandbox that is
-// not in it is no error.
+// not in it is no error, and nor is one that its own runtime furnishes.
 func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool) error {
 	_, _, missing := e.named(network)
 	sb, now, err := e.lockSandbox(ref)
@@ -34,6 +34,10 @@ func (e *Engine) Disconnect(ctx context.Context, network, ref string, force bool
 			return missing
 		}
 		return catenet.NotFoundf("container %s is not in network %s", now.Name, name)
+	}
+	if now.Parked && !force {
+		return catenet.Forbiddenf("container %s was joined to network %s by its own runtime (%s), which would not hear of it", now.Name, name, now.Owner).
+			WithHint("disconnect it with that runtime's command; --force does it behind its back")
 	}
 	if now.State != catenet.StateRunning {
 		if err := e.keepContainer(next); err != nil {

@@ -73,12 +73,18 @@ func TestParkedIsTakenDown(t *testing.T) {
 	_, err := w.park("p", catenet.EndpointSpec{Network: "bridge"})
 	must(t, err)
 	one := w.state()
-	ep, err := w.Connect(ctx, "n", "p", catenet.EndpointSpec{})
+	if _, err := w.Connect(ctx, "n", "p", catenet.EndpointSpec{}); catenet.KindOf(err) != catenet.KindForbidden {
+		t.Errorf("joined by somebody who is not its runtime: %v", err)
+	}
+	ep, err := w.Connect(ctx, "n", "p", catenet.EndpointSpec{ID: catenet.NewID()})
 	must(t, err)
 	if ep.Parked == nil {
 		t.Errorf("the second is not parked: %+v", ep)
 	}
-	must(t, w.Disconnect(ctx, "n", "p", false))
+	if err := w.Disconnect(ctx, "n", "p", false); catenet.KindOf(err) != catenet.KindForbidden {
+		t.Errorf("taken out by somebody who is not its runtime: %v", err)
+	}
+	must(t, w.Disconnect(ctx, "n", "p", true))
 	if got := w.state(); got != one {
 		t.Errorf("after leaving:\n%s\nit was\n%s", got, one)
 	}

@@ -276,7 +276,7 @@ func (d *dockerHost) forgets() (gone func()) {
 			d.T.Fatalf("%s: %v", what, a["Err"])
 		}
 	}
-	ask("IpamDriver.RequestPool", `{"Pool":"10.91.0.0/24"}`)
+	ask("IpamDriver.RequestPool", `{"AddressSpace":"catenet","Pool":"10.91.0.0/24"}`)
 	ask("IpamDriver.RequestAddress", `{"PoolID":"10.91.0.0/24","Options":{"RequestAddressType":"com.docker.network.gateway"}}`)
 	ask("NetworkDriver.CreateNetwork", `{"NetworkID":%q,"IPv4Data":[{"Pool":"10.92.0.0/24","Gateway":"10.92.0.1/24"}]}`, id)
 	ask("IpamDriver.RequestAddress", `{"PoolID":"10.77.0.0/24","Address":"10.77.0.200"}`)
