@@ -45,7 +45,12 @@ func sendOrSave(host string, c Call, limit time.Duration) (Answer, error) {
 // that it is; it returns the file's path. It is not synced: what calls are about
 // does not outlive the machine.
 func (c Call) Save(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// The folder above is the daemon's: as that makes it, who may call it gets by.
+	err := os.MkdirAll(filepath.Dir(dir), 0o711)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return "", errors.New("write down the call: " + err.Error())
 	}
 	f, err := os.CreateTemp(dir, "*.part")

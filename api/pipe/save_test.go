@@ -105,6 +105,20 @@ func TestSendOrSaveIsNotAnswered(t *testing.T) {
 	}
 }
 
+// Before the first start of a daemon the folder of its socket is made as that
+// would make it: others get by to the socket, and do not see the calls.
+func TestSaveMakesFolders(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	if _, err := SendOrSave(filepath.Join(run, "s"), Call{Path: "/v1/x"}); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]os.FileMode{run: 0o711, filepath.Join(run, "calls"): 0o700} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", dir, info.Mode(), err, want)
+		}
+	}
+}
+
 // What cannot be written down is an error.
 func TestSaveFails(t *testing.T) {
 	_, path := listen(t)
