@@ -10,8 +10,8 @@ import (
 )
 
 // Check compares a sandbox that runs with what the kernel has of it: its
-// networks' links, its own, their shaping, addresses and routes, and the ports
-// that it publishes. It changes nothing: what differs is a conflict error, and
+// networks' links, its own, their shaping, addresses and routes, the redirect of
+// its lookups, and the ports that it publishes, on loopback addresses too. It changes nothing: what differs is a conflict error, and
 // the repair's to put back.
 func (e *Engine) Check(ctx context.Context, ref string) error {
 	sb, now, err := e.lockSandbox(ref)
@@ -30,7 +30,8 @@ func (e *Engine) Check(ctx context.Context, ref string) error {
 		return err
 	}
 	defer ns.Close()
-	if err := e.look(kernel.Looking(ctx), now, ns); err != nil {
+	looking := kernel.Looking(ctx)
+	if err := e.look(looking, now, ns); err != nil {
 		return fmt.Errorf("container %s: %w", now.Name, err)
 	}
 	e.mu.Lock()
@@ -42,13 +43,19 @@ func (e *Engine) Check(ctx context.Context, ref string) error {
 	if len(now.Bindings) == 0 {
 		return nil
 	}
-	return e.o.Firewall.Look(ctx)
+	if err := e.o.Firewall.Look(ctx); err != nil {
+		return err
+	}
+	return e.o.Loopback.Set(looking, now.loopbackPorts(), nil)
 }
 
 // look compares the links of a sandbox and what is inside, by a context of
-// kernel.Looking. sb.op is held.
+// kernel.Looking. What whoever made a parked one has inside is his. sb.op is held.
 func (e *Engine) look(ctx context.Context, now *record, ns *kernel.Namespace) error {
-	var outfit kernel.Outfit
+	at, outfit := ns, kernel.Outfit{ResolverPort: now.ResolverPort, Beside: now.Parked}
+	if now.Parked {
+		at = nil
+	}
 	for _, ep := range now.Endpoints {
 		e.mu.Lock()
 		n := e.networks[ep.NetworkID]
@@ -59,13 +66,15 @@ func (e *Engine) look(ctx context.Context, now *record, ns *kernel.Namespace) er
 		if _, err := n.driver.Up(ctx, e.o.Host, e.asItIs(n)); err != nil {
 			return fmt.Errorf("network %s: %w", n.Name, err)
 		}
-		att, err := n.driver.Link(ctx, e.o.Host, e.asItIs(n), ep, driver.Place{NS: ns})
+		att, err := n.driver.Link(ctx, e.o.Host, e.asItIs(n), ep, driver.Place{NS: at})
 		if err != nil {
 			return fmt.Errorf("interface %s: %w", ep.Interface, err)
 		}
-		outfit.Interfaces = append(outfit.Interfaces, att.Interface)
+		if at != nil {
+			outfit.Interfaces = append(outfit.Interfaces, att.Interface)
+		}
 	}
-	if len(outfit.Interfaces) == 0 {
+	if ns == nil { // still to come
 		return nil
 	}
 	return e.o.Host.Dress(ctx, ns, outfit)

@@ -18,6 +18,12 @@ func TestCheckFindsWhatIsLost(t *testing.T) {
 		},
 		"the bridge":   func(w *world, st catenet.SandboxStatus) { must(t, w.kernel.DeleteLinks(ctx, "lab0")) },
 		"the firewall": func(w *world, _ catenet.SandboxStatus) { w.rules.Flush() },
+		"the redirect": func(w *world, st catenet.SandboxStatus) {
+			ns, err := w.kernel.Open(st.Netns)
+			must(t, err)
+			must(t, w.kernel.Dress(ctx, ns, kernel.Outfit{NoResolver: true}))
+		},
+		"a port on loopback": func(w *world, _ catenet.SandboxStatus) { must(t, w.ports.Restore(ctx, nil)) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -37,6 +43,12 @@ func TestCheckFindsWhatIsLost(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
+	_, err := w.park("p", catenet.EndpointSpec{Network: "bridge"})
+	must(t, err)
+	must(t, w.Check(ctx, "p"))
+	w.kernel.Adopt("/late/p")
+	eventually(t, "p is a container", func() bool { st, err := w.Sandbox(ctx, "p"); return err == nil && !st.Expected })
+	must(t, w.Check(ctx, "p"))
 	if err := w.Check(ctx, "nobody"); !catenet.IsNotFound(err) {
 		t.Error(err)
 	}

@@ -160,6 +160,16 @@ func (r *record) loopbackPort(b catenet.PortBinding) kernel.LoopbackPort {
 	return kernel.LoopbackPort{Proto: string(b.Proto), IP: b.HostIP, Port: b.HostPort, To: r.target(b)}
 }
 
+// loopbackPorts are those that are reached by loopback addresses.
+func (r *record) loopbackPorts() (ports []kernel.LoopbackPort) {
+	for _, b := range r.Bindings {
+		if onLoopback(b) {
+			ports = append(ports, r.loopbackPort(b))
+		}
+	}
+	return ports
+}
+
 // onLoopback reports whether a binding can be reached by a loopback address.
 func onLoopback(b catenet.PortBinding) bool {
 	return !b.Routed && (b.HostIP.IsLoopback() || b.HostIP.IsUnspecified())

@@ -349,10 +349,8 @@ func (e *Engine) restoreHost(ctx context.Context, live []*sandbox) error {
 		links = slices.AppendSeq(links, maps.Keys(sb.open))
 		for _, b := range sb.now.Bindings {
 			ports = append(ports, sb.now.firewallPort(b))
-			if onLoopback(b) {
-				loopback = append(loopback, sb.now.loopbackPort(b))
-			}
 		}
+		loopback = append(loopback, sb.now.loopbackPorts()...)
 	}
 	if err := e.o.Firewall.Restore(ctx, networks, ports, links...); err != nil {
 		return fmt.Errorf("restore firewall: %w", err)

@@ -327,9 +327,17 @@ func (p *fakePorts) Hold(_ context.Context, key kernel.HeldPort) (kernel.Held, e
 	return heldFake{p, key}, nil
 }
 
-func (p *fakePorts) Set(_ context.Context, add, remove []kernel.LoopbackPort) error {
+func (p *fakePorts) Set(ctx context.Context, add, remove []kernel.LoopbackPort) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if kernel.Looks(ctx) {
+		for _, x := range add {
+			if !p.loopback[x] {
+				return catenet.Conflictf("port %d is not served", x.Port)
+			}
+		}
+		return nil
+	}
 	for _, x := range remove {
 		delete(p.loopback, x)
 	}

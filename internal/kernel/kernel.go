@@ -134,13 +134,13 @@ func Writes(ctx context.Context) *atomic.Uint64 {
 // looksKey is where a context says that nothing is to be changed.
 type looksKey struct{}
 
-// Looking returns a context with which Host's methods change nothing: the first
-// thing that they would change is a conflict error that names it.
+// Looking returns a context with which Host's methods, and Loopback's Set, change
+// nothing: the first thing that they would change is a conflict error that names it.
 func Looking(ctx context.Context) context.Context {
 	return context.WithValue(ctx, looksKey{}, true)
 }
 
-// Looks is for those who implement Host: whether a context is of Looking.
+// Looks is for those who implement them: whether a context is of Looking.
 func Looks(ctx context.Context) bool { return ctx.Value(looksKey{}) != nil }
 
 // Link describes one link of the host as it should be.

@@ -506,6 +506,37 @@ func TestSetIsAllOrNothing(t *testing.T) {
 	l.Close()
 }
 
+// TestLooking: who only looks is told what is not carried, and changes nothing.
+func TestLooking(t *testing.T) {
+	if !atHost(t) {
+		return
+	}
+	l := open(t)
+	kept := published("tcp", "127.0.0.1:8080", "192.0.2.2:80")
+	set(t, l, ports(kept), nil)
+	looking := kernel.Looking(ctx)
+	look := func(add, remove []kernel.LoopbackPort, want string) {
+		t.Helper()
+		for range 2 {
+			switch err := l.Set(looking, add, remove); {
+			case want == "" && err != nil:
+				t.Error(err)
+			case want != "" && (!catenet.IsConflict(err) || !strings.Contains(err.Error(), want)):
+				t.Errorf("%v, want a conflict that tells of %s", err, want)
+			}
+		}
+	}
+	look(ports(kept, published("sctp", "127.0.0.1:1", "192.0.2.2:1")), ports(published("tcp", "127.0.0.1:9", "192.0.2.2:80")), "")
+	look(ports(published("tcp", "127.0.0.1:8080", "192.0.2.2:81")), nil, "port 8080")
+	look(ports(published("tcp", "127.0.0.1:9", "192.0.2.2:80")), nil, "port 9 ")
+	look(nil, ports(kept), "port 8080")
+	if err := l.links["connect4"].Detach(); err != nil {
+		t.Fatal(err)
+	}
+	look(ports(kept), nil, "connect4")
+	l.Close()
+}
+
 // TestRestoreReadsAllOrFails: what cannot be read might be what has to go.
 func TestRestoreReadsAllOrFails(t *testing.T) {
 	if !atHost(t) {

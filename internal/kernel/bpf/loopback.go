@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,7 +77,7 @@ var _ kernel.Loopback = (*Loopback)(nil)
 func (l *Loopback) Name() string { return "cgroup-ebpf" }
 
 // Set adds and removes ports. If one cannot be added, all is as before.
-func (l *Loopback) Set(_ context.Context, add, remove []kernel.LoopbackPort) error {
+func (l *Loopback) Set(ctx context.Context, add, remove []kernel.LoopbackPort) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	changes := make([]change, 0, len(add)+len(remove))
@@ -93,10 +94,47 @@ func (l *Loopback) Set(_ context.Context, add, remove []kernel.LoopbackPort) err
 		}
 		changes = append(changes, change{key, &to})
 	}
+	if kernel.Looks(ctx) {
+		return l.look(changes)
+	}
 	if err := l.apply(changes); err != nil {
 		return err
 	}
 	return l.refresh()
+}
+
+// look is a conflict error if a change is still to be made, or a program is not
+// where it acts. l.mu is held.
+func (l *Loopback) look(changes []change) error {
+	for name, a := range l.links {
+		if !l.onCgroup(a) {
+			return catenet.Conflictf("the program %s of loopback ports is not on its cgroup", name).WithHint("a restart of catenetd puts it back")
+		}
+	}
+	for _, c := range changes {
+		is, err := l.lookup(c.key)
+		if err != nil {
+			return err
+		}
+		if is == nil != (c.to == nil) || is != nil && *is != *c.to {
+			return catenet.Conflictf("port %d is not carried from loopback addresses as it should be", binary.BigEndian.Uint16(c.key.Port[:])).
+				WithHint("a restart of catenetd puts it back")
+		}
+	}
+	return nil
+}
+
+// lookup is where a port leads; nil if nowhere.
+func (l *Loopback) lookup(key place) (*place, error) {
+	var to place
+	err := l.ports.Lookup(key, &to)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read loopback port: %w", err)
+	}
+	return &to, nil
 }
 
 // Restore makes exactly these ports served. What an earlier daemon left and
@@ -151,17 +189,14 @@ func (l *Loopback) apply(changes []change) (err error) {
 		}
 	}()
 	for _, c := range changes {
-		before := change{key: c.key}
-		var was place
-		if err := l.ports.Lookup(c.key, &was); err == nil {
-			before.to = &was
-		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("read loopback port: %w", err)
+		was, err := l.lookup(c.key)
+		if err == nil {
+			err = l.put(c)
 		}
-		if err := l.put(c); err != nil {
+		if err != nil {
 			return err
 		}
-		undo = append(undo, before)
+		undo = append(undo, change{c.key, was})
 	}
 	return nil
 }

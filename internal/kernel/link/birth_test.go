@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 func TestFirstPacketArrives(t *testing.T) {
 	t.Parallel()
 	host := kerneltest.New(t)
-	h := openIn(t, host, func(uint16, bool) error { return nil })
+	h := openIn(t, host, func(context.Context, uint16, bool) error { return nil })
 	if err := h.EnsureLink(t.Context(), bridgeLink()); err != nil {
 		t.Fatal(err)
 	}

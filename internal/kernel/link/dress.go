@@ -32,7 +32,7 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 		}
 		defer c.close()
 		c.wrote, c.looks = kernel.Writes(ctx), kernel.Looks(ctx)
-		fresh, err = h.dress(c, ns.Inode, o)
+		fresh, err = h.dress(ctx, c, ns.Inode, o)
 		return err
 	})
 	if err != nil || len(fresh) == 0 {
@@ -43,7 +43,7 @@ func (h *Host) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfit)
 
 // dress works on a thread inside the namespace. It returns the outsides of
 // links that were just born.
-func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
+func (h *Host) dress(ctx context.Context, c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
 	p, err := h.putOn(c, ns, o.Interfaces)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (h *Host) dress(c *conn, ns uint64, o kernel.Outfit) ([]string, error) {
 	if h.redirect == nil {
 		return nil, errors.Join(errors.New("redirect the resolver: this host was opened without the means"), p.revert(h, c))
 	}
-	if err := h.redirect(o.ResolverPort, o.Beside); err != nil {
+	if err := h.redirect(ctx, o.ResolverPort, o.Beside); err != nil {
 		return nil, errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
 	}
 	return p.born, nil

@@ -25,8 +25,8 @@ import (
 
 // Redirect makes the thread's namespace send what goes to 127.0.0.11:53, UDP
 // and TCP, to that port of 127.0.0.11, or takes the redirect away if the port
-// is 0; it is idempotent. beside is kernel.Outfit's.
-type Redirect func(port uint16, beside bool) error
+// is 0; it is idempotent, and heeds kernel.Looking. beside is kernel.Outfit's.
+type Redirect func(ctx context.Context, port uint16, beside bool) error
 
 // Host implements kernel.Host for the namespace it was opened in.
 type Host struct {

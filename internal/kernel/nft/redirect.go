@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -30,24 +31,28 @@ var sandboxTable = Ref{IPv4, kernel.RedirectTable}
 //
 // It looks before it writes: a transaction that fails because something is
 // there already costs an RCU grace period, some 10 ms.
-// Port 0 takes the redirect away.
+// Port 0 takes the redirect away. With a context of kernel.Looking nothing is
+// written: what would be is a conflict error.
 //
 // With beside, somebody else answers there too, by nat at the usual priority:
 // a lookup that finds nobody at our port leaves him those of the next while. It is
 // refused itself, whereupon a resolver asks again (resolv.conf(5), attempts).
-func Redirect(port uint16, beside bool) error {
+func Redirect(ctx context.Context, port uint16, beside bool) error {
 	c, err := dial()
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	have, err := c.Dump(ctx, sandboxTable)
 	if err == nil {
 		var want []Table
 		if port != 0 {
 			want = []Table{redirect(port, beside)}
 		}
-		err = c.Commit(ctx, Diff(have, want))
+		b := Diff(have, want)
+		if kernel.Looks(ctx) && len(b) > 0 {
+			return errors.Join(catenet.Conflictf("the redirect of the resolver's port is not as it should be: left to do is to %s", b[0]), c.Close())
+		}
+		err = c.Commit(ctx, b)
 	}
 	if err != nil {
 		err = fmt.Errorf("redirect the resolver's port: %w", err)

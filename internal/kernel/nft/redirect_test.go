@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
 
@@ -32,7 +34,7 @@ func TestRedirect(t *testing.T) {
 	elsewhere()
 	for i, want := range []string{"one", "one", "two"} {
 		port := uint16(ports[i/2])
-		ns.MustDo(func() error { return Redirect(port, false) })
+		ns.MustDo(func() error { return Redirect(t.Context(), port, false) })
 		for _, network := range []string{"udp", "tcp"} {
 			if got := hear(t, ns, network); got != want {
 				t.Errorf("call %d, %s: %q answers", i, network, got)
@@ -44,13 +46,26 @@ func TestRedirect(t *testing.T) {
 	}
 	// Nothing is written that is right already.
 	before := ns.Run("nft", "-a", "list", "ruleset") // with handles
-	ns.MustDo(func() error { return Redirect(uint16(ports[1]), false) })
+	ns.MustDo(func() error { return Redirect(t.Context(), uint16(ports[1]), false) })
 	if after := ns.Run("nft", "-a", "list", "ruleset"); after != before {
 		t.Errorf("written again:\n%s\nwas\n%s", after, before)
 	}
-	// And somebody else's harm is mended.
+	// Who looks is told of somebody else's harm, and it is mended by who does not.
+	look := func() error {
+		var err error
+		ns.MustDo(func() error { err = Redirect(kernel.Looking(t.Context()), uint16(ports[1]), false); return nil })
+		return err
+	}
+	if err := look(); err != nil {
+		t.Error(err)
+	}
 	ns.Run("nft", "flush", "chain", "ip", "catenet", "there")
-	ns.MustDo(func() error { return Redirect(uint16(ports[1]), false) })
+	for range 2 {
+		if err := look(); !catenet.IsConflict(err) {
+			t.Errorf("after a flush: %v, want a conflict", err)
+		}
+	}
+	ns.MustDo(func() error { return Redirect(t.Context(), uint16(ports[1]), false) })
 	if got := hear(t, ns, "udp"); got != "two" {
 		t.Errorf("after a flush %q answers", got)
 	}
@@ -60,7 +75,7 @@ func TestRedirect(t *testing.T) {
 func TestRedirectTellsThatNobodyListens(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
-	ns.MustDo(func() error { return Redirect(5353, false) })
+	ns.MustDo(func() error { return Redirect(t.Context(), 5353, false) })
 	for _, network := range []string{"udp", "tcp"} {
 		err := heard(ns, network, new(string))
 		if !errors.Is(err, unix.ECONNREFUSED) {
@@ -78,7 +93,7 @@ func TestRedirectBeside(t *testing.T) {
 		ours, theirs := answer(t, ns, "ours"), answer(t, ns, "theirs")
 		ns.Run("nft", fmt.Sprintf("table ip nat { chain o { type nat hook output priority -100; "+
 			"ip daddr 127.0.0.11 %s dport 53 dnat to 127.0.0.11:%d; }; }", network, theirs))
-		lead := func(port int) { ns.MustDo(func() error { return Redirect(uint16(port), true) }) }
+		lead := func(port int) { ns.MustDo(func() error { return Redirect(t.Context(), uint16(port), true) }) }
 		lead(ours)
 		for range 3 {
 			if got := hear(t, ns, network); got != "ours" {
@@ -111,7 +126,7 @@ func TestRedirectBesideTracking(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
 	port := answer(t, ns, "one")
-	ns.MustDo(func() error { return Redirect(uint16(port), false) })
+	ns.MustDo(func() error { return Redirect(t.Context(), uint16(port), false) })
 	ns.Run("nft", "table ip own { chain i { type filter hook input priority 0; ct state established accept; ip saddr 127.0.0.11 drop; }; chain o { type nat hook output priority -100; }; }")
 	for _, network := range []string{"udp", "tcp"} {
 		if got := hear(t, ns, network); got != "one" {
@@ -188,7 +203,7 @@ func BenchmarkRedirect(b *testing.B) {
 			ns := kerneltest.New(b)
 			ns.MustDo(func() error {
 				start := time.Now()
-				err := Redirect(5353, false)
+				err := Redirect(b.Context(), 5353, false)
 				spent = append(spent, time.Since(start))
 				return err
 			})
@@ -199,7 +214,7 @@ func BenchmarkRedirect(b *testing.B) {
 	b.Run("again", func(b *testing.B) {
 		kerneltest.New(b).MustDo(func() error {
 			for b.Loop() {
-				if err := Redirect(5353, false); err != nil {
+				if err := Redirect(b.Context(), 5353, false); err != nil {
 					return err
 				}
 			}

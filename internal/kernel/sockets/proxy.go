@@ -36,7 +36,7 @@ func (x *Proxy) Name() string { return "proxy" }
 
 // Set serves and ceases to serve ports. If one of add cannot be served,
 // nothing changes.
-func (x *Proxy) Set(_ context.Context, add, remove []kernel.LoopbackPort) error {
+func (x *Proxy) Set(ctx context.Context, add, remove []kernel.LoopbackPort) error {
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	want := make(map[kernel.HeldPort]netip.AddrPort, len(add))
@@ -46,6 +46,9 @@ func (x *Proxy) Set(_ context.Context, add, remove []kernel.LoopbackPort) error 
 			continue
 		}
 		want[keyOf(a)] = a.To
+	}
+	if kernel.Looks(ctx) {
+		return x.look(want, remove)
 	}
 	if err := x.start(want); err != nil {
 		return err
@@ -60,6 +63,23 @@ func (x *Proxy) Set(_ context.Context, add, remove []kernel.LoopbackPort) error 
 		x.s.ports[key].server.to(to)
 	}
 	return errors.Join(errs...)
+}
+
+// look is a conflict error if a port that is wanted is not served, or one that is
+// not is. (Where it leads nobody else can change.)
+func (x *Proxy) look(want map[kernel.HeldPort]netip.AddrPort, remove []kernel.LoopbackPort) error {
+	serves := func(key kernel.HeldPort) bool { p := x.s.ports[key]; return p != nil && p.server != nil }
+	for key := range want {
+		if !serves(key) {
+			return catenet.Conflictf("port %s is not served", name(key))
+		}
+	}
+	for _, r := range remove {
+		if serves(keyOf(r)) {
+			return catenet.Conflictf("port %s is served", name(keyOf(r)))
+		}
+	}
+	return nil
 }
 
 // start makes a server for each port that has none; all or none.

@@ -197,6 +197,18 @@ func TestProxyChangesPorts(t *testing.T) {
 	a, b := published("tcp", "127.0.0.1:8080", "192.0.2.2:80"), published("tcp", "127.0.0.1:8081", "192.0.2.2:80")
 	old := published("tcp", "127.0.0.1:8080", "192.0.2.2:99")
 	set(t, x, ports(old), nil)
+	looking := kernel.Looking(t.Context())
+	if err := x.Set(looking, ports(old), ports(b)); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := x.Set(looking, ports(b), nil); !catenet.IsConflict(err) {
+			t.Errorf("looking for a port that is not served: %v", err)
+		}
+		if err := x.Set(looking, nil, ports(old)); !catenet.IsConflict(err) {
+			t.Errorf("looking for a port to be gone: %v", err)
+		}
+	}
 	c, err := net.Dial("tcp", "127.0.0.1:8080")
 	if err == nil { // else the reset was quicker than the dialler
 		c.SetDeadline(time.Now().Add(5 * time.Second))
