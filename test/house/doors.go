@@ -23,6 +23,7 @@ var changes = []struct {
 	{"internal/kernel/flows", []string{".Execute"}},
 	{"internal/kernel/netns", []string{"unix.IoctlIfreq"}}, // the link room only asks by it
 	{"internal/kernel/nft", []string{".exchange"}},
+	{"internal/kernel/tun", []string{"unix.IoctlSetInt"}},
 	{"internal/names", []string{".Truncate", ".WriteAt"}},
 	{"internal/store", []string{"bbolt.Open", "db.Update"}},
 	{"api/server", []string{"os.Mkdir", "os.MkdirAll", "os.Remove", "net.ListenUnix"}},
@@ -49,6 +50,8 @@ var doorless = map[string]string{
 	"internal/kernel/process/rundir/lock.go: Lock":      "who starts a container has the door",
 	"internal/kernel/process/rundir/record.go: Clear":   "as Lock",
 	"internal/kernel/process/rundir/record.go: replace": "as Lock, or it is the shim, which a daemon's end does not cut short",
+	"internal/kernel/tun/device.go: offload":            "what it sets is of no use to others, and set again at each start",
+	"internal/kernel/tun/socket.go: bindDatagram":       "a socket ends with the daemon",
 	"internal/store/journal.go: rewrite":                "begin, which calls it, has the door",
 }
 

@@ -69,6 +69,8 @@ var Arrows = []Arrow{
 
 	{"internal/engine/...", []string{".", "internal/ipam/...", "internal/store/...", "internal/names/...", "internal/firewall/...", "internal/driver", "internal/kernel", "internal/engine/..."}, "the engine knows contracts, not drivers and not who calls it"},
 
+	{"internal/transport/...", []string{".", "internal/kernel"}, "a transport stands between two contracts of the kernel's; where its peers come from it does not know"},
+
 	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
 
 	{"api/pipe", nil, "it is in programs that are started once a container: each import makes that later"},
@@ -93,6 +95,7 @@ var Arrows = []Arrow{
 
 	{"test/house/...", nil, "the rules stand apart from what they judge"},
 	{"test/...", []string{".", "api/...", "test/...", "internal/kernel/kerneltest"}, "end-to-end tests see what a user sees"},
+	{"bench/forward", []string{"internal/kernel", "internal/kernel/link", "internal/kernel/tun", "internal/transport"}, "a node of the benchmark is the transport without a daemon around it"},
 	{"bench/...", []string{".", "api/...", "internal/kernel", "internal/kernel/netns", "bench/..."}, "the bench measures from outside; its namespaces are made as ours are"},
 }
 

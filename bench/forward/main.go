@@ -1,0 +1,121 @@
+// Command forward is one node of a network whose packets go between hosts in
+// user space, in datagrams without a header: by this project's transport, or as
+// simply as can be. The benchmark starts two, in namespaces of its own, with one
+// peer each:
+//
+//	forward plain|ours DEVICE ADDRESS/LEN SUBNET BIND:PORT PEER-SUBNET=VIA:PORT
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/link"
+	"github.com/catenet/catenet/internal/kernel/tun"
+	"github.com/catenet/catenet/internal/transport"
+)
+
+// node is what a node is told.
+type node struct {
+	device  string
+	mtu     int // of the device, bytes
+	address netip.Prefix
+	local   netip.Prefix
+	bind    netip.AddrPort
+	subnet  netip.Prefix // of the peer
+	via     netip.AddrPort
+	queues  int
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := start(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "forward:", err)
+		os.Exit(1)
+	}
+}
+
+func start(ctx context.Context, args []string) error {
+	if len(args) != 6 {
+		return errors.New("usage: forward plain|ours DEVICE ADDRESS/LEN SUBNET BIND:PORT PEER-SUBNET=VIA:PORT")
+	}
+	n := node{device: args[1], mtu: 1500 - 28, queues: 1}
+	if q, err := strconv.Atoi(os.Getenv("QUEUES")); err == nil {
+		n.queues = q
+	}
+	subnet, via, _ := strings.Cut(args[5], "=")
+	var errs [5]error
+	n.address, errs[0] = netip.ParsePrefix(args[2])
+	n.local, errs[1] = netip.ParsePrefix(args[3])
+	n.bind, errs[2] = netip.ParseAddrPort(args[4])
+	n.subnet, errs[3] = netip.ParsePrefix(subnet)
+	n.via, errs[4] = netip.ParseAddrPort(via)
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	if f := os.Getenv("PROFILE"); f != "" {
+		w, err := os.Create(f)
+		if err != nil {
+			return err
+		}
+		pprof.StartCPUProfile(w)
+		defer pprof.StopCPUProfile()
+	}
+	if args[0] == "plain" {
+		return plain(ctx, n)
+	}
+	return ours(ctx, n)
+}
+
+// ours is a node as the daemon has it.
+func ours(ctx context.Context, n node) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	host, err := link.Open(nil, log)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	tunnels := tun.New(host, log)
+	device, err := tunnels.OpenDevice(ctx, kernel.TunnelDevice{
+		Name: n.device, Alias: kernel.Mark + "bench", MTU: n.mtu, Addrs: []netip.Prefix{n.address}, Queues: n.queues,
+	})
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	socket, err := tunnels.OpenSocket(ctx, kernel.TunnelSocket{Bind: n.bind, Queues: n.queues})
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	table := new(transport.Table)
+	if err := table.Set(transport.Peer{Subnet: n.subnet, Via: n.via}); err != nil {
+		return err
+	}
+	t, err := transport.New(device, socket, table, n.address.Addr(), log)
+	if err != nil {
+		return err
+	}
+	t.SetLocal(n.local)
+	err = t.Run(ctx)
+	log.Info("done", "counts", t.Counts())
+	return err
+}
+
+func run(argv ...string) error {
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package tun
+
+import (
+	"fmt"
+	"net"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// bell wakes all who wait with it, once and for all (eventfd(2)).
+type bell int
+
+func newBell() (bell, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return -1, fmt.Errorf("make eventfd: %w", err)
+	}
+	return bell(fd), nil
+}
+
+func (b bell) ring() {
+	one := [8]byte{1}
+	_, _ = unix.Write(int(b), one[:]) // it cannot overflow: it is rung twice at most
+}
+
+// wait waits until fd has one of the events, or the bell was rung, which is
+// net.ErrClosed.
+func (b bell) wait(fd int, events int16) error {
+	fds := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(b), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Ppoll(fds[:], nil, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fmt.Errorf("wait: %w", err)
+		case fds[1].Revents != 0:
+			return net.ErrClosed
+		case fds[0].Revents != 0:
+			return nil
+		}
+	}
+}
+
+// raw is a system call that does not wait; the scheduler is not told.
+func raw(trap uintptr, fd int, p unsafe.Pointer, n, flags uintptr) (int, unix.Errno) {
+	for {
+		r, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(p), n, flags, 0, 0)
+		if errno != unix.EINTR {
+			return int(r), errno
+		}
+	}
+}
+
+// gather appends the parts to vectors of iovec(3).
+func gather(v []unix.Iovec, parts [][]byte) []unix.Iovec {
+	for _, p := range parts {
+		if len(p) > 0 {
+			v = append(v, unix.Iovec{Base: &p[0], Len: uint64(len(p))})
+		}
+	}
+	return v
+}

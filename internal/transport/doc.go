@@ -1,0 +1,32 @@
+// Package transport carries IPv4 packets between hosts in user space: from a
+// device that the host routes into, to the UDP socket of the peer whose subnet
+// they are for, and back. A datagram is one bare packet, without any header:
+// flannel's udp backend.
+//
+//	containers, host                                      containers, host
+//	      │ TCP, up to 64 KiB in one packet                     ▲ likewise
+//	      ▼                                                     │
+//	  TUN device ── Read ──► outbound                 inbound ── Write ──► TUN device
+//	                            │ check, find peer       ▲ group: segments of one
+//	                            │ TTL − 1                │ flow become one packet
+//	                            │ cut into segments      │ TTL − 1
+//	                            ▼                        │ check, is it for us?
+//	                    Send: a train of                Receive: trains, as they
+//	                    equal datagrams                 were sent or GRO put them
+//	                            └───── UDP, one packet a datagram ─────┘
+//
+// Each queue has one goroutine for each direction, which does all of this by
+// itself: no channel, no lock, and no allocation for a packet. What they
+// share is read only: the table of peers and what is local are values that are
+// replaced as a whole. Payload is never copied here: a segment that leaves is a
+// header of its own and a part of the packet read.
+//
+// A host is a router here, twice, and says so: TTL goes down on both sides, and
+// who sent what cannot go on is told by ICMP (RFC 1812). What arrives and is not
+// for a subnet of this host is dropped and never sent out again; so is what lies
+// about itself, and what comes from an address that is no peer's.
+//
+// The room knows neither the kernel nor where peers come from: both ends are
+// contracts (kernel.PacketDevice, kernel.DatagramSocket), and the Table is
+// handed in, since other datapaths may read it as well.
+package transport
