@@ -2,6 +2,7 @@ package link
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -17,11 +18,17 @@ var slow = kernel.Rate{Bytes: 10_000, Burst: 20_000}
 // shaped is a container whose veth is bounded in both directions.
 func newShaped(t *testing.T, isolated bool) (a *attached, ifb, veth kernel.Link) {
 	a = newAttached(t)
-	ifb = kernel.Link{Name: "cti000000000001", Kind: "ifb", Alias: vethLink(1, nil, "").Alias, NoIPv6: true, Rate: slow}
-	veth = vethLink(1, a.ns, "eth0")
-	veth.Isolated, veth.Rate, veth.Through = isolated, slow, ifb.Name
+	ifb, veth = shapedLinks(a, 1, "eth0", isolated)
 	a.shape(ifb, veth)
 	return a, ifb, veth
+}
+
+// shapedLinks are the links of such a container.
+func shapedLinks(a *attached, i int, peer string, isolated bool) (ifb, veth kernel.Link) {
+	veth = vethLink(i, a.ns, peer)
+	ifb = kernel.Link{Name: "cti00000000000" + fmt.Sprint(i), Kind: "ifb", Alias: veth.Alias, NoIPv6: true, Rate: slow}
+	veth.Isolated, veth.Rate, veth.Through = isolated, slow, ifb.Name
+	return ifb, veth
 }
 
 func (a *attached) shape(links ...kernel.Link) {
@@ -112,6 +119,9 @@ func TestShapingIsPutBack(t *testing.T) {
 	for _, harm := range [][]string{
 		{"tc", "qdisc", "del", "dev", veth.Name, "root"},
 		{"tc", "qdisc", "replace", "dev", veth.Name, "root", "pfifo"},
+		{"tc", "qdisc", "change", "dev", veth.Name, "root", "handle", "9f:", "tbf", "rate", "1gbit", "burst", "1mb", "limit", "1mb"},
+		{"tc", "qdisc", "replace", "dev", ifb.Name, "root", "handle", "9f:", "tbf", "rate", "1gbit", "burst", "1mb", "limit", "1mb"},
+		{"tc", "filter", "replace", "dev", veth.Name, "ingress", "pref", "160", "protocol", "all", "handle", "800::800", "u32", "match", "u32", "0", "0", "action", "mirred", "egress", "redirect", "dev", "br0"},
 		{"tc", "qdisc", "del", "dev", veth.Name, "clsact"},
 		{"tc", "filter", "del", "dev", veth.Name, "ingress"},
 		{"tc", "qdisc", "del", "dev", ifb.Name, "root"},

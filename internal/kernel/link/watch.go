@@ -16,7 +16,7 @@ import (
 // atHost stands for the host where an event says in which namespace it was.
 const atHost = -1
 
-// Watch tells of links set down or removed or not shaped any more, of
+// Watch tells of links set down or removed or not shaped as they were, of
 // addresses and routes and, inside, redirects removed, of neighbours of tunnels,
 // and of links of others that come up. Sockets on the host hear all namespaces that
 // the host has a number for (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a
@@ -42,7 +42,7 @@ func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
 	}
 	h.watching(1)
 	defer h.watching(-1)
-	w := watch{h: h, lost: lost, names: map[int]string{}, tunnels: map[int]bool{}}
+	w := watch{h: h, lost: lost, names: map[int]string{}, tunnels: map[int]bool{}, shapes: map[int]shaping{}}
 	if err := h.with(ctx, w.learn); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
@@ -140,6 +140,7 @@ type watch struct {
 	lost    func(kernel.Loss)
 	names   map[int]string // index → name of the host's links that are ours
 	tunnels map[int]bool   // those of them that have neighbours of ours
+	shapes  map[int]shaping
 }
 
 // learn reads which links of the host are ours.
@@ -150,9 +151,11 @@ func (w *watch) learn(c *conn) error {
 	}
 	clear(w.names)
 	clear(w.tunnels)
+	clear(w.shapes)
 	for _, i := range all {
 		if i.ours() {
 			w.know(i)
+			w.shapes[i.index] = shaping{bucket: &bucket{}, to: new(int)} // not known: whatever is heard is told
 		}
 	}
 	return nil
@@ -183,8 +186,8 @@ func (w *watch) take(nsid int, b []byte) {
 			if nsid == atHost && len(m.Data) >= ndmsgLen && w.tunnels[int(native.Uint32(m.Data[4:]))] {
 				w.lost(kernel.Loss{Reach: true})
 			}
-		case unix.RTM_DELQDISC, unix.RTM_DELTFILTER:
-			w.shaping(nsid, m.Data)
+		case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+			w.shaped(nsid, m)
 		case unix.RTM_DELNSID:
 			w.forget(m.Data)
 		}
@@ -244,6 +247,7 @@ func (w *watch) link(nsid int, m wire.Message) {
 	if gone {
 		delete(w.names, i.index)
 		delete(w.tunnels, i.index)
+		delete(w.shapes, i.index)
 	}
 	if gone && w.h.isRemoving(i.name, true) {
 		return
@@ -276,18 +280,6 @@ func (w *watch) address(nsid int, body []byte) {
 		return
 	}
 	if name := w.names[a.index]; name != "" && !w.h.isRemoving(name, false) {
-		w.lost(kernel.Loss{Link: name})
-	}
-}
-
-// shaping reads the end of a qdisc or a filter, whosever it was: by it a link of
-// ours may have lost its rate or its way.
-func (w *watch) shaping(nsid int, body []byte) {
-	if nsid != atHost || len(body) < tcBodyLen {
-		return
-	}
-	name := w.names[int(native.Uint32(body[4:]))]
-	if name != "" && !w.h.isRemoving(name, false) {
 		w.lost(kernel.Loss{Link: name})
 	}
 }

@@ -116,6 +116,9 @@ func TestWatchTellsOnlyLosses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	ifb, veth := shapedLinks(a, 3, "tmp", false)
+	a.shape(ifb, veth)
+	a.shape(ifb, veth) // looks
 	a.host.Run("ip", "link", "set", "br0", "down")
 	if others := told(t, losses, kernel.Loss{Link: "br0"}); len(others) > 0 {
 		t.Errorf("told of %+v", others)
