@@ -3,6 +3,7 @@ package netavark
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,9 +13,6 @@ import (
 
 	"github.com/catenet/catenet"
 )
-
-// resolver is where a container's own resolver of ours listens.
-var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
 // domain is what Podman's containers may write behind each other's names.
 const domain = ".dns.podman"
@@ -157,9 +155,20 @@ func (j join) status(sb catenet.SandboxStatus) status {
 	}
 	s := status{Search: []string{}, Servers: []netip.Addr{}, Interfaces: map[string]linkState{ep.Interface: link}}
 	if j.DNS {
-		s.Servers = append(s.Servers, resolver)
+		s.Servers = append(s.Servers, resolver(ep, len(sb.Endpoints) == 1))
 	}
 	return s
+}
+
+// resolver is where a container finds its resolver of ours. When a container
+// leaves a network, Podman takes what was told for that out of its resolv.conf,
+// by the address: so each network is told another, of 127.128.0.0/9, all of which
+// lead to the resolver. A container's only one is told the usual address.
+func resolver(ep catenet.Endpoint, only bool) netip.Addr {
+	if id, err := hex.DecodeString(ep.NetworkID[:min(6, len(ep.NetworkID))]); err == nil && len(id) == 3 && !only {
+		return netip.AddrFrom4([4]byte{127, 128 | id[0], id[1], id[2]})
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 11})
 }
 
 // joins are the networks of a request, with what is asked of each.

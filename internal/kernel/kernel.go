@@ -41,6 +41,11 @@ const Mark = "catenet:"
 // Resolver is the address at which a sandbox finds its resolver.
 var Resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
+// Resolvers are further addresses of it, as IPv4 address and mask: for who takes
+// name servers out of a resolv.conf by their addresses, and so needs one of them
+// for each network.
+var Resolvers = net.IPNet{IP: net.IP{127, 128, 0, 0}, Mask: net.CIDRMask(9, 32)}
+
 // PassMark is the mark (SO_MARK, socket(7)) of what passes the redirect of a
 // sandbox's lookups: it goes to whoever else answers at Resolver.
 const PassMark = 0x63746e74
@@ -200,8 +205,8 @@ type Peer struct {
 // Outfit is everything that a namespace is given in one visit.
 type Outfit struct {
 	Interfaces []Interface
-	// ResolverPort, if not 0, redirects what the namespace sends to
-	// 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11.
+	// ResolverPort, if not 0, redirects what the namespace sends to port 53 of
+	// Resolver and Resolvers, UDP and TCP, to that port of Resolver.
 	ResolverPort uint16
 	// Beside says that somebody else answers there too: he has the word while
 	// nobody listens at ResolverPort.

@@ -70,6 +70,21 @@ func SetPayload(reg, offset, length, checksum uint32) Expr {
 	return Expr{"payload", b}
 }
 
+// SetAddress writes the register over an IPv4 address of the network header, at
+// an offset, and mends that header's checksum and the transport's, which covers
+// the addresses too (RFC 768, RFC 9293 3.1).
+func SetAddress(reg, offset uint32) Expr {
+	var b attrs
+	b.u32(2, Network)
+	b.u32(3, offset)
+	b.u32(4, 4)
+	b.u32(5, reg)
+	b.u32(6, 1)  // NFT_PAYLOAD_CSUM_INET
+	b.u32(7, 10) // where it is in the header
+	b.u32(8, 1)  // NFT_PAYLOAD_L4CSUM_PSEUDOHDR
+	return Expr{"payload", b}
+}
+
 // Equal matches if the register begins with data.
 func Equal(reg uint32, data []byte) Expr { return compare(0, reg, data) }
 

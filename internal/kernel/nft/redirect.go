@@ -22,12 +22,16 @@ const grace = 50 * time.Millisecond
 
 var sandboxTable = Ref{IPv4, kernel.RedirectTable}
 
-// Redirect sends what the namespace of the current thread sends to
-// 127.0.0.11:53, UDP and TCP, to that port of 127.0.0.11. Called again it
-// changes nothing; with another port it replaces the first.
+// Redirect sends what the namespace of the current thread sends to port 53 of
+// kernel.Resolver or of one of kernel.Resolvers, UDP and TCP, to that port of
+// kernel.Resolver. Called again it changes nothing; with another port it
+// replaces the first.
 //
 // Both ways the port is written over, without nat: that would have the
-// kernel track every connection of the container.
+// kernel track every connection of the container. What is sent to one of
+// kernel.Resolvers comes to the resolver from that address, so that the answer
+// tells whom it was asked of. That the asker is 127.0.0.1 is the kernel's choice
+// for all of 127.0.0.0/8.
 //
 // It looks before it writes: a transaction that fails because something is
 // there already costs an RCU grace period, some 10 ms.
@@ -74,7 +78,6 @@ func redirect(port uint16, beside bool) Table {
 	ours, dns := binary.BigEndian.AppendUint16(nil, port), []byte{0, 53}
 	there := Chain{Name: "there", Hook: &Hook{Type: "filter", Num: Output, Priority: -300, Policy: uint32(Accept)}}
 	back := Chain{Name: "back", Hook: &Hook{Type: "filter", Num: Output, Priority: -99, Policy: uint32(Accept)}}
-	const source, destination = 12, 16 // in the IPv4 header
 	// What we ask of who else answers there is not ours to answer.
 	pass := Rule{Meta(MetaMark, R0), NotEqual(R0, binary.NativeEndian.AppendUint32(nil, kernel.PassMark))}
 	for _, p := range []struct {
@@ -91,6 +94,7 @@ func redirect(port uint16, beside bool) Table {
 	if beside {
 		t.leave(ours)
 	}
+	t.further(dns)
 	return t
 }
 
@@ -98,7 +102,7 @@ func redirect(port uint16, beside bool) Table {
 // that is told by the ICMP error or, of TCP (RFC 9293, 3.5.2), by a reset whose
 // sequence number is zero, as nothing was ever sent.
 func (t *Table) leave(ours []byte) {
-	const source, destination, udp, tcp, icmp = 12, 16, 0, 1, 2
+	const udp, tcp, icmp = 0, 1, 2
 	const number, flags, reset = 4, 13, 0x04 // in the TCP header
 	t.Sets = []Set{silent}
 	back, there := &t.Chains[0], &t.Chains[1]
@@ -111,6 +115,27 @@ func (t *Table) leave(ours []byte) {
 		Payload(Transport, flags, 1, R0), Mask(R0, []byte{reset}), Equal(R0, []byte{reset}))
 	back.Rules[icmp] = slices.Insert(back.Rules[icmp], 6, note...)
 	back.Rules = slices.Insert(back.Rules, tcp, append(refused, note...))
+}
+
+// Where the addresses are in the IPv4 header.
+const source, destination = 12, 16
+
+// further has what is sent to one of kernel.Resolvers go the same way.
+func (t *Table) further(dns []byte) {
+	back, there := &t.Chains[0], &t.Chains[1]
+	there.Rules = slices.Insert(there.Rules, 0, readdress(2, dns, kernel.Resolver.AsSlice()))
+	back.Rules = append(back.Rules, readdress(0, dns, []byte{127, 0, 0, 1}))
+}
+
+// readdress turns what is sent to one of kernel.Resolvers, by a port at an
+// offset, into what that one sends to another address.
+func readdress(offset uint32, port, to []byte) Rule {
+	return Rule{
+		Payload(Network, destination, 4, R0), Mask(R0, kernel.Resolvers.Mask), Equal(R0, kernel.Resolvers.IP),
+		Payload(Transport, offset, 2, R0), Equal(R0, port),
+		Payload(Network, destination, 4, R0), SetAddress(R0, source),
+		Immediate(R0, to), SetAddress(R0, destination),
+	}
 }
 
 // rewrite writes a port over another, in what comes from or goes to the

@@ -36,11 +36,13 @@ func TestRedirect(t *testing.T) {
 		port := uint16(ports[i/2])
 		ns.MustDo(func() error { return Redirect(t.Context(), port, false) })
 		for _, network := range []string{"udp", "tcp"} {
-			if got := hear(t, ns, network); got != want {
-				t.Errorf("call %d, %s: %q answers", i, network, got)
+			for _, at := range []string{"127.0.0.11", "127.128.0.1", "127.255.7.9"} {
+				if got := hearAt(t, ns, network, at); got != want {
+					t.Errorf("call %d, %s: %q answers at %s", i, network, got, at)
+				}
 			}
 		}
-		if rules := strings.Count(ns.Run("nft", "list", "ruleset"), "127.0.0.11"); rules != 5 {
+		if rules := strings.Count(ns.Run("nft", "list", "ruleset"), "127.0.0.11"); rules != 6 {
 			t.Errorf("call %d: %d rules", i, rules)
 		}
 	}
@@ -77,7 +79,7 @@ func TestRedirectTellsThatNobodyListens(t *testing.T) {
 	ns := kerneltest.New(t)
 	ns.MustDo(func() error { return Redirect(t.Context(), 5353, false) })
 	for _, network := range []string{"udp", "tcp"} {
-		err := heard(ns, network, new(string))
+		err := heard(ns, network, "127.0.0.11", new(string))
 		if !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("%s: %v", network, err)
 		}
@@ -101,7 +103,7 @@ func TestRedirectBeside(t *testing.T) {
 			}
 		}
 		lead(5353) // where nobody listens
-		if err := heard(ns, network, new(string)); !errors.Is(err, unix.ECONNREFUSED) {
+		if err := heard(ns, network, "127.0.0.11", new(string)); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("%s: the first that finds nobody: %v", network, err)
 		}
 		for range 3 {
@@ -110,7 +112,7 @@ func TestRedirectBeside(t *testing.T) {
 			}
 		}
 		lead(5353) // once more
-		if err := heard(ns, network, new(string)); !errors.Is(err, unix.ECONNREFUSED) {
+		if err := heard(ns, network, "127.0.0.11", new(string)); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("%s: after a start it is not tried: %v", network, err)
 		}
 		lead(ours)
@@ -127,10 +129,12 @@ func TestRedirectBesideTracking(t *testing.T) {
 	ns := kerneltest.New(t)
 	port := answer(t, ns, "one")
 	ns.MustDo(func() error { return Redirect(t.Context(), uint16(port), false) })
-	ns.Run("nft", "table ip own { chain i { type filter hook input priority 0; ct state established accept; ip saddr 127.0.0.11 drop; }; chain o { type nat hook output priority -100; }; }")
+	ns.Run("nft", "table ip own { chain i { type filter hook input priority 0; ct state established accept; ip saddr 127.0.0.11 drop; th sport 53 drop; }; chain o { type nat hook output priority -100; }; }")
 	for _, network := range []string{"udp", "tcp"} {
-		if got := hear(t, ns, network); got != "one" {
-			t.Errorf("%s: %q answers", network, got)
+		for _, at := range []string{"127.0.0.11", "127.128.0.1"} {
+			if got := hearAt(t, ns, network, at); got != "one" {
+				t.Errorf("%s: %q answers at %s", network, got, at)
+			}
 		}
 	}
 }
@@ -168,18 +172,24 @@ func answer(t *testing.T, ns *kerneltest.NS, name string) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func hear(t *testing.T, ns *kerneltest.NS, network string) (said string) {
+// hear asks the resolver at its usual address.
+func hear(t *testing.T, ns *kerneltest.NS, network string) string {
 	t.Helper()
-	if err := heard(ns, network, &said); err != nil {
-		t.Error(err)
+	return hearAt(t, ns, network, "127.0.0.11")
+}
+
+func hearAt(t *testing.T, ns *kerneltest.NS, network, address string) (said string) {
+	t.Helper()
+	if err := heard(ns, network, address, &said); err != nil {
+		t.Errorf("%s: %v", address, err)
 	}
 	return said
 }
 
 // heard asks once.
-func heard(ns *kerneltest.NS, network string, said *string) error {
+func heard(ns *kerneltest.NS, network, address string, said *string) error {
 	return ns.Do(func() error {
-		c, err := net.DialTimeout(network, "127.0.0.11:53", time.Second)
+		c, err := net.DialTimeout(network, address+":53", time.Second)
 		if err != nil {
 			return err
 		}
