@@ -75,6 +75,7 @@ uninstall:
 	@[ -n "$(DESTDIR)" ] || [ ! -x $(BINDIR)/catenetd ] || $(BINDIR)/catenetd --remove
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
 	rm -f $(addprefix $(DESTDIR),$(NETAVARK) $(NETAVARK_DRIVER) $(addsuffix /catenet,$(CNIDIRS)) $(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
+	[ ! -d $(DESTDIR)$(dir $(NETAVARK)) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(dir $(NETAVARK))
 
 # A Debian package, in bin: make deb VERSION=v1.2.3.
 deb: build man

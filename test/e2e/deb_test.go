@@ -228,6 +228,7 @@ func TestDebianPackage(t *testing.T) {
 	})
 	t.Run("with systemd", func(t *testing.T) { packageWithSystemd(t, first, second) })
 	t.Run("without", func(t *testing.T) { packageWithout(t, first, second) })
+	t.Run("over make install", func(t *testing.T) { packageOver(t, first) })
 }
 
 func packageWithSystemd(t *testing.T, first, second string) {
@@ -249,10 +250,15 @@ func packageWithSystemd(t *testing.T, first, second string) {
 	s.becomes("v1.0.0")
 	a, _ := s.join()
 	pid := s.do("systemctl show -P MainPID catenet")
+	calls := s.callPlugin()
 	s.underTraffic(t, a, func() {
 		s.install(second)
 		s.becomes("v1.1.0")
 	})
+	s.do("touch /tmp/enough")
+	if got := calls.Wait(); got != "" {
+		t.Errorf("calls of the CNI plugin say %s", got)
+	}
 	if got := s.do("systemctl show -P MainPID catenet"); got != pid {
 		t.Errorf("process %s has become %s: it was started anew", pid, got)
 	}
@@ -276,6 +282,48 @@ func packageWithSystemd(t *testing.T, first, second string) {
 		t.Errorf("purged, it leaves (+)\n%s", diff)
 	}
 	s.followPage(first, second)
+}
+
+// callPlugin has a container come and go until there is /tmp/enough.
+func (s *system) callPlugin() *lab.Process {
+	s.T.Helper()
+	p := s.a.Start("nsenter", s.within("sh", "-c", `ip netns add cni
+until [ -e /tmp/enough ]; do
+	for command in ADD DEL; do
+		echo '{"cniVersion":"1.1.0","name":"x","type":"catenet","network":"front"}' |
+			CNI_COMMAND=$command CNI_CONTAINERID=x CNI_NETNS=/run/netns/cni CNI_IFNAME=eth0 CNI_PATH=/ /usr/lib/cni/catenet >/tmp/said || cat /tmp/said
+	done
+	touch /tmp/called
+done
+ip netns del cni`)...)
+	s.Eventually(soon, func() string { return s.try("test -e /tmp/called || echo the plugin is not called").Text() })
+	return p
+}
+
+// packageOver: an earlier make install goes before the package, which says so; the
+// plugin that was called while nobody ran any more leaves nothing.
+func packageOver(t *testing.T, deb string) {
+	t.Parallel()
+	lb := lab.New(t)
+	s := (&ground{lb, lb.Host("a"), nil}).boot("/bin/sleep", "infinity")
+	mk := installer(t)
+	mk("man")
+	mk(built, written, "install", "DESTDIR="+s.path(""))
+	s.a.MustRun("cp", deb, s.path("/tmp"))
+	if got := s.do("dpkg -i /tmp/*.deb 2>&1"); !strings.Contains(got, "/usr/local/bin/catenetd, of an earlier make install") {
+		t.Errorf("dpkg says %s", got)
+	}
+	mk("uninstall", "DESTDIR="+s.path(""))
+	if got := s.do("dpkg -i /tmp/*.deb 2>&1; catenet --version >/dev/null; ls /usr/lib/cni/catenet"); strings.Contains(got, "make install") {
+		t.Errorf("dpkg says %s", got)
+	}
+	s.do(`echo '{"cniVersion":"1.1.0","name":"x"}' | CNI_COMMAND=DEL CNI_CONTAINERID=x CNI_IFNAME=eth0 CNI_PATH=/ /usr/lib/cni/catenet; ls /run/catenet/calls/*.call`)
+	s.do("dpkg --purge catenet")
+	for line := range strings.Lines(s.traces()) {
+		if strings.Contains(line, "catenet") {
+			t.Errorf("purged, it leaves %s", line)
+		}
+	}
 }
 
 // followPage does what docs/guide/install.md says.
