@@ -1,10 +1,13 @@
 package dockerplugin
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,8 +19,18 @@ import (
 	"github.com/catenet/catenet"
 )
 
-// again is how long dockerd is left alone when it was not there.
-const again = time.Second
+const (
+	// again is how long dockerd is left alone when it was not there.
+	again = time.Second
+	// patience is how long it may take for an answer: what is asked about a
+	// container waits for its start, and that for us, for half a minute.
+	patience = time.Minute
+	// maxEvent bounds one event, in bytes: it has the labels of its container.
+	maxEvent = 1 << 20
+	// maxConns bounds what is asked at the same time, and maxAsks what waits for that:
+	// of a thousand containers that start at once, each is asked about.
+	maxConns, maxAsks = 16, 1024
+)
 
 // host is dockerd's own API.
 type host struct{ http.Client }
@@ -28,6 +41,7 @@ func newHost(socket string) *host {
 		return nil
 	}
 	return &host{http.Client{Transport: &http.Transport{
+		MaxConnsPerHost: maxConns,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
@@ -42,6 +56,9 @@ func (h *host) get(ctx context.Context, path string) (*http.Response, error) {
 		return nil, err
 	}
 	res, err := h.Do(req)
+	if at := (*url.Error)(nil); errors.As(err, &at) {
+		err = fmt.Errorf("ask dockerd: %w", at.Err) // the address has the time in it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +71,8 @@ func (h *host) get(ctx context.Context, path string) (*http.Response, error) {
 
 // read asks for something and reads it into v.
 func (h *host) read(ctx context.Context, path string, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	res, err := h.get(ctx, path)
 	if err != nil {
 		return err
@@ -99,9 +118,10 @@ func (p *Plugin) Learn(ctx context.Context) {
 	if p.host == nil {
 		return
 	}
-	for ctx.Err() == nil {
-		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
-			p.log.Debug("learn names from dockerd; trying again", "err", err)
+	for said := ""; ctx.Err() == nil; {
+		if err := p.follow(ctx); ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			p.log.Info("names are not learned from dockerd; trying again", "err", err)
 		}
 		select {
 		case <-time.After(again):
@@ -110,7 +130,8 @@ func (p *Plugin) Learn(ctx context.Context) {
 	}
 }
 
-// follow learns what there is, and then what happens, until dockerd goes.
+// follow learns what there is, and then what happens, until dockerd goes: the error
+// says how.
 func (p *Plugin) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -127,22 +148,37 @@ func (p *Plugin) follow(ctx context.Context) error {
 		return err
 	}
 	go p.sweepLater(ctx)
-	d := json.NewDecoder(res.Body)
-	for {
+	return p.hear(ctx, res.Body)
+}
+
+// hear learns from events, and returns why there are no more.
+func (p *Plugin) hear(ctx context.Context, body io.Reader) error {
+	asks := make(chan struct{}, maxAsks)
+	learn := func(container string) {
+		asks <- struct{}{}
+		// Beside: dockerd answers only when the container has started.
+		go func() {
+			p.note("container", p.learnContainer(ctx, container))
+			<-asks
+		}()
+	}
+	events := bufio.NewScanner(body)
+	events.Buffer(nil, maxEvent)
+	for events.Scan() {
 		var ev hostEvent
-		if err := d.Decode(&ev); err != nil {
-			return err
+		if err := json.Unmarshal(events.Bytes(), &ev); err != nil {
+			return fmt.Errorf("read dockerd's events: %w", err)
 		}
 		switch {
 		case ev.Type == "network" && ev.Action == "create":
 			p.note("network", p.learnNetwork(ctx, ev.Actor.ID, ev.Actor.Attributes["name"]))
 		case ev.Type == "network" && ev.Action == "connect":
-			// Beside: dockerd answers only when the container has started.
-			go func() { p.note("container", p.learnContainer(ctx, ev.Actor.Attributes["container"])) }()
+			learn(ev.Actor.Attributes["container"])
 		case ev.Type == "container" && ev.Action == "rename":
-			go func() { p.note("container", p.learnContainer(ctx, ev.Actor.ID)) }()
+			learn(ev.Actor.ID)
 		}
 	}
+	return fmt.Errorf("read dockerd's events: %w", cmp.Or(events.Err(), io.EOF))
 }
 
 // note logs why something keeps the name that we gave it.
