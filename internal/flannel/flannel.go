@@ -9,13 +9,13 @@
 //
 // It touches no kernel. A part is kept thus, whatever happens to the store:
 //
-//	       ┌───────── the store is away, the watch ends: wait ────────┐
-//	       ▼                                                          │
-//	     list ─► our key ─► tell all peers ─► watch ─► tell changes ──┤
-//	               │                            │                     │
-//	               │ missing, older: put again  └─ renew in time ─────┘
-//	               │ another node's: take another subnet
-//	               │ ours by another hand: stand back, and say so
+//	  ┌───────── the store is away, the watch ends: wait ────────┐
+//	  ▼                                                          │
+//	list ─► our key ─► tell all peers ─► watch ─► tell changes ──┤
+//	          │                            │                     │
+//	          │ missing, older: put again  └─ renew in time ─────┘
+//	          │ another node's: take another subnet
+//	          │ ours by another hand: stand back, and say so
 //
 // So there is no call to the store for a peer or for an event.
 package flannel
