@@ -4,6 +4,7 @@ package etcdserver
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -145,6 +146,14 @@ func (o *output) String() string {
 func (s *Server) Freeze() {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		s.t.Fatal(err)
+	}
+	for running := true; running; time.Sleep(time.Millisecond) { // a thread stops when it next runs
+		running = false
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+		for _, task := range tasks {
+			stat, err := os.ReadFile(task)
+			running = running || err == nil && !bytes.Contains(stat, []byte(") T "))
+		}
 	}
 }
 
