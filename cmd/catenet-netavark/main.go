@@ -39,7 +39,7 @@ func run(args []string) (stdout []byte, exit int) {
 	if err != nil {
 		text := err.Error()
 		if slices.Contains(args, "--rootless=true") { // it may not come near the daemon
-			text = "Podman without root cannot join catenet's networks, run it as root or leave --network out: " + text
+			text = "Podman without root has a host of its own, which catenet's networks do not reach: run podman as root, or leave --network out"
 		}
 		return failure(text), 1
 	}

@@ -250,7 +250,7 @@ func replayWrong(t *testing.T, p *podman) {
 	}
 	p.env = []string{"CATENET_HOST=unix:///nowhere/catenet.sock"}
 	p.failed(p.feed(later, "setup", "/run/netns/one"), "the daemon is away", "/nowhere/catenet.sock")
-	p.failed(p.feed(later, "--rootless=true", "setup", "/run/netns/one"), "without root", "as root")
+	p.failed(p.feed(later, "--rootless=true", "setup", "/run/netns/one"), "without root", "podman as root")
 	h := filepath.Join(p.Dir, "request")
 	if err := os.WriteFile(h, []byte(later), 0o600); err != nil {
 		t.Fatal(err)
