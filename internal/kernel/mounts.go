@@ -13,7 +13,8 @@ type Mounts interface {
 	// "/", or a folder that is about to be made the root. Symbolic links in it
 	// lead nowhere else. A file or folder that is absent is made, as container
 	// runtimes do for their mounts, and stays. A process that has ended is a
-	// not-found error; one in the daemon's own mount namespace an invalid one.
+	// not-found error; one in the daemon's own mount namespace an invalid one; a
+	// file in a mount whose mounts the host would have too a conflict.
 	// To lay the same file twice is to lay it once.
 	Lay(ctx context.Context, t Target, root, source string) (laid bool, err error)
 	// Lift takes the mount of source away, below root or below "/", which root

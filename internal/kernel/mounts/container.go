@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +18,9 @@ import (
 
 // container is a process whose mounts we see.
 type container struct {
-	pid  int // its process, as a descriptor
-	root int // its root folder
+	number int // its process
+	pid    int // the same, as a descriptor
+	root   int // its root folder
 }
 
 // open opens the mounts of a process, which are not the daemon's own.
@@ -36,7 +39,7 @@ func open(ctx context.Context, t kernel.Target) (*container, error) {
 	if err != nil {
 		return nil, gone(err)
 	}
-	c := &container{pid: pid, root: -1}
+	c := &container{number: t.PID, pid: pid, root: -1}
 	c.root, err = unix.Open(fmt.Sprintf("/proc/%d/root", t.PID), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	own, err2 := os.Readlink("/proc/self/ns/mnt")
 	its, err3 := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", t.PID))
@@ -61,6 +64,34 @@ func (c *container) close() {
 	if c.root >= 0 {
 		unix.Close(c.root)
 	}
+}
+
+// shared reports whether what is mounted on what is open would be mounted for us
+// too: whether the mount that it lies in has a peer here (mount_namespaces(7)).
+func (c *container) shared(fd int) (bool, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		return false, os.NewSyscallError("statx", err)
+	}
+	its, err := table(strconv.Itoa(c.number))
+	if err != nil {
+		return false, err
+	}
+	ours, err := table("self")
+	if err != nil {
+		return false, err
+	}
+	at := slices.IndexFunc(its, func(m proc.Mount) bool { return m.ID == strconv.FormatUint(st.Mnt_id, 10) })
+	return at >= 0 && its[at].Peers != "" && slices.ContainsFunc(ours, func(m proc.Mount) bool { return m.Peers == its[at].Peers }), nil
+}
+
+// table reads the mounts that a process sees.
+func table(process string) ([]proc.Mount, error) {
+	b, err := os.ReadFile("/proc/" + process + "/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	return slices.Collect(proc.Mounts(string(b))), nil
 }
 
 // in opens a folder of the process.

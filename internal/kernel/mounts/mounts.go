@@ -55,6 +55,12 @@ func (Mounts) Lay(ctx context.Context, t kernel.Target, root, source string) (la
 	if mounted, err := isMount(target); mounted || err != nil {
 		return false, err
 	}
+	if shared, err := c.shared(target); err != nil {
+		return false, err
+	} else if shared {
+		return false, catenet.Conflictf("the container's /%s lies in a mount that is shared with the host: what is mounted there would be on the host too", inEtc(source)).
+			WithHint("make that mount private or slave in config.json, or mount a file of your own there")
+	}
 	tree, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return false, fmt.Errorf("open %s to mount it: %w", source, err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/proc"
@@ -214,6 +216,42 @@ func TestSomebodyElsesMountStays(t *testing.T) {
 	}
 	if got := b.do("cat " + root + "/etc/hosts"); got != "theirs" {
 		t.Errorf("it is %q", got)
+	}
+}
+
+// TestNothingOnTheHost: where a mount is shared with the host nothing is laid; one
+// that has peers elsewhere, or gets what the host has, is as good as any.
+func TestNothingOnTheHost(t *testing.T) {
+	t.Parallel()
+	shared := rootfs(t, nil)
+	t.Cleanup(func() { unix.Unmount(shared, unix.MNT_DETACH) })
+	for _, flags := range []uintptr{unix.MS_BIND, unix.MS_SHARED} {
+		if err := unix.Mount(shared, shared, "", flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, source := filepath.Join(shared, "root"), ours(t, "hosts")
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, "unshare", "--mount", "--propagation", "unchanged", "sh")
+	laid, err := New().Lay(context.Background(), b.Target, root, source)
+	if laid || !catenet.IsConflict(err) || !strings.Contains(err.Error(), "etc/hosts") || catenet.HintOf(err) == "" {
+		t.Errorf("shared with the host: %v, %v", laid, err)
+	}
+	// A shared mount of the container's own is one that has left the host's peers.
+	for _, of := range []string{"slave", "shared"} {
+		b.do("mount --make-" + of + " " + shared)
+	}
+	if !lay(t, b, root, source) {
+		t.Error("it is not laid")
+	}
+	if got := b.do("cat " + root + "/etc/hosts"); got != "ours" {
+		t.Errorf("inside it is %q", got)
+	}
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Contains(string(table), root) {
+		t.Errorf("on the host (%v):\n%s", err, table)
 	}
 }
 

@@ -72,7 +72,7 @@ short
 23 22 0:22 /a\134b /sys/a\040b rw - cgroup2 cgroup2 rw,nsdelegate
 24 22 0:22 / /cut rw
 `
-	want := []Mount{{"/", "/", "ext4"}, {`/a\b`, "/sys/a b", "cgroup2"}}
+	want := []Mount{{"22", "/", "/", "ext4", "1"}, {"23", `/a\b`, "/sys/a b", "cgroup2", ""}}
 	if got := slices.Collect(Mounts(table)); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
