@@ -311,3 +311,30 @@ func TestOCIRuntimeIsKilled(t *testing.T) {
 		}
 	})
 }
+
+// TestOCISharedMounts: whatever is shared, nothing of ours is mounted on the host.
+func TestOCISharedMounts(t *testing.T) {
+	g := newGround(t)
+	g.a.Catenet("network", "create", "front")
+	b := g.bundle("runc", "web", map[string]string{"catenet.network": "front"})
+	g.a.MustRun("sh", "-ec", `mkdir "$0/etc"; for m in "$0" "$0/etc"; do mount --bind "$m" "$m"; mount --make-shared "$m"; done`, b.dir)
+	t.Cleanup(func() { g.a.MustRun("umount", "--recursive", b.dir) })
+	clean := func() {
+		t.Helper()
+		if got := g.a.MustRun("cat", "/proc/self/mountinfo"); strings.Contains(got, b.dir+"/rootfs/") || strings.Contains(got, b.dir+"/etc/") {
+			t.Errorf("on the host is mounted\n%s", got)
+		}
+	}
+	b.change(func(c map[string]any) { c["linux"].(map[string]any)["rootfsPropagation"] = "shared" })
+	b.start()
+	if got := b.exec("cat", "/etc/hosts"); !strings.Contains(got, "\tinside") {
+		t.Errorf("/etc/hosts is\n%s", got)
+	}
+	clean()
+	b.must("delete", "--force", b.id)
+	b.change(func(c map[string]any) {
+		c["mounts"] = append(c["mounts"].([]any), map[string]any{"destination": "/etc", "type": "bind", "source": filepath.Join(b.dir, "etc"), "options": []string{"rbind", "rshared"}})
+	})
+	b.refused("/etc/hosts", "shared with the host")
+	clean()
+}
