@@ -109,6 +109,7 @@ type Network struct {
 	NetworkSpec
 	Created    time.Time `json:"created"`
 	Predefined bool      `json:"predefined,omitempty"`
+	Part       *Part     `json:"part,omitempty"` // of a network that reaches over several hosts
 }
 
 // PoolUse says how full a pool is. Counts saturate at the largest uint64.

@@ -14,6 +14,10 @@ type NetworkStatus struct {
 	// Owners are the addresses that are handed out and who has each, in
 	// rising order in each pool: one whose owner is gone is a leak.
 	Owners []AddressOwner `json:"owners,omitempty"`
+	// Peers are the other hosts' parts of it, by host, and Trouble what keeps it
+	// from being in order.
+	Peers   []Peer `json:"peers,omitempty"`
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // AddressOwner says who has an address of a network: the name of a sandbox, or

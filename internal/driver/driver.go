@@ -101,6 +101,11 @@ type State struct {
 	// Firewall is what the network wants of it; empty for nothing.
 	Firewall []firewall.Network
 	Warnings []string // for people
+	// Links are further ones of the network's own; Up puts them back.
+	Links []string
+	// Peers are the other hosts' parts, where they are settled by the network's
+	// options.
+	Peers []catenet.Peer
 }
 
 // Attachment is the inside of an endpoint, and what it wants beside: pure

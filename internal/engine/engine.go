@@ -19,6 +19,7 @@
 //	transition.go  from one record to the next, undone if it fails
 //	restore.go     a start: records to kernel, and orphans away
 //	sweep.go       what nobody knows goes
+//	span.go        networks of several hosts: this host's part, and the others
 //	repair.go      what somebody else took away is put back
 //	containerlink.go  what --link leads to; linkcheck.go: whether it may, linkenv.go: what is told
 //	reaper.go      links are removed behind the caller's back, in batches
@@ -139,6 +140,7 @@ type network struct {
 	ready    bool              // visible to requests
 	down     error             // why it is not up, else nil; tried again by repair
 	lingers  error             // removed, and why links or rules are still there; likewise
+	span     *span             // of one that reaches over several hosts, while it is kept; else nil
 }
 
 // sandbox is one sandbox in memory.

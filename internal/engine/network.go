@@ -96,6 +96,9 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 		err = fmt.Errorf("read routes: %w", err)
 		return nil, err
 	}
+	if err = e.takePart(ctx, &n, &u); err != nil {
+		return nil, err
+	}
 	net, err := e.enter(n, ipam.Surroundings{Host: host, Defaults: e.o.Pools, Seed: e.o.Store.NodeID()})
 	if err != nil {
 		return nil, err
@@ -114,6 +117,7 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 	net.state.Warnings = append(net.state.Warnings, net.overlaps(net.Pools, host)...)
 	e.o.Names.SetNetwork(net.ID, net.Name, net.inward())
 	e.locked(func() { net.ready = true })
+	e.keepSpan(net)
 	e.takeClaims(net)
 	return net, nil
 }
@@ -124,12 +128,17 @@ func (n *network) inward() bool { return n.Internal || driver.ShapeOf(n.driver).
 // overlaps says which pools have addresses that the host reaches otherwise.
 func (n *network) overlaps(pools []catenet.Pool, host []netip.Prefix) (warnings []string) {
 	for _, p := range pools {
-		if i := slices.IndexFunc(host, p.Subnet.Overlaps); i >= 0 && !driver.ShapeOf(n.driver).Apart {
+		if i := slices.IndexFunc(host, func(h netip.Prefix) bool { return p.Subnet.Overlaps(h) && !n.leads(h) }); i >= 0 && !driver.ShapeOf(n.driver).Apart {
 			warnings = append(warnings, fmt.Sprintf(
 				"subnet %s overlaps %s, which the host reaches otherwise: what both have goes to the network's containers from now on", p.Subnet, host[i].Masked()))
 		}
 	}
 	return warnings
+}
+
+// leads reports whether a route of the host's may be to the network's other hosts.
+func (n *network) leads(to netip.Prefix) bool {
+	return n.Part != nil && slices.ContainsFunc(n.Part.Span, func(s netip.Prefix) bool { return s.Overlaps(to) })
 }
 
 // newPools makes the allocators of pools.
@@ -159,6 +168,9 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 	around.Networks = e.neighbours(func(claimed netip.Prefix) bool {
 		return n.TakeClaims && slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet == claimed })
 	})
+	if err := apart(n.Part, around.Networks); err != nil {
+		return nil, err
+	}
 	if n.ConfigFrom != "" {
 		if _, err := e.configNetwork(n.ConfigFrom); err != nil {
 			return nil, err // it went since it was read
@@ -204,6 +216,11 @@ func (e *Engine) neighbours(takes func(netip.Prefix) bool) (all []catenet.Networ
 		if !n.ConfigOnly {
 			on := n.Network
 			on.Pools = slices.Concat(n.Pools, n.coming.pools)
+			if n.Part != nil {
+				for _, s := range n.Part.Span {
+					on.Pools = append(on.Pools, catenet.Pool{Subnet: s})
+				}
+			}
 			all = append(all, on)
 		}
 	}
@@ -307,17 +324,20 @@ func (e *Engine) memberNames(n *network) (names []string) {
 // removeNetwork removes a network marked as being removed: first on record,
 // so that a crash in between ends in its being gone.
 func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
+	e.parted(n)
 	n.op.Lock()
 	defer n.op.Unlock()
 	if err := e.dropNetwork(n.ID); err != nil {
 		e.locked(func() { n.removing = false })
+		e.keepSpan(n)
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	e.o.Names.RemoveNetwork(n.ID)
 	err := e.takeDown(ctx, n)
+	e.givePart(ctx, n)
 	e.report("forget cursors and leases of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error {
-		errs := []error{tx.Delete(kindCursor, n.ID)}
+		errs := []error{tx.Delete(kindCursor, n.ID), tx.Delete(kindMemory, n.ID)}
 		for a := range n.leases {
 			errs = append(errs, tx.Delete(kindLease, leaseKey(n.ID, a)))
 		}
@@ -433,6 +453,13 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 		st.Use = append(st.Use, p.Use())
 	}
 	st.Endpoints = slices.SortedFunc(e.membersOf(n), oldestFirst)
+	st.Peers = n.state.Peers
+	if n.span != nil {
+		st.Peers = n.span.peers
+		if n.span.trouble != nil {
+			st.Trouble = n.span.trouble.Error()
+		}
+	}
 	return st
 }
 

@@ -18,6 +18,7 @@ const (
 	kindContainer store.Kind = "container" // durable: containerEntry
 	kindSandbox   store.Kind = "sandbox"   // live: sandboxEntry
 	kindLease     store.Kind = "lease"     // live: catenet.Lease, by network and address
+	kindMemory    store.Kind = "memory"    // live: what a network that spans hosts remembers of them
 	kindCursor    store.Kind = "cursor"    // live: where each pool of a network goes on
 )
 

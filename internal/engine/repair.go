@@ -14,7 +14,8 @@ import (
 // what we remove ourselves is told to us as well.
 const calm = 20 * time.Millisecond
 
-// rewatch is how long to wait before watching again after the watch failed.
+// rewatch is how long to wait before watching again after the watch failed, and
+// before a network of several hosts is kept again after its driver failed.
 const rewatch = time.Second
 
 // insist is how often what could not be brought up or repaired is tried
@@ -108,7 +109,10 @@ func (e *Engine) lostNetworks(lost map[kernel.Loss]bool) (out []*network) {
 	for _, n := range e.networks {
 		hit := n.down != nil
 		for _, f := range n.state.Firewall {
-			hit = hit || lost[kernel.Loss{}] || lost[kernel.Loss{Link: f.Link}]
+			hit = hit || lost[kernel.Loss{}] || lost[kernel.Loss{Link: f.Link}] || len(f.Span) > 0 && lost[kernel.Loss{Reach: true}]
+		}
+		for _, l := range n.state.Links {
+			hit = hit || lost[kernel.Loss{Link: l}]
 		}
 		if hit && n.ready && !n.removing {
 			out = append(out, n)
@@ -151,7 +155,7 @@ func (e *Engine) raise(ctx context.Context, n *network) bool {
 	var wrote atomic.Uint64
 	_, err := n.driver.Up(kernel.CountWrites(ctx, &wrote), e.o.Host, n.Network)
 	var was error
-	e.locked(func() { was, n.down = n.down, err })
+	e.locked(func() { was, n.down = n.down, err; n.searched() })
 	if err != nil {
 		if was == nil {
 			e.log.Error("repair network; trying on", "network", n.Name, "err", err)

@@ -50,7 +50,7 @@ func (e *Engine) Restore(ctx context.Context) error {
 	}
 	oneDone := e.counted("restoring containers", len(live))
 	sideBySide(live, func(sb *sandbox) { e.repairSandbox(ctx, sb); oneDone() })
-	if err := errors.Join(e.sweep(ctx), e.sweepLogs()); err != nil {
+	if err := errors.Join(e.sweep(ctx), e.sweepLogs(), e.sweepReach(ctx)); err != nil {
 		e.log.Error("remove what nobody knows", "err", err)
 	}
 	for _, sb := range live {
@@ -59,6 +59,9 @@ func (e *Engine) Restore(ctx context.Context) error {
 		sb.op.Unlock()
 	}
 	e.log.Info("what was promised is true again", "networks", len(e.networks), "running", len(live), "link_writes", wrote.Load())
+	for _, n := range e.networks {
+		e.keepSpan(n)
+	}
 	e.goTask(e.keepTrue)
 	e.tellObstacles(ctx)
 	return nil

@@ -224,6 +224,7 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 	if err != nil {
 		return fmt.Errorf("update network %s: %w", now.Name, err)
 	}
+	state.Firewall = n.guards(state.Firewall)
 	if !reflect.DeepEqual(state.Firewall, n.state.Firewall) {
 		if err = e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: state.Firewall}); err != nil {
 			return fmt.Errorf("guard network %s: %w", now.Name, err)
@@ -232,7 +233,7 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n.Name, n.was = next.Name, entry.Was
-	n.Labels, n.DNS, n.Options, n.Pools = next.Labels, next.DNS, next.Options, next.Pools
+	n.Labels, n.DNS, n.Options, n.Pools, n.Part = next.Labels, next.DNS, next.Options, next.Pools, next.Part
 	n.pools, n.state = append(n.pools, pools...), state
 	for i, pool := range n.pools {
 		pool.SetAside(n.Pools[i].SetAside)

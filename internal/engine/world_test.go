@@ -49,6 +49,7 @@ type world struct {
 	names     *names.Names
 	reunion   time.Duration
 	progress  func(doing string, done, of int) // Options.Progress of the next engine
+	drivers   []driver.Driver                  // more ones, of the next engine
 	closeNow  func()                           // ends the present engine, once
 }
 
@@ -92,7 +93,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
 		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
 		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
-		Drivers:  []driver.Driver{bridge.New(), ptp.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)},
+		Drivers:  append([]driver.Driver{bridge.New(), ptp.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)}, w.drivers...),
 		Reunion:  w.reunion,
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 		Progress: w.progress,

@@ -1,0 +1,57 @@
+package driver
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// Spanning is implemented by drivers whose networks reach over several hosts, each
+// of which takes a part that has to be kept. Up, Link and Down find the part in
+// the network.
+//
+//	Join ─► on record ─► Up ─► Run … ─► Down ─► Leave
+//	                      ▲ each start │
+//	                      └────────────┘
+type Spanning interface {
+	// Join takes this host's part of a network. Who dies behind it has the same
+	// part when it is asked for again. The network has no part yet, and no pools.
+	Join(ctx context.Context, h kernel.Host, n catenet.Network) (catenet.Part, error)
+	// Run keeps the part, and what leads to the other hosts, until ctx ends. It does
+	// not need whoever gave the part to be there. An error is told, and Run called
+	// again. What leads to other hosts stays when it ends.
+	Run(ctx context.Context, s Site) error
+	// Leave gives the part back.
+	Leave(ctx context.Context, n catenet.Network) error
+}
+
+// Site is what a network that spans hosts is kept with.
+type Site struct {
+	Host    kernel.Host
+	Network catenet.Network
+	// Memory is what an earlier Run told: what it needs where nobody can be asked.
+	// nil: nothing, or the machine has been started anew.
+	Memory []byte
+	// Lost has a value when something that leads to other hosts may be gone.
+	Lost <-chan struct{}
+	// Tell takes what has changed, one call at a time, and returns when it is so.
+	Tell func(News)
+}
+
+// News is what has changed of a network that spans hosts. What is nil has not.
+type News struct {
+	// Part is this host's, which is another by now: subnets that are its own no
+	// longer are handed out no more.
+	Part *catenet.Part
+	// Peers are all of the other hosts' parts.
+	Peers []catenet.Peer
+	// Hosts are the other hosts, where they reach containers by their own
+	// addresses; all of them.
+	Hosts  []netip.Addr
+	Memory []byte
+	// Trouble, always told, is what keeps the network from being in order; nil for
+	// nothing.
+	Trouble error
+}

@@ -1,0 +1,261 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/firewall"
+	"github.com/catenet/catenet/internal/ipam"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
+)
+
+// span is a network of several hosts while it is kept. Engine.mu guards what
+// changes.
+type span struct {
+	lost chan struct{} // see driver.Site
+	stop context.CancelFunc
+	done chan struct{} // closed when nobody keeps it any more
+
+	peers   []catenet.Peer
+	hosts   []netip.Addr // nil: not told yet
+	trouble error
+}
+
+// takePart takes this host's part of a network of several, which then has pools.
+func (e *Engine) takePart(ctx context.Context, n *catenet.Network, u *undo) error {
+	d, spans := e.drivers[n.Driver].(driver.Spanning)
+	if !spans || n.ConfigOnly {
+		return nil
+	}
+	e.mu.Lock()
+	err := e.free(n.Name) // before others are asked
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	part, err := d.Join(ctx, e.o.Host, *n)
+	if err != nil {
+		return fmt.Errorf("join network %s: %w", n.Name, err)
+	}
+	n.Part, n.IPv6 = &part, slices.ContainsFunc(part.Subnets, func(p netip.Prefix) bool { return p.Addr().Is6() })
+	for _, s := range part.Subnets {
+		n.Pools = append(n.Pools, catenet.Pool{Subnet: s})
+	}
+	undoing, left := context.WithoutCancel(ctx), *n
+	u.add(func() { e.report("leave network", n.Name, d.Leave(undoing, left)) })
+	return nil
+}
+
+// apart refuses a part whose span has addresses of another network's. e.mu is
+// held.
+func apart(part *catenet.Part, neighbours []catenet.Network) error {
+	if part == nil {
+		return nil
+	}
+	for _, n := range neighbours {
+		for _, p := range n.Pools {
+			if slices.ContainsFunc(part.Span, p.Subnet.Overlaps) {
+				return catenet.Conflictf("the network reaches over %v, which overlaps %s of network %s", part.Span, p.Subnet, n.Name).
+					WithHint("remove that one, or choose other subnets for it")
+			}
+		}
+	}
+	return nil
+}
+
+// keepSpan keeps a network of several hosts until it is removed or the engine
+// ends.
+func (e *Engine) keepSpan(n *network) {
+	d, spans := n.driver.(driver.Spanning)
+	if !spans {
+		return
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	s := &span{lost: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	e.locked(func() { n.span = s })
+	e.goTask(func(context.Context) {
+		defer close(s.done)
+		for ctx.Err() == nil {
+			err := d.Run(ctx, e.site(ctx, n, s))
+			if ctx.Err() != nil {
+				return
+			}
+			if err == nil {
+				err = errors.New("its driver has stopped")
+			}
+			e.troubled(n, s, err)
+			sleep(ctx, rewatch)
+		}
+	})
+}
+
+// site is what a driver keeps the network with.
+func (e *Engine) site(ctx context.Context, n *network, s *span) driver.Site {
+	memory, err := store.Load[[]byte](e.o.Store, store.Live, kindMemory)
+	e.report("read what is known of other hosts", n.Name, err)
+	return driver.Site{Host: e.o.Host, Network: e.asItIs(n), Memory: memory[n.ID], Lost: s.lost,
+		Tell: func(news driver.News) { e.hear(ctx, n, s, news) }}
+}
+
+// hear makes what a driver tells true.
+func (e *Engine) hear(ctx context.Context, n *network, s *span, news driver.News) {
+	n.op.Lock()
+	defer n.op.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	trouble := news.Trouble
+	if news.Part != nil {
+		trouble = errors.Join(trouble, e.repart(ctx, n, *news.Part))
+	}
+	e.locked(func() {
+		if news.Peers != nil {
+			s.peers = news.Peers
+		}
+		if news.Hosts != nil {
+			s.hosts = news.Hosts
+		}
+	})
+	if wants := n.guards(n.state.Firewall); !reflect.DeepEqual(wants, n.state.Firewall) {
+		err := e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: wants})
+		if err == nil {
+			e.locked(func() { n.state.Firewall = wants })
+		}
+		trouble = errors.Join(trouble, err)
+	}
+	if news.Memory != nil {
+		trouble = errors.Join(trouble, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Put(kindMemory, n.ID, news.Memory) }))
+	}
+	e.troubled(n, s, trouble)
+}
+
+// guards are what a network wants of the firewall, by what is known of its hosts.
+func (n *network) guards(wants []firewall.Network) []firewall.Network {
+	if n.span == nil || n.span.hosts == nil {
+		return wants
+	}
+	wants = slices.Clone(wants)
+	for i := range wants {
+		if len(wants[i].Span) > 0 {
+			wants[i].Hosts = n.span.hosts
+		}
+	}
+	return wants
+}
+
+// repart gives a network another part. Addresses of subnets that are others' now
+// stay with who has them, and are handed out no more. n.op is held.
+func (e *Engine) repart(ctx context.Context, n *network, part catenet.Part) error {
+	now := e.asItIs(n)
+	if now.Part != nil && reflect.DeepEqual(*now.Part, part) {
+		return nil
+	}
+	next := now
+	next.Part, next.Pools = &part, slices.Clone(now.Pools)
+	for i := range next.Pools {
+		p := &next.Pools[i]
+		if p.SetAside = nil; !slices.Contains(part.Subnets, p.Subnet) {
+			p.SetAside = []catenet.Range{catenet.RangeOf(p.Subnet)}
+		}
+	}
+	var asked []catenet.Pool
+	for _, s := range part.Subnets {
+		if !slices.ContainsFunc(now.Pools, func(p catenet.Pool) bool { return p.Subnet == s }) {
+			asked = append(asked, catenet.Pool{Subnet: s})
+		}
+	}
+	fresh, err := e.admit(n, next, asked)
+	if err != nil {
+		return fmt.Errorf("take another part of network %s: %w", n.Name, err)
+	}
+	next.Pools = append(next.Pools, fresh...)
+	if err := e.alter(ctx, n, next); err != nil {
+		return err
+	}
+	e.log.Warn("this host's part of the network is another now", "network", n.Name, "was", now.Part.Subnets, "is", part.Subnets, "mtu", part.MTU)
+	e.tell("network", "update", n.ID, "name", n.Name, "type", n.Driver)
+	for _, w := range e.follow(ctx, n) {
+		e.log.Warn(w)
+	}
+	return nil
+}
+
+// admit checks pools that a part brings.
+func (e *Engine) admit(n *network, next catenet.Network, asked []catenet.Pool) ([]catenet.Pool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	others := slices.DeleteFunc(e.neighbours(nil), func(o catenet.Network) bool { return o.ID == n.ID })
+	if err := apart(next.Part, others); err != nil {
+		return nil, err
+	}
+	return ipam.Admit(next.NetworkSpec, asked, ipam.Surroundings{Networks: others})
+}
+
+// troubled notes how a network of several hosts is doing, and says so when that
+// changes.
+func (e *Engine) troubled(n *network, s *span, trouble error) {
+	var was error
+	e.locked(func() { was, s.trouble = s.trouble, trouble })
+	switch {
+	case trouble == nil && was != nil:
+		e.log.Info("network of several hosts is in order again", "network", n.Name)
+	case trouble != nil && (was == nil || was.Error() != trouble.Error()):
+		e.log.Warn("network of several hosts is in trouble", "network", n.Name, "err", trouble)
+	}
+}
+
+// parted ends what keeps a network of several hosts, and waits for it.
+func (e *Engine) parted(n *network) {
+	var s *span
+	e.locked(func() { s = n.span })
+	if s != nil {
+		s.stop()
+		<-s.done
+	}
+}
+
+// givePart gives a network's part back.
+func (e *Engine) givePart(ctx context.Context, n *network) {
+	if d, spans := n.driver.(driver.Spanning); spans {
+		e.report("give back this host's part of network", n.Name, d.Leave(ctx, n.Network))
+	}
+}
+
+// searched has the driver look whether the other hosts are still reached. Engine.mu
+// is held.
+func (n *network) searched() {
+	if n.span == nil {
+		return
+	}
+	select {
+	case n.span.lost <- struct{}{}:
+	default: // it has yet to look
+	}
+}
+
+// sweepReach takes away what leads to hosts of networks that nobody knows.
+func (e *Engine) sweepReach(ctx context.Context) error {
+	all, err := e.o.Host.Reached(ctx)
+	if err != nil {
+		return fmt.Errorf("list routes to other hosts: %w", err)
+	}
+	var known []netip.Prefix
+	for _, n := range e.networks {
+		for _, f := range n.state.Firewall {
+			known = append(known, f.Span...)
+		}
+	}
+	orphans := slices.DeleteFunc(all, func(r kernel.Reach) bool { return slices.ContainsFunc(known, r.Subnet.Overlaps) })
+	if len(orphans) == 0 {
+		return nil
+	}
+	e.log.Info("remove routes to other hosts that nobody knows", "routes", len(orphans))
+	return e.o.Host.Reach(ctx, nil, orphans)
+}

@@ -1,0 +1,20 @@
+package catenet
+
+import "net/netip"
+
+// Part is what one host has of a network that reaches over several.
+type Part struct {
+	Subnets []netip.Prefix `json:"subnets"` // of the containers here
+	// Span is all of the network, Subnets among it: who is of it reaches the
+	// others of it as they are.
+	Span []netip.Prefix `json:"span"`
+	MTU  int            `json:"mtu,omitempty"`  // of links to the other hosts, in bytes; 0: no other than the host's
+	Data string         `json:"data,omitempty"` // the driver's own: how the part is known again
+}
+
+// Peer is another host's part of such a network.
+type Peer struct {
+	Subnets []netip.Prefix `json:"subnets"`
+	Host    netip.Addr     `json:"host"` // where the host is reached
+	By      string         `json:"by"`   // how: "route", or the kind of tunnel
+}
