@@ -108,9 +108,11 @@ func TestEveryCallIsAnswered(t *testing.T) {
 			t.Errorf("%s of half a request: no answer", call)
 		}
 	}
-	// Sent again after it was cut off: not any subnet is meant.
-	if w := ask(p, "IpamDriver.RequestPool", ""); !strings.Contains(w.Body.String(), "cut off") {
-		t.Errorf("a request without a body is answered with %s", w.Body)
+	// Sent again after they were cut off: nobody knows what is meant.
+	for _, call := range []string{"IpamDriver.RequestPool", "IpamDriver.RequestAddress", "NetworkDriver.CreateNetwork", "NetworkDriver.CreateEndpoint", "NetworkDriver.Join", "NetworkDriver.ProgramExternalConnectivity"} {
+		if w := ask(p, call, ""); !strings.Contains(w.Body.String(), "cut off") {
+			t.Errorf("%s without a body is answered with %s", call, w.Body)
+		}
 	}
 	if w := ask(p, "NetworkDriver.CreateNetwork", strings.Repeat(" ", maxBody+1)); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body without end: %d", w.Code)

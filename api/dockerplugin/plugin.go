@@ -47,16 +47,29 @@ func New(o Options) *Plugin {
 // call is one kind of request: what it reads, and what it answers.
 type call func(p *Plugin, ctx context.Context, body []byte) (any, error)
 
-// of makes a call of a verb.
+// of makes a call of a verb. A request that was cut off dockerd sends again without
+// what was in it: nobody knows then what was meant.
 func of[Q any](verb func(p *Plugin, ctx context.Context, q Q) (any, error)) call {
 	return func(p *Plugin, ctx context.Context, body []byte) (any, error) {
+		if len(body) == 0 {
+			return nil, catenet.Invalidf("dockerd's request was cut off").WithHint("ask docker once more")
+		}
 		var q Q
-		if len(body) > 0 { // of null, nothing is read
-			if err := json.Unmarshal(body, &q); err != nil {
-				return nil, catenet.Invalidf("read request: %w", err)
-			}
+		if err := json.Unmarshal(body, &q); err != nil { // of null, nothing is read
+			return nil, catenet.Invalidf("read request: %w", err)
 		}
 		return verb(p, ctx, q)
+	}
+}
+
+// cleans is of for what cleans up, which is never refused for that: what is left,
+// the next call takes along, or the sweep.
+func cleans[Q any](verb func(p *Plugin, ctx context.Context, q Q) (any, error)) call {
+	return func(p *Plugin, ctx context.Context, body []byte) (any, error) {
+		if len(body) == 0 {
+			return empty{}, nil
+		}
+		return of(verb)(p, ctx, body)
 	}
 }
 
@@ -77,25 +90,25 @@ func calls() map[string]call {
 		"NetworkDriver.AllocateNetwork": says(map[string]any{"Options": empty{}}),
 		"NetworkDriver.FreeNetwork":     says(empty{}),
 		"NetworkDriver.CreateNetwork":   of((*Plugin).createNetwork),
-		"NetworkDriver.DeleteNetwork":   of((*Plugin).deleteNetwork),
+		"NetworkDriver.DeleteNetwork":   cleans((*Plugin).deleteNetwork),
 
 		"NetworkDriver.CreateEndpoint":   of((*Plugin).createEndpoint),
-		"NetworkDriver.DeleteEndpoint":   of((*Plugin).deleteEndpoint),
+		"NetworkDriver.DeleteEndpoint":   cleans((*Plugin).deleteEndpoint),
 		"NetworkDriver.EndpointOperInfo": says(map[string]any{"Value": empty{}}),
 		"NetworkDriver.Join":             of((*Plugin).join),
-		"NetworkDriver.Leave":            of((*Plugin).leave),
+		"NetworkDriver.Leave":            cleans((*Plugin).leave),
 
 		"NetworkDriver.ProgramExternalConnectivity": of((*Plugin).publish),
-		"NetworkDriver.RevokeExternalConnectivity":  of((*Plugin).unpublish),
+		"NetworkDriver.RevokeExternalConnectivity":  cleans((*Plugin).unpublish),
 		"NetworkDriver.DiscoverNew":                 says(empty{}),
 		"NetworkDriver.DiscoverDelete":              says(empty{}),
 
 		"IpamDriver.GetCapabilities":         says(map[string]bool{"RequiresMACAddress": false, "RequiresRequestReplay": false}),
 		"IpamDriver.GetDefaultAddressSpaces": says(map[string]string{"LocalDefaultAddressSpace": addressSpace, "GlobalDefaultAddressSpace": addressSpace}),
 		"IpamDriver.RequestPool":             of((*Plugin).requestPool),
-		"IpamDriver.ReleasePool":             of((*Plugin).releasePool),
+		"IpamDriver.ReleasePool":             cleans((*Plugin).releasePool),
 		"IpamDriver.RequestAddress":          of((*Plugin).requestAddress),
-		"IpamDriver.ReleaseAddress":          of((*Plugin).releaseAddress),
+		"IpamDriver.ReleaseAddress":          cleans((*Plugin).releaseAddress),
 	}
 }
 

@@ -40,14 +40,9 @@ type addressReply struct {
 
 // requestPool claims a subnet, or names one of a network that exists. dockerd
 // that finds a chosen one overlapping keeps it and asks again: as it is claimed,
-// the next is another. A request that was cut off dockerd sends again without what
-// was in it: not any subnet is meant then.
+// the next is another.
 func (p *Plugin) requestPool(ctx context.Context, q poolRequest) (any, error) {
-	switch q.AddressSpace {
-	case addressSpace:
-	case "":
-		return nil, catenet.Invalidf("dockerd asks for a subnet, and not for which: its request was cut off").WithHint("ask docker once more")
-	default:
+	if q.AddressSpace != addressSpace {
 		return nil, catenet.Invalidf("there is no address space %q", q.AddressSpace).WithHint("the only one is %q", addressSpace)
 	}
 	var ask catenet.Pool
