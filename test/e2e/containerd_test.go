@@ -13,12 +13,18 @@ import (
 // startContainerd runs Debian's containerd on the host, with folders of its own.
 func (c *cniHost) startContainerd() {
 	c.T.Helper()
+	c.containerdAs(`disabled_plugins = ["io.containerd.grpc.v1.cri"]
+`)
+}
+
+// containerdAs is that with more settings.
+func (c *cniHost) containerdAs(settings string) {
+	c.T.Helper()
 	config := filepath.Join(c.dir, "containerd.toml")
 	if err := os.WriteFile(config, []byte(`version = 2
 root = "`+c.dir+`/root"
 state = "`+c.dir+`/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
+`+settings+`[grpc]
   address = "`+c.dir+`/c.sock"
 [ttrpc]
   address = "`+c.dir+`/t.sock"
