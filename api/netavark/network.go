@@ -39,7 +39,7 @@ func (f *Front) network(ctx context.Context, n Network) (have catenet.NetworkSta
 // create makes the network of a definition.
 func (f *Front) create(ctx context.Context, n Network, spec catenet.NetworkSpec) (catenet.Network, error) {
 	for i, s := range n.Subnets {
-		theirs, part, err := s.leased()
+		theirs, part, err := s.Leased()
 		if err != nil {
 			return catenet.Network{}, err
 		}

@@ -27,8 +27,9 @@ func halves(p netip.Prefix) (lower, upper catenet.Range) {
 	return catenet.Range{First: whole.First.Next(), Last: middle.Prev()}, catenet.Range{First: middle, Last: whole.Last.Prev()}
 }
 
-// leased is what Podman chooses from; ok says whether it is a part only.
-func (s Subnet) leased() (r catenet.Range, ok bool, err error) {
+// Leased is what Podman chooses from; ok says whether it was told to. An error
+// says that the subnet does not have it.
+func (s Subnet) Leased() (r catenet.Range, ok bool, err error) {
 	if s.Lease == nil || !s.Lease.Start.IsValid() && !s.Lease.End.IsValid() {
 		return r, false, nil
 	}
@@ -60,7 +61,7 @@ func (f *Front) share(ctx context.Context, n Network, have catenet.NetworkStatus
 			continue // there is a difference, which was said
 		}
 		p := have.Pools[i]
-		theirs, part, err := s.leased()
+		theirs, part, err := s.Leased()
 		if err != nil {
 			return nil, err
 		}

@@ -43,7 +43,7 @@ removed there when it is made here, if no container is in it; if it cannot be
 made here, it is made there again.
 
 podman reads the files of root's Podman, or those in --dir. Its bridges stand
-while containers are in them.`,
+while containers are in them. What it chooses addresses from is set aside.`,
 		DisableFlagsInUseLine: true,
 		ValidArgs:             []string{"docker", "podman"},
 		Args:                  args(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
@@ -260,6 +260,9 @@ func about(s catenet.NetworkSpec) string {
 		}
 		if p.Range.IsValid() {
 			w += " range " + p.Range.String()
+		}
+		for _, r := range p.SetAside {
+			w += " without " + r.String()
 		}
 		words = append(words, w)
 	}

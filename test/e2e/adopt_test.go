@@ -176,7 +176,7 @@ func TestAdoptPodman(t *testing.T) {
 		return h.Try(append([]string{"adopt", "--dir", dir + "/nets", "podman"}, args...)...)
 	}
 	says(t, run("--dry-run"), 1,
-		"front: would be made: bridge, 10.60.0.0/16 via 10.60.0.9 range 10.60.128.0/17",
+		"front: would be made: bridge, 10.60.0.0/16 via 10.60.0.9 without 10.60.128.1-10.60.255.255",
 		"back: would be made: bridge, 10.61.0.0/24, fd00:61::/64, internal",
 		"  its containers have no names with Podman; here they have",
 		"lan: cannot be made: there is no driver macvlan here")
@@ -187,7 +187,7 @@ func TestAdoptPodman(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	front := pool("10.60.0.0/16", "10.60.0.9")
-	front.Range = netip.MustParsePrefix("10.60.128.0/17")
+	front.SetAside = []catenet.Range{{First: netip.MustParseAddr("10.60.128.1"), Last: netip.MustParseAddr("10.60.255.255")}}
 	adopted(t, h,
 		catenet.NetworkSpec{Name: "front", Driver: "bridge", Pools: []catenet.Pool{front}, Labels: map[string]string{"tier": "1"}, Options: map[string]string{catenet.OptionMTU: "1400"}},
 		catenet.NetworkSpec{Name: "back", Driver: "bridge", Pools: []catenet.Pool{pool("10.61.0.0/24", "10.61.0.1"), pool("fd00:61::/64", "fd00:61::1")}, IPv6: true, Internal: true})

@@ -3,6 +3,7 @@ package adopt
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,30 +17,6 @@ import (
 	"github.com/catenet/catenet"
 )
 
-func TestLease(t *testing.T) {
-	for in, want := range map[string]string{
-		"10.0.0.0/24 10.0.0.129 10.0.0.255": "10.0.0.128/25",
-		"10.0.0.0/24 10.0.0.128 10.0.0.191": "10.0.0.128/26",
-		"10.0.0.0/24 10.0.0.1 10.0.0.254":   "10.0.0.0/24",
-		"10.0.0.0/24 10.0.0.1 -":            "10.0.0.0/24",
-		"10.0.0.0/24 10.0.0.129 -":          "10.0.0.128/25",
-		"10.0.0.0/24 - 10.0.0.127":          "10.0.0.0/25",
-		"10.0.0.0/24 10.0.0.10 10.0.0.20":   "",
-		"10.0.0.0/24 10.0.1.1 10.0.1.255":   "",
-		"10.0.0.0/24 10.0.0.20 10.0.0.10":   "",
-		"fd00::/64 fd00::8000:0:0:1 -":      "fd00::8000:0:0:0/65",
-		"fd00::/64 fd00::1 fd00::ffff":      "fd00::/112",
-		"10.0.0.0/24 10.0.0.129 fd00::1":    "",
-	} {
-		words := strings.Fields(in)
-		addr := func(s string) netip.Addr { a, _ := netip.ParseAddr(s); return a } // "-" is none
-		p, whole := lease(netip.MustParsePrefix(words[0]), addr(words[1]), addr(words[2]))
-		if whole != (want != "") || whole && p != netip.MustParsePrefix(want) {
-			t.Errorf("%s: %v %v, want %q", in, p, whole, want)
-		}
-	}
-}
-
 func TestPodmanTranslates(t *testing.T) {
 	f, err := podman([]byte(`{"name": "n", "driver": "bridge", "network_interface": "mine",
 		"subnets": [{"subnet": "10.0.0.0/24", "gateway": "10.0.0.1", "lease_range": {"start_ip": "10.0.0.7", "end_ip": "10.0.0.9"}}],
@@ -49,7 +26,10 @@ func TestPodmanTranslates(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := catenet.NetworkSpec{
-		Name: "n", Driver: "bridge", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1")}},
+		Name: "n", Driver: "bridge", Pools: []catenet.Pool{{
+			Subnet: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
+			SetAside: []catenet.Range{{First: netip.MustParseAddr("10.0.0.7"), Last: netip.MustParseAddr("10.0.0.9")}},
+		}},
 		Routes: []catenet.Route{{Dst: netip.MustParsePrefix("10.9.0.0/16"), Gateway: netip.MustParseAddr("10.0.0.5"), Metric: 100}},
 		DNS:    []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Options: map[string]string{catenet.OptionMTU: "1400", catenet.OptionBridge: "mine"},
 	}
@@ -57,13 +37,31 @@ func TestPodmanTranslates(t *testing.T) {
 		t.Error(d)
 	}
 	said := strings.Join(f.Notes, "\n")
-	for _, words := range []string{"10.0.0.7 to 10.0.0.9", "option vlan=7 has no like here", "option isolate is not needed"} {
+	for _, words := range []string{"chooses from 10.0.0.7-10.0.0.9", "option vlan=7 has no like here", "option isolate is not needed"} {
 		if !strings.Contains(said, words) {
 			t.Errorf("it is not said of %q:\n%s", words, said)
 		}
 	}
 	if f.Link != "mine" || f.Err != nil {
 		t.Errorf("%+v", f)
+	}
+	for lease, want := range map[string]string{
+		`{"start_ip": "10.0.0.1", "end_ip": "10.0.0.255"}`: "", // the whole subnet
+		`{"start_ip": "10.0.0.2"}`:                         "10.0.0.2-10.0.0.255",
+		`{"end_ip": "10.0.0.127"}`:                         "10.0.0.1-10.0.0.127",
+		`{"start_ip": "10.0.1.1"}`:                         "is no lease range",
+	} {
+		f, err := podman([]byte(`{"name": "n", "driver": "bridge", "subnets": [{"subnet": "10.0.0.0/24", "lease_range": ` + lease + `}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprint(f.Err)
+		if f.Err == nil {
+			got = strings.Trim(fmt.Sprint(f.Spec.Pools[0].SetAside), "[]")
+		}
+		if !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: %s, want %q", lease, got, want)
+		}
 	}
 	if f, err := podman([]byte(`{"name": "n", "driver": "macvlan", "ipam_options": {"driver": "dhcp"}}`)); err != nil || !catenet.IsUnsupported(f.Err) {
 		t.Errorf("addresses from elsewhere: %+v, %v", f, err)
@@ -100,8 +98,10 @@ func FuzzPodman(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if n, err := podman(text); err == nil {
 			for _, p := range n.Spec.Pools {
-				if p.Range.IsValid() && !p.Subnet.Overlaps(p.Range) {
-					t.Errorf("range %s of %s", p.Range, p.Subnet)
+				for _, r := range p.SetAside {
+					if !p.Subnet.Contains(r.First) || !p.Subnet.Contains(r.Last) {
+						t.Errorf("%s of %s", r, p.Subnet)
+					}
 				}
 			}
 		}

@@ -90,11 +90,13 @@ func podman(b []byte) (Found, error) {
 			return f, errors.New("one of its subnets is empty")
 		}
 		v4 = v4 || s.Subnet.Addr().Is4()
-		if s.Lease != nil && (s.Lease.Start.IsValid() || s.Lease.End.IsValid()) {
-			var whole bool
-			if p.Range, whole = lease(s.Subnet, s.Lease.Start, s.Lease.End); !whole {
-				f.note(fmt.Sprintf("addresses from %s to %s are no one part of a subnet: all of %s is handed out", s.Lease.Start, s.Lease.End, s.Subnet))
-			}
+		theirs, part, err := s.Leased()
+		if err != nil {
+			f.Err = err
+		}
+		if part && !whole(s.Subnet, theirs) {
+			p.SetAside = []catenet.Range{theirs}
+			f.note(fmt.Sprintf("Podman chooses from %s, which is set aside here: catenet network update --set-aside-rm %s %s takes that back", theirs, theirs, n.Name))
 		}
 		f.Spec.Pools = append(f.Spec.Pools, p)
 	}
@@ -142,24 +144,12 @@ func (f *Found) podmanOptions(n netavark.Network) {
 			f.note(fmt.Sprintf("option %s=%s has no like here: left out", key, value))
 		}
 	}
-	f.note(fmt.Sprintf("Podman goes on to define it: podman network rm %s, before it is used there again", n.Name))
+	f.note(fmt.Sprintf("Podman goes on to define it: unless its netavark is catenet's, podman network rm %s before it is used there again", n.Name))
 }
 
-// lease returns the part of a subnet that goes from start to end, if there is
-// one: Podman leaves out the first address of it, and may leave out the last.
-func lease(subnet netip.Prefix, start, end netip.Addr) (part netip.Prefix, whole bool) {
-	if !start.IsValid() {
-		start = subnet.Addr().Next()
-	}
-	if !subnet.Contains(start) || end.IsValid() && !subnet.Contains(end) {
-		return netip.Prefix{}, false
-	}
-	for bits := subnet.Bits(); bits <= subnet.Addr().BitLen(); bits++ {
-		p := netip.PrefixFrom(start, bits).Masked()
-		first, last := p.Addr(), catenet.RangeOf(p).Last
-		if (start == first || start == first.Next()) && (!end.IsValid() && last == catenet.RangeOf(subnet).Last || end == last || end == last.Prev()) {
-			return p, true
-		}
-	}
-	return netip.Prefix{}, false
+// whole tells whether a range has every address of a subnet that a container
+// can have: then it is no part of it.
+func whole(subnet netip.Prefix, r catenet.Range) bool {
+	all := catenet.RangeOf(subnet)
+	return !all.First.Next().Less(r.First) && !r.Last.Less(all.Last.Prev())
 }
