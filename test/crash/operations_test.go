@@ -78,7 +78,8 @@ func operations() []operation {
 			s.must(s.attach("subject", s.netns, nil, "new"))
 		}, do: func(s *site) error {
 			_, _, err := s.truth.Client.UpdateNetwork(ctx, "new", catenet.NetworkUpdate{MTU: 1400,
-				AddPools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.94.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:94::/64")}}})
+				AddSetAside: []catenet.Range{{First: netip.MustParseAddr("10.93.0.128"), Last: netip.MustParseAddr("10.93.0.255")}},
+				AddPools:    []catenet.Pool{{Subnet: netip.MustParsePrefix("10.94.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:94::/64")}}})
 			return err
 		}},
 		{name: "create a network", before: func(s *site) { s.noNetwork("new") },
@@ -139,7 +140,7 @@ func operations() []operation {
 			s.h.Kill()
 			s.h.MustRun("iptables-nft", "-P", "FORWARD", "DROP")
 			s.h.MustRun("iptables-nft", "-F", "FORWARD")
-			s.args = []string{"--allow-forward"}
+			s.args = append(s.args[:2:2], "--allow-forward")
 		}, do: (*site).startAgain, after: (*site).forwards},
 		{name: "catenetd --remove", partly: true, before: removable, do: (*site).remove},
 		{name: "catenetd --remove, and again", partly: true, before: removable, do: (*site).removeAgain},

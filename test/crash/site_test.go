@@ -40,7 +40,11 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Client.Close)
-	s.truth = w
+	plugin := filepath.Join(s.h.Dir, "plugin.sock")
+	s.args = []string{"--docker-plugin=" + plugin, "--docker-host="}
+	s.truth, s.plugin = w, lab.NewPlugin(plugin)
+	t.Cleanup(s.plugin.Close)
+	t.Cleanup(s.noLate)
 	w.Ports = []uint16{keeperPort, tcpPort, udpPort}
 	for _, name := range []string{s.netns, s.keeper()} {
 		s.h.MustRun("ip", "netns", "add", name)

@@ -51,7 +51,7 @@ var elsewhere = map[string]string{
 func TestKilledAtEveryDoor(t *testing.T) {
 	var mu sync.Mutex
 	walked, doors := 0, make(map[string]bool)
-	all := operations()
+	all := append(operations(), guests()...)
 	ran := 0
 	t.Run("operations", func(t *testing.T) {
 		for _, op := range all {
@@ -88,6 +88,7 @@ type site struct {
 	*lab.Lab
 	h        *lab.Host
 	truth    *truth.World
+	plugin   *lab.Plugin
 	dir      string // of failpoints
 	args     []string
 	netns    string // a namespace that somebody else made, by name
@@ -262,6 +263,18 @@ func (s *site) state() string {
 	var lines []string
 	for _, n := range networks {
 		lines = append(lines, fmt.Sprintf("network %s %v", n.Name, n.Pools))
+		if n.Name == catenet.NetworkBridge {
+			lines = append(lines, s.claimed(n.Pools[0]))
+		}
+		n, err := s.truth.Client.Network(ctx, n.ID)
+		if err != nil {
+			return err.Error()
+		}
+		for _, o := range n.Owners {
+			if o.Owner == "lease" {
+				lines = append(lines, fmt.Sprintf("leased of network %s: %s", n.Name, o.Address))
+			}
+		}
 	}
 	for _, sb := range sandboxes {
 		var in, ports []string

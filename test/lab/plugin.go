@@ -71,10 +71,22 @@ func (p *Plugin) later(what string, q Ask) func() (map[string]any, error) {
 	return func() (map[string]any, error) { return p.Call(what, q) }
 }
 
-// Pool claims a subnet, and its gateway.
+// Claim claims a subnet.
+func (p *Plugin) Claim(subnet netip.Prefix) error {
+	return p.all(p.later("IpamDriver.RequestPool", Ask{"AddressSpace": "catenet", "Pool": subnet}))
+}
+
+// Gateway leases the gateway of a claimed subnet.
+func (p *Plugin) Gateway(subnet netip.Prefix) error {
+	return p.all(p.later("IpamDriver.RequestAddress", Ask{"PoolID": subnet, "Options": Ask{"RequestAddressType": "com.docker.network.gateway"}}))
+}
+
+// Pool is Claim and Gateway.
 func (p *Plugin) Pool(subnet netip.Prefix) error {
-	return p.all(p.later("IpamDriver.RequestPool", Ask{"AddressSpace": "catenet", "Pool": subnet}),
-		p.later("IpamDriver.RequestAddress", Ask{"PoolID": subnet, "Options": Ask{"RequestAddressType": "com.docker.network.gateway"}}))
+	if err := p.Claim(subnet); err != nil {
+		return err
+	}
+	return p.Gateway(subnet)
 }
 
 // NoPool is its opposite.

@@ -24,6 +24,7 @@ type host struct {
 	lab    *lab.Lab
 	h      *lab.Host
 	truth  *truth.World
+	plugin *lab.Plugin
 	model  *model
 	owners map[string]*exec.Cmd // the processes to attach, by place
 	counts map[string]int       // of operations that succeeded, by verb
@@ -48,7 +49,13 @@ func newHost(t *testing.T) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Client.Close)
-	h.truth = w
+	h.truth, h.plugin = w, lab.NewPlugin(h.socket())
+	t.Cleanup(h.plugin.Close)
+	t.Cleanup(func() {
+		for i := range lates {
+			h.noLate(fmt.Sprint("late ", i))
+		}
+	})
 	w.Ports, w.Names = ports, []string{"alias0", "alias1", "box0"}
 	for i := range places {
 		w.Netns = append(w.Netns, l.Name(fmt.Sprint("n", i)))
@@ -73,6 +80,9 @@ func (h *host) again(ops []op) error {
 // the two differ. It returns at which one that was.
 func (h *host) play(ops []op) (at int, err error) {
 	h.model, h.counts, h.effective = newModel(), make(map[string]int), nil
+	for i := range lates {
+		h.noLate(fmt.Sprint("late ", i))
+	}
 	if err := h.start(); err != nil {
 		return 0, err
 	}
@@ -83,10 +93,11 @@ func (h *host) play(ops []op) (at int, err error) {
 		case got == nil && want == nil:
 			h.counts[o.verb]++
 			h.effective = append(h.effective, o)
+		case errors.Is(got, lab.ErrRefused) && want != nil: // without its kind
 		case (got == nil) != (want == nil) || !slices.Contains(want, catenet.KindOf(got)):
 			return i, fmt.Errorf("%s\n came to: %s\n and is to be: %v", o, fmt.Sprint(got), want)
 		}
-		if (i+1)%every == 0 || o.verb == "kill daemon" {
+		if (i+1)%every == 0 || o.verb == "kill daemon" || o.verb == "upgrade" {
 			if err := h.compare(); err != nil {
 				return i, fmt.Errorf("after %s\n%w", o, err)
 			}
@@ -97,7 +108,7 @@ func (h *host) play(ops []op) (at int, err error) {
 
 // start starts the daemon, and returns when it answers.
 func (h *host) start() error {
-	h.h.StartDaemon()
+	h.h.StartDaemon("--docker-plugin="+h.socket(), "--docker-host=")
 	return within(soon, func() error {
 		_, err := h.truth.Client.Info(ctx)
 		return err
@@ -124,10 +135,26 @@ func (h *host) do(o op) (err error) {
 		err = c.RemoveNetwork(ctx, o.network)
 	case "network prune":
 		_, err = c.PruneNetworks(ctx, catenet.Filter{})
-	case "attach", "run":
-		err = h.create(o)
+	case "attach", "run", "park":
+		if err = h.create(o); err == nil {
+			err = h.furnish(o.name)
+		}
 	case "connect":
-		_, err = c.Connect(ctx, o.network, o.name, spec)
+		if _, err = c.Connect(ctx, o.network, o.name, spec); err == nil {
+			err = h.furnish(o.name)
+		}
+	case "claim":
+		err = h.plugin.Claim(o.subnet)
+	case "release":
+		_, err = h.plugin.Call("IpamDriver.ReleasePool", lab.Ask{"PoolID": o.subnet})
+	case "lease":
+		_, err = h.plugin.Address(o.subnet, o.addr)
+	case "give back":
+		err = h.plugin.NoAddress(o.subnet, o.addr)
+	case "arrive":
+		err = h.arrive(o.place)
+	case "depart":
+		err = h.depart(o.place)
 	case "disconnect":
 		err = c.Disconnect(ctx, o.network, o.name, false)
 	case "rm":
@@ -145,8 +172,22 @@ func (h *host) do(o op) (err error) {
 	case "kill daemon":
 		h.h.Kill()
 		err = h.start()
+	case "upgrade":
+		err = h.upgrade()
 	}
 	return err
+}
+
+// upgrade has another program take the daemon's place.
+func (h *host) upgrade() error {
+	before := strings.Count(h.h.Log(), "catenetd serves")
+	h.h.Upgrade()
+	return within(soon, func() error {
+		if strings.Count(h.h.Log(), "catenetd serves") == before {
+			return errors.New("no other program has taken its place")
+		}
+		return nil
+	})
 }
 
 // publish publishes a port in place of those that the container has, or closes
@@ -179,6 +220,8 @@ func (h *host) create(o op) error {
 		spec.Netns = "/run/netns/" + h.lab.Name("n"+number)
 	case "process":
 		spec.PID = h.owner(o.place)
+	case "late":
+		spec.Netns, spec.Parked, spec.PortsHeld = h.late(o.place), true, o.internal
 	default:
 		spec.Process = &catenet.Process{Args: []string{"sleep", "600"}}
 	}
@@ -295,6 +338,15 @@ func (h *host) word() (string, error) {
 	}
 	var lines []string
 	for _, n := range ns {
+		n, err := h.truth.Client.Network(ctx, n.ID)
+		if err != nil {
+			return "", err
+		}
+		for _, o := range n.Owners {
+			if o.Owner == "lease" {
+				lines = append(lines, fmt.Sprintf("lease %s", o.Address))
+			}
+		}
 		if !n.Predefined {
 			lines = append(lines, fmt.Sprintf("network %s %s internal=%v", n.Name, n.Pools[0].Subnet, n.Internal))
 		}

@@ -17,12 +17,18 @@ import (
 type model struct {
 	networks  map[string]network
 	sandboxes map[string]*sandbox
+	claims    map[netip.Prefix]promised
+	come      map[string]bool // places at which a namespace is that may be parked at
 }
 
 type network struct {
 	subnet   netip.Prefix
 	internal bool
+	leases   promised
 }
+
+// promised are addresses of a subnet that are nobody's yet.
+type promised map[netip.Addr]bool
 
 type sandbox struct {
 	owner   catenet.Owner
@@ -39,7 +45,7 @@ type endpoint struct {
 }
 
 func newModel() *model {
-	return &model{networks: make(map[string]network), sandboxes: make(map[string]*sandbox)}
+	return &model{networks: make(map[string]network), sandboxes: make(map[string]*sandbox), claims: make(map[netip.Prefix]promised), come: make(map[string]bool)}
 }
 
 // in reports whether a sandbox is to be in a network.
@@ -58,8 +64,11 @@ func (m *model) outward(sb *sandbox) bool {
 }
 
 // has reports whether somebody but sb has an address of a network: as an
-// endpoint, or a container of ours for good.
+// endpoint, or a container of ours for good, or by a lease.
 func (m *model) has(sb *sandbox, e endpoint) bool {
+	if m.networks[e.network].leases[e.addr] {
+		return true
+	}
 	for _, other := range m.sandboxes {
 		if other != sb && (other.running || other.owner == catenet.OwnerRun) && slices.Contains(other.asked, e) {
 			return true
@@ -108,8 +117,8 @@ func (m *model) apply(o op) kinds {
 		for _, n := range m.networks {
 			taken = taken || n.subnet == o.subnet
 		}
-		if k.add(taken, catenet.KindConflict); k == nil {
-			m.networks[o.network] = network{o.subnet, o.internal}
+		if k.add(taken || m.claims[o.subnet] != nil, catenet.KindConflict); k == nil {
+			m.networks[o.network] = network{o.subnet, o.internal, make(promised)}
 		}
 	case "network rm":
 		_, there := m.networks[o.network]
@@ -123,7 +132,7 @@ func (m *model) apply(o op) kinds {
 				delete(m.networks, name)
 			}
 		}
-	case "attach", "run":
+	case "attach", "run", "park":
 		k = m.create(o)
 	case "connect":
 		if k.add(!there, catenet.KindNotFound); there {
@@ -155,8 +164,51 @@ func (m *model) apply(o op) kinds {
 		if k.add(there && sb.owner != catenet.OwnerRun, catenet.KindInvalid); k == nil {
 			sb.running = false
 		}
+	case "claim", "release", "lease", "give back":
+		k = m.promise(o)
+	case "kill daemon", "upgrade": // nobody counts on a claim of which nothing was told
+		maps.DeleteFunc(m.claims, func(_ netip.Prefix, leases promised) bool { return len(leases) == 0 })
+	case "arrive":
+		m.come[o.place] = true
+	case "depart":
+		if m.come[o.place] {
+			maps.DeleteFunc(m.sandboxes, func(_ string, sb *sandbox) bool { return sb.place == o.place })
+		}
+		delete(m.come, o.place)
 	case "kill owner":
 		maps.DeleteFunc(m.sandboxes, func(_ string, sb *sandbox) bool { return sb.place == o.place })
+	}
+	return k
+}
+
+// promise predicts what is asked for ahead.
+func (m *model) promise(o op) (k kinds) {
+	leases, network := m.claims[o.subnet], ""
+	for name, n := range m.networks {
+		if n.subnet == o.subnet {
+			leases, network = n.leases, name
+		}
+	}
+	switch o.verb {
+	case "claim":
+		if k.add(network != "" || len(leases) > 0, catenet.KindConflict); k == nil {
+			m.claims[o.subnet] = make(promised)
+		}
+	case "release":
+		delete(m.claims, o.subnet)
+	case "lease":
+		k.add(network == "" && leases[o.addr], catenet.KindConflict)
+		k.add(network != "" && !leases[o.addr] && m.has(nil, endpoint{network, o.addr}), catenet.KindConflict)
+		if k != nil {
+			break
+		}
+		if leases == nil { // who leases of it has claimed it, before the daemon was killed
+			leases = make(promised)
+			m.claims[o.subnet] = leases
+		}
+		leases[o.addr] = true
+	case "give back":
+		delete(leases, o.addr)
 	}
 	return k
 }
@@ -254,6 +306,9 @@ func (m *model) String() string {
 	var lines []string
 	for name, n := range m.networks {
 		lines = append(lines, fmt.Sprintf("network %s %s internal=%v", name, n.subnet, n.internal))
+		for a := range n.leases {
+			lines = append(lines, fmt.Sprintf("lease %s", a))
+		}
 	}
 	for name, sb := range m.sandboxes {
 		var in []string

@@ -20,14 +20,17 @@ type op struct {
 	networks []string   // to join
 	addr     netip.Addr // in the first of them; zero: any
 	alias    string
-	place    string // what is attached: "netns N" or "process N"
+	place    string // what is attached: "netns N" or "process N"; where a namespace comes: "late N"
 	port     uint16 // TCP, the same on the host and inside; 0: none
 	force    bool
 }
 
 func (o op) owner() catenet.Owner {
-	if o.verb == "run" {
+	switch o.verb {
+	case "run":
 		return catenet.OwnerRun
+	case "park":
+		return catenet.OwnerDocker
 	}
 	return catenet.OwnerAttach
 }
@@ -39,7 +42,11 @@ func (o op) String() string {
 		return fmt.Sprintf("%s %s %s internal=%v", o.verb, o.network, o.subnet, o.internal)
 	case "network rm":
 		return fmt.Sprintf("%s %s", o.verb, o.network)
-	case "attach", "run":
+	case "claim", "release":
+		return fmt.Sprintf("%s %s", o.verb, o.subnet)
+	case "lease", "give back":
+		return fmt.Sprintf("%s %s of %s", o.verb, o.addr, o.subnet)
+	case "attach", "run", "park":
 		return fmt.Sprintf("%s %s %s in %v, address %v, alias %q, port %d", o.verb, o.name, o.place, o.networks, o.addr, o.alias, o.port)
 	case "connect":
 		return fmt.Sprintf("%s %s %s, address %v, alias %q", o.verb, o.network, o.name, o.addr, o.alias)
@@ -49,9 +56,9 @@ func (o op) String() string {
 		return fmt.Sprintf("%s %s port %d", o.verb, o.name, o.port)
 	case "rm":
 		return fmt.Sprintf("%s %s force=%v", o.verb, o.name, o.force)
-	case "kill owner":
+	case "kill owner", "arrive", "depart":
 		return fmt.Sprintf("%s %s", o.verb, o.place)
-	case "network prune", "kill daemon":
+	case "network prune", "kill daemon", "upgrade":
 		return o.verb
 	}
 	return fmt.Sprintf("%s %s", o.verb, o.name)
@@ -63,6 +70,7 @@ const (
 	networks  = 3
 	subnets   = 4
 	places    = 6 // named namespaces, and as many processes
+	lates     = 3 // namespaces that come and go
 )
 
 // ports are those that are published.
@@ -75,7 +83,8 @@ var verbs = []struct {
 }{
 	{"network create", 110}, {"network rm", 50}, {"network prune", 4},
 	{"attach", 230}, {"run", 60}, {"connect", 180}, {"disconnect", 120}, {"rm", 210},
-	{"start", 50}, {"publish", 60}, {"unpublish", 40}, {"stop", 45}, {"kill program", 40}, {"kill owner", 20}, {"kill daemon", 4},
+	{"start", 50}, {"publish", 60}, {"unpublish", 40}, {"stop", 45}, {"kill program", 40}, {"kill owner", 20}, {"kill daemon", 4}, {"upgrade", 2},
+	{"claim", 20}, {"release", 40}, {"lease", 50}, {"give back", 40}, {"park", 50}, {"arrive", 25}, {"depart", 20},
 }
 
 // draw makes a row of operations; the same of the same seed.
@@ -107,6 +116,11 @@ func drawOne(r *rand.Rand, verb string) op {
 	if r.IntN(6) == 0 {
 		o.addr = netip.AddrFrom4([4]byte{10, 100 + byte(r.IntN(subnets)), 0, 100 + byte(r.IntN(3))})
 	}
+	switch verb {
+	case "claim", "release", "lease", "give back": // some are of no network's
+		o.addr = netip.AddrFrom4([4]byte{10, 102 + byte(r.IntN(subnets)), 0, 100 + byte(r.IntN(3))})
+		o.subnet = netip.PrefixFrom(o.addr, 24).Masked()
+	}
 	for range 1 + r.IntN(2) {
 		o.networks = append(o.networks, fmt.Sprint("net", r.IntN(networks)))
 	}
@@ -115,6 +129,9 @@ func drawOne(r *rand.Rand, verb string) op {
 	}
 	if verb == "attach" {
 		o.place = []string{"netns", "process"}[r.IntN(2)] + fmt.Sprint(" ", r.IntN(places))
+	}
+	if verb == "park" || verb == "arrive" || verb == "depart" {
+		o.place = fmt.Sprint("late ", r.IntN(lates))
 	}
 	if verb == "kill owner" {
 		o.place = fmt.Sprint("process ", r.IntN(places))

@@ -153,6 +153,9 @@ func (e *expectation) binding(sb catenet.SandboxStatus, b catenet.PortBinding) {
 	if b.HostIP.IsLoopback() || b.HostIP.IsUnspecified() {
 		e.say("on loopback %s %s to %s", b.Proto, at, to)
 	}
+	if sb.PortsHeld {
+		return
+	}
 	e.say("held %s %d, IPv6 %v", b.Proto, b.HostPort, b.HostIP.Is6())
 }
 

@@ -30,7 +30,8 @@ func (w *World) look(said word) ([]string, error) {
 		}
 	}
 	for name, path := range w.rooms(said) {
-		if err := v.inside(name, path); err != nil {
+		parked := slices.ContainsFunc(said.sandboxes, func(sb catenet.SandboxStatus) bool { return sb.Name == name && sb.Parked })
+		if err := v.inside(name, path, parked); err != nil {
 			return nil, fmt.Errorf("look into %s: %w", name, err)
 		}
 	}
@@ -46,7 +47,7 @@ func (w *World) look(said word) ([]string, error) {
 	}
 	for _, n := range said.networks {
 		for _, o := range n.Owners {
-			if o.Owner != "gateway" {
+			if o.Owner != "gateway" && o.Owner != "lease" { // of a lease the host shows nothing
 				v.say("address %s of %s has %s", o.Address, n.Name, o.Owner)
 			}
 		}
@@ -169,7 +170,7 @@ func (v *view) rates() error {
 }
 
 // inside is what a namespace has beyond lo.
-func (v *view) inside(name, path string) error {
+func (v *view) inside(name, path string, parked bool) error {
 	out, err := v.run("nsenter", "--net="+path, "--", "sh", "-c", "ip -j -d addr && ip -j route show proto 159 && ip -j -6 route show proto 159 && nft list tables")
 	if err != nil {
 		return err
@@ -195,7 +196,8 @@ func (v *view) inside(name, path string) error {
 	}
 	return kerneltest.In(path, func() error {
 		for _, l := range links {
-			if l.Name != "lo" {
+			// What lacks our mark in a namespace that others furnish is theirs.
+			if l.Name != "lo" && (!parked || l.Alias != "") {
 				v.say("in %s: %s, MAC %s", name, l.text(), l.MAC)
 			}
 		}
