@@ -128,6 +128,11 @@ func within(d time.Duration, so func() error) error {
 func (h *host) do(o op) (err error) {
 	c := h.truth.Client
 	spec := catenet.EndpointSpec{Network: o.network, IPv4: o.addr, Aliases: aliases(o)}
+	sb := h.model.sandboxes[o.name]
+	parked := sb != nil && sb.owner == catenet.OwnerDocker
+	if parked { // by its runtime
+		spec.ID = catenet.NewID()
+	}
 	switch o.verb {
 	case "network create":
 		_, _, err = c.CreateNetwork(ctx, catenet.NetworkSpec{Name: o.network, Internal: o.internal, Pools: []catenet.Pool{{Subnet: o.subnet}}})
@@ -156,7 +161,7 @@ func (h *host) do(o op) (err error) {
 	case "depart":
 		err = h.depart(o.place)
 	case "disconnect":
-		err = c.Disconnect(ctx, o.network, o.name, false)
+		err = c.Disconnect(ctx, o.network, o.name, parked)
 	case "rm":
 		err = c.Remove(ctx, o.name, o.force)
 	case "publish", "unpublish":

@@ -139,7 +139,9 @@ func (m *model) apply(o op) kinds {
 			k = m.connect(sb, endpoint{o.network, o.addr})
 		}
 	case "disconnect":
-		if k.add(!there || !sb.in(o.network), catenet.KindNotFound); k == nil {
+		_, known := m.networks[o.network]
+		done := there && known && sb.owner == catenet.OwnerDocker // a runtime takes its own out, or finds it done
+		if k.add(!there || !sb.in(o.network) && !done, catenet.KindNotFound); k == nil {
 			sb.asked = slices.DeleteFunc(sb.asked, func(e endpoint) bool { return e.network == o.network })
 		}
 	case "rm":
