@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/catenet/catenet/api/pipe"
 	"github.com/catenet/catenet/api/server"
 	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/failpoint"
@@ -30,7 +31,9 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return err
 	}
 	err = server.ClearStale(ctx, strings.TrimPrefix(c.Listen, "unix://"))
-	err = errors.Join(err, emptied(log, c.RunDir, "live.*", "catenet.journal", "netns", "sandboxes", "containers", "calls"))
+	spool := pipe.Spool(c.Listen)
+	err = errors.Join(err, emptied(log, filepath.Dir(spool), filepath.Base(spool)),
+		emptied(log, c.RunDir, "live.*", "catenet.journal", "netns", "sandboxes", "containers"))
 	if c.Purge {
 		err = errors.Join(err, emptied(log, c.StateDir, "catenet.db*", "catenet.journal", "containers"))
 	}

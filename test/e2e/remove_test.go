@@ -89,12 +89,20 @@ func TestRemoveTakesASocketElsewhere(t *testing.T) {
 	if err := there(); err != nil {
 		t.Fatal(err)
 	}
+	late := h.Feed(`{"cniVersion":"1.1.0","name":"x"}`, "env", "CATENET_HOST=unix://"+socket, "CNI_COMMAND=DEL", "CNI_CONTAINERID=x", "CNI_IFNAME=eth0", filepath.Join(lab.Binaries(t), "catenet-cni"))
+	calls := filepath.Join(filepath.Dir(socket), "calls")
+	if _, err := os.Stat(calls); late.Code != 0 || err != nil {
+		t.Fatalf("%s, %v", late.Text(), err)
+	}
 	r := h.Run(filepath.Join(lab.Binaries(t), "catenetd"), "--run-dir", h.RunDir(), "--state-dir", h.StateDir(), "--listen=unix://"+socket, "--remove")
 	if r.Code != 0 {
 		t.Errorf("exit status %d: %s", r.Code, r.Text())
 	}
 	if err := there(); !os.IsNotExist(err) {
 		t.Errorf("the socket is still there: %v", err)
+	}
+	if _, err := os.Stat(calls); !os.IsNotExist(err) {
+		t.Errorf("calls that were written down are still there: %v", err)
 	}
 }
 
