@@ -39,7 +39,7 @@ func (f *Front) add(ctx context.Context, c call) (any, error) {
 	} else {
 		ep, err = f.create(ctx, c, catenet.SandboxSpec{
 			Owner: catenet.OwnerCNI, RuntimeID: c.containerID, Netns: c.netns,
-			Networks: []catenet.EndpointSpec{spec}, Ports: ports, DNS: dns,
+			Networks: []catenet.EndpointSpec{spec}, Ports: ports, PortsHeld: c.conf.PortsHeld, DNS: dns,
 		})
 	}
 	if err != nil {
@@ -68,7 +68,7 @@ func (c call) wants() (spec catenet.EndpointSpec, ports []catenet.PortSpec, dns 
 		Bandwidth: c.conf.RuntimeConfig.Bandwidth.bandwidth(),
 		Labels:    map[string]string{labelName: c.conf.Name},
 	}
-	if name := c.args.podName(); name != "" {
+	if name := c.args.name(); name != "" {
 		spec.Aliases = append(spec.Aliases, name)
 	}
 	spec.NoDefault4, spec.NoDefault6 = c.conf.defaults()
@@ -113,10 +113,11 @@ func (f *Front) create(ctx context.Context, c call, spec catenet.SandboxSpec) (e
 	return ep, err
 }
 
-// names are those that a container may have, the best first: its pod's, its ID,
+// names are those that a container may have, the best first: what the runtime calls
+// it, its ID,
 // the beginning of a long one, and whatever the daemon makes.
 func (c call) names() (names []string) {
-	for _, name := range []string{c.args.podName(), c.containerID, catenet.ShortID(c.containerID)} {
+	for _, name := range []string{c.args.name(), c.containerID, catenet.ShortID(c.containerID)} {
 		if catenet.ValidateName("container", name) == nil {
 			names = append(names, name)
 		}

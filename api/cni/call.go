@@ -25,6 +25,7 @@ type call struct {
 // what other plugins read.
 type args struct {
 	pod, namespace string
+	hostname       string
 	ip, mac        string
 }
 
@@ -104,6 +105,8 @@ func readArgs(s string) (a args, err error) {
 			a.pod = value
 		case "K8S_POD_NAMESPACE":
 			a.namespace = value
+		case "NERDCTL_CNI_DHCP_HOSTNAME": // meant for a DHCP client; nothing else tells it
+			a.hostname = value
 		case "IP":
 			a.ip = value
 		case "MAC":
@@ -113,14 +116,14 @@ func readArgs(s string) (a args, err error) {
 	return a, nil
 }
 
-// podName is what the container's pod is known by, "" if it has none or a name
-// that nobody could look up.
-func (a args) podName() string {
-	if a.pod == "" || a.namespace == "" {
-		return ""
+// name is what the container's pod, or else itself, is known by; "" if that is not
+// told, or nobody could look it up.
+func (a args) name() string {
+	name := a.hostname
+	if a.pod != "" && a.namespace != "" {
+		name = a.pod + "." + a.namespace
 	}
-	name := a.pod + "." + a.namespace
-	if catenet.ValidateName("pod", name) != nil {
+	if catenet.ValidateName("container", name) != nil {
 		return ""
 	}
 	return name

@@ -246,6 +246,13 @@ func TestWants(t *testing.T) {
 	if got := c.sandboxes(); fmt.Sprint(got) != "[c2 eth0 web.prod eth0]" {
 		t.Errorf("there are %q", got)
 	}
+	// What calls its container by a hostname and an ID that is too long for a name,
+	// and holds the ports that it publishes.
+	c.must("ADD", conf(`"portsHeld":true,"runtimeConfig":{"portMappings":[{"hostPort":8081,"containerPort":80}]}`),
+		"CNI_ARGS=IgnoreUnknown=1;NERDCTL_CNI_DHCP_HOSTNAME=db", "CNI_CONTAINERID=default-"+strings.Repeat("f", 64), "CNI_NETNS=/run/netns/c4")
+	if st, err := c.e.Sandbox(t.Context(), "db"); err != nil || !st.PortsHeld || !slices.Equal(st.Networks[0].Aliases, []string{"db"}) {
+		t.Errorf("ports that are held become %+v, %v", st.SandboxSpec, err)
+	}
 }
 
 // GC takes what is not listed, of its own configuration alone.

@@ -20,6 +20,9 @@ type config struct {
 
 	Network string `json:"network"` // one that exists: then none of what follows
 
+	// PortsHeld: the runtime itself binds the host's ports (catenet.SandboxSpec).
+	PortsHeld bool `json:"portsHeld"`
+
 	bridgeConfig
 	IPAM *ipamConfig `json:"ipam"`
 

@@ -18,7 +18,7 @@ var (
 	// A container reaches its own published port without hairpinMode and
 	// promiscMode; the bridge's address is always ours to set; the backend is
 	// nftables; IPv6 addresses are unique by our records; there are no VLANs.
-	generalKeys = []string{"cniVersion", "cniVersions", "name", "type", "network", "capabilities", "dns", "runtimeConfig", "args", "prevResult", "daemon", "disableCheck", "disableGC"}
+	generalKeys = []string{"cniVersion", "cniVersions", "name", "type", "network", "capabilities", "dns", "runtimeConfig", "args", "prevResult", "daemon", "portsHeld", "disableCheck", "disableGC"}
 	// refusedKeys would make another network than we can: they are refused
 	// unless they say that they are off.
 	refusedKeys = []string{"vlan", "vlanTrunk", "macspoofchk", "disableContainerInterface"}

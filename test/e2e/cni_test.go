@@ -281,6 +281,27 @@ func TestCNISeveralNetworksAtOnce(t *testing.T) {
 	}
 }
 
+// A runtime that holds the ports which it publishes says so.
+func TestCNIPortsHeld(t *testing.T) {
+	c := newCNI(t)
+	const caps = `"capabilities":{"portMappings":true}}`
+	c.a.Catenet("network", "create", "front")
+	c.conf("1.0.0", "mine", `{"type":"catenet","network":"front",`+caps)
+	c.conf("1.0.0", "theirs", `{"type":"catenet","network":"front","portsHeld":true,`+caps)
+	web := c.netns("web")
+	c.a.Start("socat", "TCP6-LISTEN:8080,ipv6only=0,reuseaddr,fork", "SYSTEM:echo the runtime")
+	c.Eventually(soon, func() string {
+		return map[bool]string{true: "nobody listens"}[c.a.Ask("", "tcp", "127.0.0.1:8080") == ""]
+	})
+	const port = `CAP_ARGS={"portMappings":[{"hostPort":8080,"containerPort":80}]}`
+	c.refused("port 8080/tcp", "add", "mine", web, port)
+	c.must("add", "theirs", web, port)
+	c.answer(web, "web")
+	c.answers(c.out, "", "tcp", at(c.a.Addr4, 8080), "web")
+	c.must("check", "theirs", web, port)
+	c.must("del", "theirs", web)
+}
+
 // While the daemon is away a DEL is remembered, and all else can be tried again:
 // nothing is handed out twice, whenever it was killed.
 func TestCNIDaemonAway(t *testing.T) {
