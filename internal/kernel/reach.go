@@ -18,6 +18,21 @@ type Crossing interface {
 	// is behind them where they leave by one of the given links. What is left
 	// there of neighbours without a route comes with a zero Subnet.
 	Reached(ctx context.Context, links ...string) ([]Reach, error)
+	// Underlay returns a link that other hosts are behind: the one of that name or
+	// with that address; for "" that of the default route. There is none: not
+	// found.
+	Underlay(ctx context.Context, which string) (Underlay, error)
+	// Direct returns those of hosts that are reached without a gateway.
+	Direct(ctx context.Context, hosts ...netip.Addr) ([]netip.Addr, error)
+}
+
+// Underlay is a link of the host that carries what is sent to other hosts.
+type Underlay struct {
+	Link string
+	MTU  int // bytes
+	// IPv4 and IPv6 are its addresses of global scope, in the kernel's order; none
+	// that is temporary or deprecated.
+	IPv4, IPv6 []netip.Addr
 }
 
 // Reach is how another host's part of a network is reached: a route, and for

@@ -67,6 +67,38 @@ func (k *Kernel) Reached(ctx context.Context, links ...string) ([]kernel.Reach, 
 	return found, nil
 }
 
+// Underlay implements kernel.Host: there is the uplink, 192.0.2.1 and 2001:db8::1.
+func (k *Kernel) Underlay(ctx context.Context, which string) (kernel.Underlay, error) {
+	err := k.call(ctx)
+	defer k.mu.Unlock()
+	if err != nil {
+		return kernel.Underlay{}, err
+	}
+	u := kernel.Underlay{Link: k.uplink, MTU: k.mtu, IPv4: []netip.Addr{uplink4}, IPv6: []netip.Addr{uplink6}}
+	if which != "" && which != k.uplink && which != uplink4.String() && which != uplink6.String() {
+		return u, catenet.NotFoundf("this host has no link %s", which)
+	}
+	return u, nil
+}
+
+// The addresses of the uplink.
+var (
+	uplink4 = netip.MustParseAddr("192.0.2.1")
+	uplink6 = netip.MustParseAddr("2001:db8::1")
+)
+
+// Direct implements kernel.Host: 192.0.2.0/24 and 2001:db8::/64 are on the wire.
+func (k *Kernel) Direct(ctx context.Context, hosts ...netip.Addr) (direct []netip.Addr, err error) {
+	err = k.call(ctx)
+	defer k.mu.Unlock()
+	for _, a := range hosts {
+		if netip.PrefixFrom(uplink4, 24).Contains(a) || netip.PrefixFrom(uplink6, 64).Contains(a) {
+			direct = append(direct, a)
+		}
+	}
+	return direct, err
+}
+
 // Lose takes the way to a subnet, as somebody else would.
 func (k *Kernel) Lose(subnet netip.Prefix) {
 	k.mu.Lock()

@@ -283,3 +283,39 @@ func TestReachedOrphan(t *testing.T) {
 		}
 	}
 }
+
+func TestUnderlay(t *testing.T) {
+	t.Parallel()
+	h, one, _ := hosts(t)
+	if _, err := h.Underlay(t.Context(), ""); !catenet.IsNotFound(err) {
+		t.Errorf("without a default route: %v", err)
+	}
+	one.Run("ip", "route", "add", "default", "via", "192.0.2.2")
+	one.Run("ip", "route", "add", "203.0.113.0/24", "via", "192.0.2.2")
+	one.Run("ip", "addr", "add", "192.0.2.9/24", "dev", "wan")
+	one.Run("ip", "addr", "add", "2001:db8::1/64", "dev", "wan", "nodad")
+	one.Run("ip", "addr", "add", "2001:db8::2/64", "dev", "wan", "nodad", "preferred_lft", "0")
+	one.Run("ip", "link", "set", "wan", "mtu", "1400")
+	want := kernel.Underlay{Link: "wan", MTU: 1400, IPv4: addrs("192.0.2.1", "192.0.2.9"), IPv6: addrs("2001:db8::1")}
+	for _, which := range []string{"", "wan", "192.0.2.9", "2001:db8::1"} {
+		if u, err := h.Underlay(t.Context(), which); err != nil || !reflect.DeepEqual(u, want) {
+			t.Errorf("%q: %+v %v, want %+v", which, u, err, want)
+		}
+	}
+	for _, which := range []string{"wan9", "192.0.2.2"} {
+		if _, err := h.Underlay(t.Context(), which); !catenet.IsNotFound(err) {
+			t.Errorf("%s: %v", which, err)
+		}
+	}
+	direct, err := h.Direct(t.Context(), addrs("203.0.113.5", "192.0.2.7", "2001:db8::7", "2001:db8:9::1", "127.0.0.1")...)
+	if err != nil || !reflect.DeepEqual(direct, addrs("192.0.2.7", "2001:db8::7")) {
+		t.Errorf("direct: %v %v", direct, err)
+	}
+}
+
+func addrs(s ...string) (out []netip.Addr) {
+	for _, a := range s {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
