@@ -80,5 +80,6 @@ func input(file string) ([]byte, error) {
 // failure is an error as Podman reads it.
 func failure(text string) []byte {
 	text = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `: `).Replace(text)
+	text = strings.Map(func(r rune) rune { return max(r, ' ') }, text) // RFC 8259, 7
 	return []byte(`{"error":"` + text + "\"}\n")
 }

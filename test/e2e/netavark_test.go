@@ -231,6 +231,16 @@ func replayWrong(t *testing.T, p *podman) {
 		{`"host_ip":""`, `"host_ip":"here"`, "here"},
 		{`"network_info":{`, `"network_info":{"zz":{"name":"other"},"x":`, "read request"},
 		{`"6ce776ea58b5"`, `""`, "no container"},
+		{`"6ce776ea58b5"`, `7`, "read request"},
+		{`"6ce776ea58b5"`, `"` + strings.Repeat("x", 100_000) + `"`, "100000 characters"},
+		{`"container_name":"late"`, `"container_name":"a b/c"`, "of the container"},
+		{`"interface_name":"eth1"`, `"interface_name":"../x"`, "../x"},
+		{`"10.90.0.5"`, `"10.90.9.5"`, "10.90.9.5"},
+		{`"10.90.0.5"`, `"10.90.0.1"`, "gateway"},
+		{`"10.90.0.5"`, `"nonsense"`, "read request"},
+		{`"name":"aa","id"`, `"name":"../aa","id"`, "describe"},
+		{`{"container_id"`, strings.Repeat(" ", 9<<20) + `{"container_id"`, "longer than"},
+		{`"late"`, strings.Repeat("[", 100_000), "read request"},
 	} {
 		if !strings.Contains(later, c.old) {
 			t.Fatalf("no %s in the request", c.old)
@@ -243,7 +253,12 @@ func replayWrong(t *testing.T, p *podman) {
 	p.failed(p.feed(later, "setup"), "setup")
 	p.failed(p.feed(later, "enchant", "x"), "enchant")
 	p.failed(p.feed("", "dhcp-proxy"), "DHCP")
-	p.failed(p.feed("{", "setup", "/run/netns/one"), "read request")
+	for _, stdin := range []string{"", "{", "[]", later[:200]} {
+		p.failed(p.feed(stdin, "setup", "/run/netns/one"), "read request")
+	}
+	p.failed(p.feed(later, "setup", "/etc/passwd"), "no network namespace")
+	p.failed(p.feed(later, "setup", "one"), "not absolute")
+	p.failed(p.feed("", "--file", "/no\twhere", "setup", "/run/netns/one"), "no where")
 	p.failed(p.feed(later, "setup", "/run/netns/nowhere"), "nowhere")
 	if got := p.Catenet("ps", "--format", "{{.Name}}"); got != "keeper" {
 		t.Errorf("left: %s", got)

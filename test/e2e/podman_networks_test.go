@@ -17,6 +17,7 @@ func TestPodmanNetworks(t *testing.T) {
 	podmanPorts(t, l, p, out)
 	podmanLeaves(t, l, p)
 	podmanFlushed(t, l, p, out)
+	podmanKilled(t, l, p)
 	podmanRefused(t, p)
 }
 
@@ -133,6 +134,24 @@ func podmanFlushed(t *testing.T, l *lab.Lab, p *podman, out *lab.Host) {
 	p.must("network", "reload", "near")
 	p.must("network", "reload", "--all")
 	works("after a reload")
+}
+
+// podmanKilled: the daemon is killed while a container is made. The next one of
+// the name is whole, and nothing is left of the first.
+func podmanKilled(t *testing.T, l *lab.Lab, p *podman) {
+	flags := []string{"--network", "side:ip=10.79.0.99", "-p", "9500:80"}
+	run := p.Start("env", p.command(append(append([]string{"run", "-d", "--name", "torn"}, flags...), "busybox", "sleep", "600")...)...)
+	p.Kill()
+	run.Wait()
+	p.Daemon()
+	p.must("rm", "-f", "-i", "-t0", "torn")
+	if r := p.Try("inspect", "torn"); r.Code == 0 {
+		t.Error("it was removed, and is still in its network")
+	}
+	p.serve("torn", flags...)
+	p.asks(l, "near", "10.79.0.99", "torn")
+	p.says(l, "the host", "127.0.0.1:9500", "torn", curl(p.Host, ""))
+	p.must("rm", "-f", "-t0", "torn")
 }
 
 // podmanRefused: what catenet does not do is refused by its name, and nothing is

@@ -56,12 +56,15 @@ func newPodman(t *testing.T, h *lab.Host) *podman {
 	return p
 }
 
-// try runs a command of Podman's.
-func (p *podman) try(args ...string) lab.Result {
+// command are the arguments of env(1) for a command of Podman's.
+func (p *podman) command(args ...string) []string {
 	dir := filepath.Join(p.Dir, "podman")
 	args = append([]string{"podman", "--storage-driver", "vfs", "--root", dir + "/root", "--runroot", dir + "/run", "--tmpdir", dir + "/tmp"}, args...)
-	return p.Run("env", append(slices.Clone(p.env), args...)...)
+	return append(slices.Clone(p.env), args...)
 }
+
+// try runs a command of Podman's.
+func (p *podman) try(args ...string) lab.Result { return p.Run("env", p.command(args...)...) }
 
 func (p *podman) must(args ...string) string {
 	p.t.Helper()
