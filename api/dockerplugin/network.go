@@ -200,6 +200,11 @@ func (p *Plugin) deleteNetwork(ctx context.Context, q networkRequest) (any, erro
 		return nil, err
 	}
 	stays := n.Labels[labelPrefix+q.NetworkID] == bound
+	if Count([]catenet.NetworkStatus{n}) == 1 { // it is none other of Docker's networks
+		if err := p.vacate(ctx, n.ID); err != nil {
+			return nil, err
+		}
+	}
 	if !stays {
 		err = p.o.Engine.RemoveNetwork(ctx, n.ID)
 		stays = catenet.KindOf(err) == catenet.KindForbidden // somebody else is in it

@@ -2,6 +2,7 @@ package dockerplugin
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -21,7 +22,13 @@ type holdings struct {
 	networks  map[string]string         // Docker's ID → ours: made by it, and never named
 	claims    map[netip.Prefix]struct{} // subnets
 	leases    map[netip.Addr]netip.Prefix
-	sandboxes map[string]string // endpoint → sandbox, whose namespace never came
+	endpoints map[string]placed // of parked sandboxes, by their IDs
+}
+
+// placed is an endpoint and its sandbox.
+type placed struct {
+	catenet.Endpoint
+	of catenet.SandboxStatus
 }
 
 // sweepLater gives back what dockerd has forgotten while one of the two was away:
@@ -43,7 +50,7 @@ func (p *Plugin) sweepLater(ctx context.Context) {
 }
 
 func (p *Plugin) holdings(ctx context.Context) (h holdings, err error) {
-	h = holdings{make(map[string]string), make(map[netip.Prefix]struct{}), make(map[netip.Addr]netip.Prefix), make(map[string]string)}
+	h = holdings{make(map[string]string), make(map[netip.Prefix]struct{}), make(map[netip.Addr]netip.Prefix), make(map[string]placed)}
 	networks, err := p.o.Engine.Networks(ctx)
 	if err != nil {
 		return h, err
@@ -72,8 +79,8 @@ func (p *Plugin) holdings(ctx context.Context) (h holdings, err error) {
 	sandboxes, err := p.o.Engine.Sandboxes(ctx, false)
 	for _, sb := range sandboxes {
 		for _, ep := range sb.Endpoints {
-			if sb.Parked && sb.Owner == catenet.OwnerDocker && sb.Expected {
-				h.sandboxes[ep.ID] = sb.ID
+			if sb.Parked && sb.Owner == catenet.OwnerDocker {
+				h.endpoints[ep.ID] = placed{ep, sb}
 			}
 			delete(h.leases, ep.IPv4.Addr())
 			delete(h.leases, ep.IPv6.Addr())
@@ -92,10 +99,9 @@ func (p *Plugin) sweep(ctx context.Context, before holdings) error {
 	if err := p.known(ctx, &now); err != nil {
 		return err
 	}
-	for ep, sb := range now.sandboxes {
-		if _, old := before.sandboxes[ep]; old {
-			p.forgot("endpoint", ep, p.o.Engine.Leave(ctx, sb, []string{ep}, nil))
-			p.forgot("leases of endpoint", ep, p.o.Engine.ReleaseHolder(ctx, ep))
+	for id, ep := range now.endpoints {
+		if _, old := before.endpoints[id]; old {
+			p.forgot("endpoint", id, p.takeOut(ctx, ep.of.ID, ep.Endpoint))
 		}
 	}
 	for a, subnet := range now.leases {
@@ -116,6 +122,33 @@ func (p *Plugin) sweep(ctx context.Context, before holdings) error {
 	return nil
 }
 
+// takeOut takes an endpoint out of its sandbox for good, and gives back its addresses.
+func (p *Plugin) takeOut(ctx context.Context, sandbox string, ep catenet.Endpoint) error {
+	err := errors.Join(p.o.Engine.Leave(ctx, sandbox, []string{ep.ID}, nil), p.o.Engine.ReleaseHolder(ctx, ep.ID))
+	for _, a := range []netip.Prefix{ep.IPv4, ep.IPv6} {
+		if a.IsValid() {
+			err = errors.Join(err, p.o.Engine.ReleaseAddress(ctx, a.Masked(), a.Addr()))
+		}
+	}
+	return err
+}
+
+// vacate takes out of a network what is Docker's: where dockerd has none left, the
+// calls for these were lost.
+func (p *Plugin) vacate(ctx context.Context, network string) error {
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	all, err := p.o.Engine.Sandboxes(ctx, false)
+	for _, sb := range all {
+		for _, ep := range sb.Endpoints {
+			if sb.Parked && sb.Owner == catenet.OwnerDocker && ep.NetworkID == network {
+				err = errors.Join(err, p.takeOut(ctx, sb.ID, ep))
+			}
+		}
+	}
+	return err
+}
+
 func (p *Plugin) forgot(what, which string, err error) {
 	p.log.Info("dockerd has forgotten something: given back", "what", what, "which", which, "err", err)
 }
@@ -133,7 +166,7 @@ func (p *Plugin) known(ctx context.Context, h *holdings) error {
 				delete(h.claims, subnet)
 			}
 		}
-		if len(h.leases)+len(h.sandboxes) == 0 {
+		if len(h.leases)+len(h.endpoints) == 0 {
 			continue
 		}
 		var full hostNetwork // the list has no containers
@@ -141,7 +174,7 @@ func (p *Plugin) known(ctx context.Context, h *holdings) error {
 			return err
 		}
 		for c := range maps.Values(full.Containers) {
-			delete(h.sandboxes, c.EndpointID)
+			delete(h.endpoints, c.EndpointID)
 			for _, text := range slices.DeleteFunc([]string{c.IPv4Address, c.IPv6Address}, func(s string) bool { return s == "" }) {
 				if a, err := netip.ParsePrefix(text); err == nil {
 					delete(h.leases, a.Addr())
@@ -149,5 +182,14 @@ func (p *Plugin) known(ctx context.Context, h *holdings) error {
 			}
 		}
 	}
+	var containers []struct{ ID string }
+	if err := p.host.read(ctx, "/containers/json", &containers); err != nil {
+		return err
+	}
+	// Of one whose namespace has come: dockerd may have taken the endpoint out while we
+	// were away. Whose container it does not know at all, of that it knows nothing.
+	maps.DeleteFunc(h.endpoints, func(_ string, ep placed) bool {
+		return !ep.of.Expected && !slices.ContainsFunc(containers, func(c struct{ ID string }) bool { return c.ID == ep.of.RuntimeID })
+	})
 	return nil
 }
