@@ -33,6 +33,9 @@ func (f *Front) add(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ports, err = own(&spec, ports, sb.Ports); err != nil {
+		return nil, err
+	}
 	var ep catenet.Endpoint
 	if found {
 		ep, err = f.connect(ctx, sb, n, spec, ports)
@@ -84,15 +87,20 @@ func (c call) wants() (spec catenet.EndpointSpec, ports []catenet.PortSpec, dns 
 	if ports, err = c.conf.ports(); err != nil {
 		return spec, nil, dns, err
 	}
-	if len(ports) > 0 {
-		b, err := json.Marshal(ports)
-		if err != nil {
-			return spec, nil, dns, err
-		}
-		spec.Labels[labelPorts] = string(b)
-	}
 	dns, err = c.dns()
 	return spec, ports, dns, err
+}
+
+// own leaves an attachment the ports that the container does not publish yet: a
+// runtime may tell all of them for each of its networks.
+func own(spec *catenet.EndpointSpec, ports, published []catenet.PortSpec) ([]catenet.PortSpec, error) {
+	ports = slices.DeleteFunc(ports, func(p catenet.PortSpec) bool { return slices.Contains(published, p) })
+	if len(ports) == 0 {
+		return nil, nil
+	}
+	b, err := json.Marshal(ports)
+	spec.Labels[labelPorts] = string(b)
+	return ports, err
 }
 
 // create makes a container's sandbox, under the most telling name that is free.

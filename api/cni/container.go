@@ -18,7 +18,7 @@ func (f *Front) sandbox(ctx context.Context, c call) (sb catenet.SandboxStatus, 
 		return sb, true, nil
 	}
 	if catenet.IsNotFound(err) {
-		return sb, false, nil
+		return catenet.SandboxStatus{}, false, nil
 	}
 	all, err := f.engine.Sandboxes(ctx, false)
 	if err != nil {
@@ -29,7 +29,7 @@ func (f *Front) sandbox(ctx context.Context, c call) (sb catenet.SandboxStatus, 
 		i = slices.IndexFunc(all, named)
 	}
 	if i < 0 {
-		return sb, false, nil
+		return catenet.SandboxStatus{}, false, nil
 	}
 	return all[i], true, nil
 }

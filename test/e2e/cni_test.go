@@ -299,6 +299,13 @@ func TestCNIPortsHeld(t *testing.T) {
 	c.answer(web, "web")
 	c.answers(c.out, "", "tcp", at(c.a.Addr4, 8080), "web")
 	c.must("check", "theirs", web, port)
+
+	// It tells them for a further network too: they are the first one's.
+	c.a.Catenet("network", "create", "back")
+	c.conf("1.0.0", "more", `{"type":"catenet","network":"back",`+caps)
+	c.must("add", "more", web, port, "CNI_IFNAME=eth1")
+	c.must("del", "more", web, port, "CNI_IFNAME=eth1")
+	c.answers(c.out, "", "tcp", at(c.a.Addr4, 8080), "web")
 	c.must("del", "theirs", web)
 }
 
