@@ -132,6 +132,7 @@ demo-clean:
 # One row or some: make bench ROWS="attach dns"; ROUNDS=50 for more pairs.
 bench: deps-bench build
 	@$(GO) build -trimpath -o bin/catenet-bench ./bench
+	@$(GO) build -trimpath -o bin/catenet-bench-forward ./bench/forward
 	@BENCH_ROUNDS=$(ROUNDS) bin/catenet-bench $(ROWS)
 
 clean:

@@ -47,6 +47,9 @@ var rows = []Row{
 	{"docker connect", dockerConnect},
 	{"docker run", dockerRun},
 	{"stream", stream},
+	{"udp transport stream", tunnelStream},
+	{"udp transport packets", tunnelPackets},
+	{"udp transport latency", tunnelLatency},
 	{"connections", connections},
 	{"dns", lookups},
 }

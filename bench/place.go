@@ -171,15 +171,21 @@ func (b *Bench) tool(ctx context.Context, path string, argv ...string) (string, 
 // daemon starts a program that stays, in the namespace at path, and ends it
 // with the bench.
 func (b *Bench) daemon(path string, argv ...string) error {
+	_, err := b.process(path, argv...)
+	return err
+}
+
+// process is daemon, and returns the process.
+func (b *Bench) process(path string, argv ...string) (*os.Process, error) {
 	log, err := os.Create(filepath.Join(b.Dir, filepath.Base(argv[0])+"-"+fmt.Sprint(len(b.close))+".log"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := b.in(path, cmd.Start); err != nil {
-		return fmt.Errorf("start %s: %w", argv[0], err)
+		return nil, fmt.Errorf("start %s: %w", argv[0], err)
 	}
 	b.close = append(b.close, func() error {
 		if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -192,7 +198,7 @@ func (b *Bench) daemon(path string, argv ...string) error {
 		}
 		return nil
 	})
-	return nil
+	return cmd.Process, nil
 }
 
 // until polls ok, for at most ten seconds.

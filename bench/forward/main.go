@@ -15,8 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime/pprof"
-	"strconv"
 	"strings"
 
 	"github.com/catenet/catenet/internal/kernel"
@@ -34,7 +32,6 @@ type node struct {
 	bind    netip.AddrPort
 	subnet  netip.Prefix // of the peer
 	via     netip.AddrPort
-	queues  int
 }
 
 func main() {
@@ -50,10 +47,7 @@ func start(ctx context.Context, args []string) error {
 	if len(args) != 6 {
 		return errors.New("usage: forward plain|ours DEVICE ADDRESS/LEN SUBNET BIND:PORT PEER-SUBNET=VIA:PORT")
 	}
-	n := node{device: args[1], mtu: 1500 - 28, queues: 1}
-	if q, err := strconv.Atoi(os.Getenv("QUEUES")); err == nil {
-		n.queues = q
-	}
+	n := node{device: args[1], mtu: 1500 - 28}
 	subnet, via, _ := strings.Cut(args[5], "=")
 	var errs [5]error
 	n.address, errs[0] = netip.ParsePrefix(args[2])
@@ -63,14 +57,6 @@ func start(ctx context.Context, args []string) error {
 	n.via, errs[4] = netip.ParseAddrPort(via)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
-	}
-	if f := os.Getenv("PROFILE"); f != "" {
-		w, err := os.Create(f)
-		if err != nil {
-			return err
-		}
-		pprof.StartCPUProfile(w)
-		defer pprof.StopCPUProfile()
 	}
 	if args[0] == "plain" {
 		return plain(ctx, n)
@@ -87,23 +73,18 @@ func ours(ctx context.Context, n node) error {
 	}
 	defer host.Close()
 	tunnels := tun.New(host, log)
-	device, err := tunnels.OpenDevice(ctx, kernel.TunnelDevice{
-		Name: n.device, Alias: kernel.Mark + "bench", MTU: n.mtu, Addrs: []netip.Prefix{n.address}, Queues: n.queues,
+	tunnel, err := tunnels.OpenTunnel(ctx, kernel.TunnelSpec{
+		Device: n.device, Alias: kernel.Mark + "bench", MTU: n.mtu, Addrs: []netip.Prefix{n.address}, Bind: n.bind, Lanes: 1,
 	})
 	if err != nil {
 		return err
 	}
-	defer device.Close()
-	socket, err := tunnels.OpenSocket(ctx, kernel.TunnelSocket{Bind: n.bind, Queues: n.queues})
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
+	defer tunnel.Close()
 	table := new(transport.Table)
 	if err := table.Set(transport.Peer{Subnet: n.subnet, Via: n.via}); err != nil {
 		return err
 	}
-	t, err := transport.New(device, socket, table, n.address.Addr(), log)
+	t, err := transport.New(tunnel, table, n.address.Addr(), log)
 	if err != nil {
 		return err
 	}

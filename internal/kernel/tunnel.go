@@ -8,34 +8,64 @@ import (
 
 // Tunnels opens what a transport in user space stands between: a device that
 // the host routes packets into, and a socket that carries them to other hosts.
-// Both have queues, so that several threads can work side by side.
 type Tunnels interface {
-	// OpenDevice makes the device exist as described, up, and opens its
-	// queues. It outlives its opener, routes and all: who opens it again has
-	// it at once. A link of that name that is not a device of this alias is a
-	// conflict. DeleteLinks removes it.
-	OpenDevice(ctx context.Context, d TunnelDevice) (PacketDevice, error)
-	// OpenSocket binds a UDP socket. An address that is taken is a conflict,
-	// one that the host does not have an invalid error.
-	OpenSocket(ctx context.Context, s TunnelSocket) (DatagramSocket, error)
+	// OpenTunnel makes the device exist as described, up, and binds the
+	// socket. The device outlives its opener, routes and all: who opens it
+	// again has it at once. A link of that name that is not a device of this
+	// alias is a conflict, and so is an address that is taken; one that the
+	// host does not have is an invalid error. DeleteLinks removes the device.
+	OpenTunnel(ctx context.Context, spec TunnelSpec) (Tunnel, error)
 }
 
-// TunnelDevice describes a TUN device: bare IPv4 packets, no link layer.
-type TunnelDevice struct {
-	Name  string
-	Alias string // Mark and an ID
-	MTU   int    // bytes, at least 68
-	Addrs []netip.Prefix
-	// Queues is how many it has, at least 1: the kernel keeps a flow in one.
-	Queues int
+// TunnelSpec describes a TUN device (bare IPv4 packets, no link layer), and a
+// UDP socket of IPv4.
+type TunnelSpec struct {
+	Device string
+	Alias  string // Mark and an ID
+	MTU    int    // of the device, bytes, at least 68
+	Addrs  []netip.Prefix
+	Bind   netip.AddrPort
+	// Lanes is how many there are, at least 1. The kernel keeps a flow in one
+	// lane, and what comes from one host in one.
+	Lanes int
 }
 
-// TunnelSocket describes a UDP socket of IPv4.
-type TunnelSocket struct {
-	Bind netip.AddrPort
-	// Queues is how many sockets share the address, at least 1: the kernel
-	// keeps what comes from one host in one.
-	Queues int
+// Tunnel is an open device and its socket.
+type Tunnel interface {
+	Lanes() []Lane
+	// Segments tells whether the device takes packets that are to be cut so.
+	Segments(s Segment) bool
+	// PathMTU is the size in bytes of the biggest IP packet that the path to
+	// a host is known to take.
+	PathMTU(to netip.Addr) (int, error)
+	// Refused counts how often the kernel refused an offload of the socket,
+	// and datagrams went one by one instead.
+	Refused() uint64
+	// Interrupt makes every Wait return net.ErrClosed, from now on.
+	Interrupt()
+	// Close closes the lanes, which nobody may use any more. The device
+	// stays.
+	Close() error
+}
+
+// Lane is one queue of the device and one of the socket, for one goroutine.
+// None of its methods but Wait waits.
+type Lane interface {
+	// Wait returns when there is something to read or to receive, or both.
+	Wait() (packets, datagrams bool, err error)
+	// Read reads one packet from the host into a part of b, which has
+	// ReadRoom bytes; none if there is none. A device that was removed is a
+	// not-found error, of Write too.
+	Read(b []byte) (p []byte, left Offload, err error)
+	// Write gives the host one packet, in parts.
+	Write(parts [][]byte, left Offload) error
+	// Receive fills in as many trains as there are, whose Data have room for
+	// MaxPacket bytes each, and returns how many.
+	Receive(trains []Arrival) (n int, err error)
+	// Send sends trains in order, and returns how many went before the one
+	// that err is about; the rest was not tried. No datagram is fragmented on
+	// its way. While the link is busy it waits after all.
+	Send(trains []Train) (n int, err error)
 }
 
 // ErrTooBig and ErrUnreachable say of a datagram that it was not sent since
@@ -45,29 +75,16 @@ var (
 	ErrUnreachable = errors.New("the host cannot be reached")
 )
 
-// PacketDevice is an open TUN device.
-type PacketDevice interface {
-	Queues() []PacketQueue
-	// Segments says which offloads Write takes, besides SegmentNone.
-	Segments(s Segment) bool
-	// Interrupt makes every Read return net.ErrClosed, from now on.
-	Interrupt()
-	// Close closes the queues, which nobody may use any more. The device
-	// stays.
-	Close() error
-}
-
-// PacketQueue is one queue of a device. One goroutine may read; any may write.
-type PacketQueue interface {
-	// Read reads one packet into b, which holds the biggest, MaxPacket. If
-	// there is none it waits, or returns 0 at once.
-	Read(b []byte, wait bool) (n int, left Offload, err error)
-	// Write gives the host one packet, in parts.
-	Write(parts [][]byte, left Offload) error
-}
-
-// MaxPacket is the most bytes that a packet has, segments together.
-const MaxPacket = 1<<16 - 1
+// MaxPacket is the most bytes that a packet has, segments together; ReadRoom is
+// what reading one takes, with what the kernel says of it. MaxTrain
+// and MaxTrainBytes bound a train (UDP_MAX_SEGMENTS of linux/udp.h, and what a
+// UDP datagram of IPv4 can carry).
+const (
+	MaxPacket     = 1<<16 - 1
+	ReadRoom      = 16 + MaxPacket
+	MaxTrain      = 64
+	MaxTrainBytes = MaxPacket - 20 - 8
+)
 
 // Offload is what is still to be done to a packet by whoever passes it on,
 // as in struct virtio_net_hdr (linux/virtio_net.h).
@@ -94,41 +111,6 @@ const (
 	SegmentTCP
 	SegmentUDP
 )
-
-// DatagramSocket is a bound UDP socket, or several that share an address.
-type DatagramSocket interface {
-	Queues() []DatagramQueue
-	// PathMTU is the size in bytes of the biggest IP packet that the path to
-	// a host is known to take.
-	PathMTU(to netip.Addr) (int, error)
-	// Refused counts how often the kernel refused an offload, and datagrams
-	// went one by one instead.
-	Refused() uint64
-	// Interrupt makes every Receive return net.ErrClosed, from now on.
-	Interrupt()
-	// Close closes the queues, which nobody may use any more.
-	Close() error
-}
-
-// MaxTrain and MaxTrainBytes bound a train (UDP_MAX_SEGMENTS of linux/udp.h,
-// and what a UDP datagram of IPv4 can carry).
-const (
-	MaxTrain      = 64
-	MaxTrainBytes = MaxPacket - 20 - 8
-)
-
-// DatagramQueue is one queue of a socket. One goroutine may receive; any may
-// send.
-type DatagramQueue interface {
-	// Send sends trains in order, and returns how many went before the one
-	// that err is about; the rest was not tried. No datagram is fragmented on
-	// its way.
-	Send(trains []Train) (n int, err error)
-	// Receive waits until something has arrived, fills in as many trains as
-	// there are, whose Data have room for MaxPacket bytes each, and returns
-	// how many.
-	Receive(trains []Arrival) (n int, err error)
-}
 
 // Train is one or more datagrams to one host: Size bytes each, the last may
 // have fewer. Their bytes are the Parts, one behind the other.

@@ -48,6 +48,6 @@ func (t *Transport) Counts() map[string]uint64 {
 	for c := range t.tally {
 		all[Counter(c).String()] = t.tally[c].Load()
 	}
-	all["offload_refused"] = t.socket.Refused() + t.refused.Load()
+	all["offload_refused"] = t.tunnel.Refused() + t.refused.Load()
 	return all
 }

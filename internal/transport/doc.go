@@ -15,11 +15,12 @@
 //	                    equal datagrams                 were sent or GRO put them
 //	                            └───── UDP, one packet a datagram ─────┘
 //
-// Each queue has one goroutine for each direction, which does all of this by
-// itself: no channel, no lock, and no allocation for a packet. What they
-// share is read only: the table of peers and what is local are values that are
-// replaced as a whole. Payload is never copied here: a segment that leaves is a
-// header of its own and a part of the packet read.
+// Each lane of the tunnel has one goroutine, which does all of this by itself,
+// in both directions: no channel, no lock, and no allocation for a packet. (Two
+// would have the kernel wake one more thread for each request and answer.) What
+// lanes share is read only: the table of peers and what is local are values that
+// are replaced as a whole. Payload is never copied here: a segment that leaves is
+// a header of its own and a part of the packet read.
 //
 // A host is a router here, twice, and says so: TTL goes down on both sides, and
 // who sent what cannot go on is told by ICMP (RFC 1812). What arrives and is not
@@ -27,6 +28,6 @@
 // about itself, and what comes from an address that is no peer's.
 //
 // The room knows neither the kernel nor where peers come from: both ends are
-// contracts (kernel.PacketDevice, kernel.DatagramSocket), and the Table is
-// handed in, since other datapaths may read it as well.
+// behind one contract (kernel.Tunnel), and the Table is handed in, since other
+// datapaths may read it as well.
 package transport

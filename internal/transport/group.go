@@ -47,21 +47,21 @@ type flow struct {
 }
 
 // How many groups there can be at a time, and packets in them; how many one
-// group takes, and how many of the last groups are looked at for it.
+// group takes (a group of UDP can have no more segments than UDP_MAX_SEGMENTS),
+// and how many of the last groups are looked at for it.
 const (
 	maxGroups  = 128
 	maxPackets = 1024
-	maxGroup   = 256
+	maxGroup   = kernel.MaxTrain
 	growing    = 8
 )
 
-func (gs *groups) init(device kernel.PacketDevice) {
-	gs.all = make([]group, 0, maxGroups)
-	gs.links = make([]link, 0, maxPackets)
-	gs.parts = make([][]byte, 0, maxGroup+1)
+func newGroups(tunnel kernel.Tunnel) groups {
+	gs := groups{all: make([]group, 0, maxGroups), links: make([]link, 0, maxPackets), parts: make([][]byte, 0, maxGroup+1)}
 	for _, s := range []kernel.Segment{kernel.SegmentTCP, kernel.SegmentUDP} {
-		gs.usable[s] = device.Segments(s)
+		gs.usable[s] = tunnel.Segments(s)
 	}
+	return gs
 }
 
 func (gs *groups) reset() { gs.all, gs.links = gs.all[:0], gs.links[:0] }

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"errors"
-	"net"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
@@ -11,8 +10,7 @@ import (
 // inbound takes packets from peers to the host.
 type inbound struct {
 	t        *Transport
-	in       kernel.DatagramQueue
-	out      kernel.PacketQueue
+	lane     kernel.Lane
 	arrivals []kernel.Arrival
 	groups   groups
 	lost     error // the device is gone
@@ -22,30 +20,25 @@ type inbound struct {
 // what was received last should still be in the processor's cache.
 const trainsAtOnce = 16
 
-func newInbound(t *Transport, in kernel.DatagramQueue, out kernel.PacketQueue) *inbound {
-	i := &inbound{t: t, in: in, out: out, arrivals: make([]kernel.Arrival, trainsAtOnce)}
+func newInbound(t *Transport, l kernel.Lane) *inbound {
+	i := &inbound{t: t, lane: l, arrivals: make([]kernel.Arrival, trainsAtOnce), groups: newGroups(t.tunnel)}
 	for a := range i.arrivals {
 		i.arrivals[a].Data = make([]byte, kernel.MaxPacket)
 	}
-	i.groups.init(t.device)
 	return i
 }
 
-// run receives until the queue is closed.
-func (i *inbound) run() error {
-	for {
-		n, err := i.in.Receive(i.arrivals)
-		if err != nil {
-			return err
-		}
-		for a := range i.arrivals[:n] {
-			i.train(&i.arrivals[a])
-		}
-		i.flush()
-		if i.lost != nil {
-			return i.lost
-		}
+// some gives the host what has arrived, or enough of it.
+func (i *inbound) some() error {
+	n, err := i.lane.Receive(i.arrivals)
+	if err != nil {
+		return err
 	}
+	for a := range i.arrivals[:n] {
+		i.train(&i.arrivals[a])
+	}
+	i.flush()
+	return i.lost
 }
 
 // train takes what came in one piece from one host.
@@ -94,8 +87,8 @@ func (i *inbound) flush() {
 	packets, bytes := 0, 0
 	for n := range i.groups.all {
 		g := &i.groups.all[n]
-		err := i.out.Write(i.groups.whole(g))
-		if err != nil && g.count > 1 && !gone(err) {
+		err := i.lane.Write(i.groups.whole(g))
+		if err != nil && g.count > 1 && !catenet.IsNotFound(err) {
 			i.t.refused.Add(1)
 			i.t.once("the device does not take segments together: packets go one by one, which costs more", "err", err)
 			err = i.each(g)
@@ -104,7 +97,7 @@ func (i *inbound) flush() {
 		case err == nil:
 			packets += g.count
 			bytes += g.length + (g.count-1)*g.all
-		case gone(err):
+		case catenet.IsNotFound(err):
 			i.lost = err
 		default:
 			i.t.tally.add(Failed, g.count)
@@ -116,13 +109,10 @@ func (i *inbound) flush() {
 	i.t.tally.add(ReceivedBytes, bytes)
 }
 
-// gone tells whether an error says that there is no device any more.
-func gone(err error) bool { return catenet.IsNotFound(err) || errors.Is(err, net.ErrClosed) }
-
 // each gives the host the packets of a group one by one.
 func (i *inbound) each(g *group) (err error) {
 	for _, p := range i.groups.packets(g) {
-		err = errors.Join(err, i.out.Write([][]byte{p}, kernel.Offload{}))
+		err = errors.Join(err, i.lane.Write([][]byte{p}, kernel.Offload{}))
 	}
 	return err
 }
@@ -134,7 +124,7 @@ func (i *inbound) answer(p []byte, why trouble) {
 		return
 	}
 	if reply := i.t.report(p, why, 0); reply != nil {
-		if _, err := i.in.Send([]kernel.Train{{To: to, Size: len(reply), Parts: [][]byte{reply}}}); err != nil {
+		if _, err := i.lane.Send([]kernel.Train{{To: to, Size: len(reply), Parts: [][]byte{reply}}}); err != nil {
 			i.t.once("an error cannot be reported", "err", err)
 		}
 	}

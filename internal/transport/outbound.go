@@ -11,8 +11,7 @@ import (
 // outbound takes packets from the host to peers.
 type outbound struct {
 	t      *Transport
-	in     kernel.PacketQueue
-	out    kernel.DatagramQueue
+	lane   kernel.Lane
 	buffer []byte // packets as they were read, one behind the other
 	used   int
 	trains trains
@@ -22,31 +21,26 @@ type outbound struct {
 // processor's cache until it is read again.
 const enough = 32 << 10
 
-func newOutbound(t *Transport, in kernel.PacketQueue, out kernel.DatagramQueue) *outbound {
-	return &outbound{t: t, in: in, out: out, buffer: make([]byte, enough+kernel.MaxPacket), trains: newTrains()}
+func newOutbound(t *Transport, l kernel.Lane) *outbound {
+	return &outbound{t: t, lane: l, buffer: make([]byte, enough+16+kernel.ReadRoom), trains: newTrains()}
 }
 
-// run reads until the queue is closed. What there is goes out together; it
-// never waits for more.
-func (o *outbound) run() error {
-	for {
-		n, left, err := o.in.Read(o.buffer[o.used:][:kernel.MaxPacket], o.used == 0)
+// some sends what the host has, or enough of it, together. It never waits for
+// more.
+func (o *outbound) some() error {
+	for o.used = 0; o.used < enough; {
+		p, left, err := o.lane.Read(o.buffer[o.used:][:kernel.ReadRoom])
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			o.flush()
-			o.used = 0
-			continue
+		if len(p) == 0 {
+			break
 		}
-		p := o.buffer[o.used:][:n:n]
-		o.used += n
 		o.packet(p, left)
-		if o.used >= enough {
-			o.flush()
-			o.used = 0
-		}
+		o.used += (kernel.ReadRoom - kernel.MaxPacket + len(p) + 15) &^ 15 // the next one is aligned, too
 	}
+	o.flush()
+	return nil
 }
 
 // packet finds the way of one packet from the host.
@@ -96,7 +90,7 @@ func (o *outbound) add(to netip.AddrPort, head, rest []byte) {
 func (o *outbound) flush() {
 	rest := o.trains.all
 	for len(rest) > 0 {
-		n, err := o.out.Send(rest)
+		n, err := o.lane.Send(rest)
 		o.t.sent(rest[:n])
 		if err == nil {
 			break
@@ -154,7 +148,7 @@ func (o *outbound) refused(train kernel.Train, err error) {
 // room is the size of the biggest packet that a datagram to a host can carry;
 // 0 if nobody knows.
 func (t *Transport) room(host netip.Addr) int {
-	mtu, err := t.socket.PathMTU(host)
+	mtu, err := t.tunnel.PathMTU(host)
 	if err != nil {
 		t.once("nobody knows how big a packet may be", "to", host, "err", err)
 		return 0
@@ -165,7 +159,7 @@ func (t *Transport) room(host netip.Addr) int {
 // again sends one packet alone.
 func (o *outbound) again(to netip.AddrPort, p []byte) {
 	one := []kernel.Train{{To: to, Size: len(p), Parts: [][]byte{p}}}
-	if _, err := o.out.Send(one); err != nil {
+	if _, err := o.lane.Send(one); err != nil {
 		o.t.tally.add(Failed, 1)
 		o.t.once("packets cannot be sent", "to", to, "err", err)
 		return
@@ -189,7 +183,7 @@ func (o *outbound) fragment(to netip.AddrPort, p []byte, mtu int) {
 // answer tells who sent a packet why it did not go on: the host, by the device.
 func (o *outbound) answer(p []byte, why trouble, mtu int) {
 	if reply := o.t.report(p, why, mtu); reply != nil {
-		if err := o.in.Write([][]byte{reply}, kernel.Offload{}); err != nil && !catenet.IsNotFound(err) {
+		if err := o.lane.Write([][]byte{reply}, kernel.Offload{}); err != nil && !catenet.IsNotFound(err) {
 			o.t.once("an error cannot be reported", "err", err)
 		}
 	}

@@ -17,10 +17,9 @@ import (
 // Datapath is what this way for packets is called.
 const Datapath = "userspace"
 
-// Transport carries packets between a device and a socket.
+// Transport carries packets between the device and the socket of a tunnel.
 type Transport struct {
-	device  kernel.PacketDevice
-	socket  kernel.DatagramSocket
+	tunnel  kernel.Tunnel
 	peers   *Table
 	address netip.Addr
 	log     *slog.Logger
@@ -35,11 +34,11 @@ type Transport struct {
 
 // New returns a transport that is yet to run. address is this host's in the
 // network, from which errors are reported; nothing is local yet.
-func New(device kernel.PacketDevice, socket kernel.DatagramSocket, peers *Table, address netip.Addr, log *slog.Logger) (*Transport, error) {
+func New(tunnel kernel.Tunnel, peers *Table, address netip.Addr, log *slog.Logger) (*Transport, error) {
 	if !address.Is4() || !isUnicast(address) {
 		return nil, catenet.Invalidf("%s is no address that errors can be reported from", address)
 	}
-	t := &Transport{device: device, socket: socket, peers: peers, address: address, log: log, said: make(map[string]bool)}
+	t := &Transport{tunnel: tunnel, peers: peers, address: address, log: log, said: make(map[string]bool)}
 	t.local.Store(new([]netip.Prefix))
 	return t, nil
 }
@@ -61,31 +60,41 @@ func (t *Transport) isLocal(a netip.Addr) bool {
 	return false
 }
 
-// Run carries packets until ctx ends, or the device or the socket is lost,
-// which is an error. It returns when nothing of it runs any more; the device
-// and the socket are of no further use then, and the caller's to close.
+// Run carries packets until ctx ends, or the device is lost, which is an error.
+// It returns when nothing of it runs any more; the tunnel is of no further use
+// then, and the caller's to close.
 func (t *Transport) Run(ctx context.Context) error {
-	packets, datagrams := t.device.Queues(), t.socket.Queues()
-	ends := make(chan error, len(packets)+len(datagrams))
-	interrupt := func() {
-		t.device.Interrupt()
-		t.socket.Interrupt()
-	}
-	defer context.AfterFunc(ctx, interrupt)()
-	for i, q := range packets {
-		go func() { ends <- newOutbound(t, q, datagrams[i%len(datagrams)]).run() }()
-	}
-	for i, q := range datagrams {
-		go func() { ends <- newInbound(t, q, packets[i%len(packets)]).run() }()
+	defer context.AfterFunc(ctx, t.tunnel.Interrupt)()
+	lanes := t.tunnel.Lanes()
+	ends := make(chan error, len(lanes))
+	for _, l := range lanes {
+		go func() { ends <- t.serve(l) }()
 	}
 	var errs []error
-	for range cap(ends) {
+	for range lanes {
 		if err := <-ends; !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
-			interrupt()
+			t.tunnel.Interrupt()
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// serve carries the packets of one lane, in both directions by turns.
+func (t *Transport) serve(l kernel.Lane) error {
+	out, in := newOutbound(t, l), newInbound(t, l)
+	for {
+		packets, datagrams, err := l.Wait()
+		if err == nil && packets {
+			err = out.some()
+		}
+		if err == nil && datagrams {
+			err = in.some()
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // once says in the log what would be said for each packet otherwise.

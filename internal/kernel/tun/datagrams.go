@@ -3,8 +3,8 @@ package tun
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
-	"sync"
 	"time"
 	"unsafe"
 
@@ -36,21 +36,6 @@ type note struct {
 // noteLen is the length of a control message with n bytes.
 func noteLen(n int) int { return unix.SizeofCmsghdr + n }
 
-// datagrams is one queue of a socket.
-type datagrams struct {
-	s  *socket
-	fd int
-
-	in ways // of who receives
-
-	mu      sync.Mutex // held by who sends
-	out     ways
-	vectors []unix.Iovec
-	plain   map[netip.AddrPort]time.Time // who is to get datagrams one by one, and since when
-}
-
-var _ kernel.DatagramQueue = (*datagrams)(nil)
-
 // ways are the arguments of one system call that moves several trains.
 type ways struct {
 	messages [batch]message
@@ -59,31 +44,8 @@ type ways struct {
 	vectors  [batch]unix.Iovec
 }
 
-func newDatagrams(s *socket, fd int) *datagrams {
-	return &datagrams{s: s, fd: fd, vectors: make([]unix.Iovec, 0, maxParts), plain: make(map[netip.AddrPort]time.Time)}
-}
-
-// setUp gives the socket its options. A kernel without UDP_GRO hands over each
-// datagram alone.
-func (q *datagrams) setUp() error {
-	_ = unix.SetsockoptInt(q.fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
-	for _, o := range []struct {
-		level, name, value int
-	}{
-		// Not fragmented, and refused if too big: who sent it is told then.
-		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
-		{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bufferSize},
-		{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, bufferSize},
-	} {
-		if err := unix.SetsockoptInt(q.fd, o.level, o.name, o.value); err != nil {
-			return fmt.Errorf("set up socket: option %d: %w", o.name, err)
-		}
-	}
-	return nil
-}
-
-func (q *datagrams) Receive(trains []kernel.Arrival) (int, error) {
-	w, n := &q.in, min(len(trains), batch)
+func (l *lane) Receive(trains []kernel.Arrival) (int, error) {
+	w, n := &l.in, min(len(trains), batch)
 	for i := range n {
 		data := trains[i].Data[:cap(trains[i].Data)]
 		w.vectors[i] = unix.Iovec{Base: &data[0], Len: uint64(len(data))}
@@ -93,21 +55,17 @@ func (q *datagrams) Receive(trains []kernel.Arrival) (int, error) {
 			Control: (*byte)(unsafe.Pointer(&w.notes[i])), Controllen: uint64(unsafe.Sizeof(w.notes[i])),
 		}
 	}
-	for {
-		got, errno := raw(unix.SYS_RECVMMSG, q.fd, unsafe.Pointer(&w.messages), uintptr(n), unix.MSG_DONTWAIT)
-		switch {
-		case errno == 0:
-			for i := range got {
-				w.arrived(i, &trains[i])
-			}
-			return got, nil
-		case errno != unix.EAGAIN && errno != unix.EWOULDBLOCK:
-			return 0, fmt.Errorf("receive: %w", errno)
-		}
-		if err := q.s.bell.wait(q.fd, unix.POLLIN); err != nil {
-			return 0, err
-		}
+	got, errno := raw(unix.SYS_RECVMMSG, l.socket, unsafe.Pointer(&w.messages), uintptr(n), unix.MSG_DONTWAIT)
+	if errno == unix.EAGAIN {
+		return 0, nil
 	}
+	if errno != 0 {
+		return 0, fmt.Errorf("receive: %w", errno)
+	}
+	for i := range got {
+		w.arrived(i, &trains[i])
+	}
+	return got, nil
 }
 
 // arrived reads what the kernel says of message i.
@@ -122,18 +80,16 @@ func (w *ways) arrived(i int, a *kernel.Arrival) {
 	a.From = netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(port[0])<<8|uint16(port[1]))
 }
 
-func (q *datagrams) Send(trains []kernel.Train) (sent int, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+func (l *lane) Send(trains []kernel.Train) (sent int, err error) {
 	for sent < len(trains) {
-		if len(q.plain) > 0 && q.spared(trains[sent].To) {
-			if err := q.oneByOne(trains[sent]); err != nil {
+		if len(l.plain) > 0 && l.spared(trains[sent].To) {
+			if err := l.oneByOne(trains[sent]); err != nil {
 				return sent, err
 			}
 			sent++
 			continue
 		}
-		n, errno := q.together(trains[sent:])
+		n, errno := l.together(trains[sent:])
 		if n > 0 {
 			sent += n
 			continue
@@ -141,13 +97,13 @@ func (q *datagrams) Send(trains []kernel.Train) (sent int, err error) {
 		t := trains[sent]
 		switch {
 		case errno == unix.EAGAIN:
-			err = q.s.bell.wait(q.fd, unix.POLLOUT)
+			err = l.writable()
 		case segmented(t) && (errno == unix.EIO || errno == unix.EINVAL || errno == unix.EMSGSIZE):
 			// The path takes no segmentation, or not that size: of the
 			// latter each datagram tells for itself.
-			if err = q.oneByOne(t); err == nil {
-				q.s.refuse(t.To, errno)
-				q.plain[t.To] = time.Now()
+			if err = l.oneByOne(t); err == nil {
+				l.tunnel.refuse(t.To, errno)
+				l.plain[t.To] = time.Now()
 				sent++
 			}
 		default:
@@ -160,6 +116,18 @@ func (q *datagrams) Send(trains []kernel.Train) (sent int, err error) {
 	return sent, nil
 }
 
+// writable waits until there is room for what is to be sent.
+func (l *lane) writable() error {
+	l.polled = [3]unix.PollFd{{Fd: int32(l.socket), Events: unix.POLLOUT}, l.tunnel.bell.polled()}
+	if err := poll(l.polled[:2]); err != nil {
+		return err
+	}
+	if l.polled[1].Revents != 0 {
+		return net.ErrClosed
+	}
+	return nil
+}
+
 func segmented(t kernel.Train) bool {
 	bytes := 0
 	for _, p := range t.Parts {
@@ -169,29 +137,29 @@ func segmented(t kernel.Train) bool {
 }
 
 // spared tells whether a host gets datagrams one by one for now.
-func (q *datagrams) spared(to netip.AddrPort) bool {
-	since, ok := q.plain[to]
+func (l *lane) spared(to netip.AddrPort) bool {
+	since, ok := l.plain[to]
 	if ok && time.Since(since) > again {
-		delete(q.plain, to)
+		delete(l.plain, to)
 		return false
 	}
 	return ok
 }
 
 // together sends as many trains as one system call takes.
-func (q *datagrams) together(trains []kernel.Train) (int, unix.Errno) {
-	q.vectors = q.vectors[:0]
-	w, n := &q.out, 0
-	for n < min(len(trains), batch) && len(q.vectors)+len(trains[n].Parts) <= cap(q.vectors) {
-		first := len(q.vectors)
-		q.vectors = gather(q.vectors, trains[n].Parts)
-		w.departs(n, trains[n].To, q.vectors[first:])
+func (l *lane) together(trains []kernel.Train) (int, unix.Errno) {
+	l.vectors = l.vectors[:0]
+	w, n := &l.out, 0
+	for n < min(len(trains), batch) && len(l.vectors)+len(trains[n].Parts) <= cap(l.vectors) {
+		first := len(l.vectors)
+		l.vectors = gather(l.vectors, trains[n].Parts)
+		w.departs(n, trains[n].To, l.vectors[first:])
 		if segmented(trains[n]) {
 			w.segment(n, trains[n].Size)
 		}
 		n++
 	}
-	return raw(unix.SYS_SENDMMSG, q.fd, unsafe.Pointer(&w.messages), uintptr(n), unix.MSG_DONTWAIT)
+	return raw(unix.SYS_SENDMMSG, l.socket, unsafe.Pointer(&w.messages), uintptr(n), unix.MSG_DONTWAIT)
 }
 
 // departs makes message i a train's.
@@ -217,25 +185,25 @@ func (w *ways) segment(i, size int) {
 
 // oneByOne sends each datagram of a train for itself. The first one that is
 // refused keeps the rest.
-func (q *datagrams) oneByOne(t kernel.Train) error {
-	q.vectors = gather(q.vectors[:0], t.Parts)
-	rest := q.vectors
+func (l *lane) oneByOne(t kernel.Train) error {
+	l.vectors = gather(l.vectors[:0], t.Parts)
+	rest := l.vectors
 	for len(rest) > 0 {
 		n, size := 0, 0
 		for n < len(rest) && size < t.Size {
 			size += int(rest[n].Len)
 			n++
 		}
-		q.out.departs(0, t.To, rest[:n])
+		l.out.departs(0, t.To, rest[:n])
 		for {
-			_, errno := raw(unix.SYS_SENDMSG, q.fd, unsafe.Pointer(&q.out.messages[0].Msghdr), unix.MSG_DONTWAIT, 0)
+			_, errno := raw(unix.SYS_SENDMSG, l.socket, unsafe.Pointer(&l.out.messages[0].Msghdr), unix.MSG_DONTWAIT, 0)
 			if errno == 0 {
 				break
 			}
 			if errno != unix.EAGAIN {
 				return translate(t.To, errno)
 			}
-			if err := q.s.bell.wait(q.fd, unix.POLLOUT); err != nil {
+			if err := l.writable(); err != nil {
 				return err
 			}
 		}

@@ -32,15 +32,15 @@ type Tunnels struct {
 	log       *slog.Logger
 	inherited *handover.Parcel // nil: nothing
 
-	mu   sync.Mutex     // guards what follows
-	open map[string]int // descriptors, by the name under which they are handed over
+	mu     sync.Mutex     // guards what follows
+	opened map[string]int // descriptors, by the name under which they are handed over
 }
 
 var _ kernel.Tunnels = (*Tunnels)(nil)
 
 // New returns Tunnels that have nothing open yet.
 func New(host *link.Host, log *slog.Logger) *Tunnels {
-	return &Tunnels{host: host, log: log, open: make(map[string]int)}
+	return &Tunnels{host: host, log: log, opened: make(map[string]int)}
 }
 
 // HandOver puts all that is open into p. Packets go on until the exec; what
@@ -48,7 +48,7 @@ func New(host *link.Host, log *slog.Logger) *Tunnels {
 func (t *Tunnels) HandOver(p *handover.Parcel) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name, fd := range t.open {
+	for name, fd := range t.opened {
 		p.PutFD(name, fd)
 	}
 }
@@ -56,36 +56,38 @@ func (t *Tunnels) HandOver(p *handover.Parcel) {
 // Inherit has queues be opened with what is in p, where it has them.
 func (t *Tunnels) Inherit(p *handover.Parcel) { t.inherited = p }
 
-// inherit returns the descriptor that an earlier program has handed over under
-// a name, or -1.
-func (t *Tunnels) inherit(name string) (int, error) {
-	if t.inherited == nil {
-		return -1, nil
+// open returns the descriptor that an earlier program has handed over under a
+// name, or else a new one.
+func (t *Tunnels) open(name string, anew func() (int, error)) (fd int, err error) {
+	if f := t.take(name); f != nil {
+		defer f.Close()
+		fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	} else {
+		fd, err = anew()
 	}
-	f := t.inherited.Take(name)
-	if f == nil {
-		return -1, nil
-	}
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return -1, os.NewSyscallError("fcntl", err)
+		return -1, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.opened[name] = fd
 	return fd, nil
 }
 
-// keep and drop note what is open.
-func (t *Tunnels) keep(name string, fd int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.open[name] = fd
+// take returns what was handed over, or nil.
+func (t *Tunnels) take(name string) *os.File {
+	if t.inherited == nil {
+		return nil
+	}
+	return t.inherited.Take(name)
 }
 
+// drop closes a descriptor.
 func (t *Tunnels) drop(name string, fd int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[name] == fd {
-		delete(t.open, name)
+	if t.opened[name] == fd {
+		delete(t.opened, name)
 	}
 	return unix.Close(fd)
 }

@@ -2,7 +2,6 @@ package tun
 
 import (
 	"fmt"
-	"net"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,23 +20,21 @@ func newBell() (bell, error) {
 
 func (b bell) ring() {
 	one := [8]byte{1}
-	_, _ = unix.Write(int(b), one[:]) // it cannot overflow: it is rung twice at most
+	_, _ = unix.Write(int(b), one[:]) // it is rung too rarely to overflow
 }
 
-// wait waits until fd has one of the events, or the bell was rung, which is
-// net.ErrClosed.
-func (b bell) wait(fd int, events int16) error {
-	fds := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(b), Events: unix.POLLIN}}
+// polled is what tells that it was rung.
+func (b bell) polled() unix.PollFd { return unix.PollFd{Fd: int32(b), Events: unix.POLLIN} }
+
+// poll waits until there is one of the events.
+func poll(fds []unix.PollFd) error {
 	for {
-		_, err := unix.Ppoll(fds[:], nil, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fmt.Errorf("wait: %w", err)
-		case fds[1].Revents != 0:
-			return net.ErrClosed
-		case fds[0].Revents != 0:
+		switch _, err := unix.Ppoll(fds, nil, nil); err {
+		case nil:
 			return nil
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("wait: %w", err)
 		}
 	}
 }
