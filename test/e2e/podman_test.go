@@ -189,6 +189,7 @@ func TestPodman(t *testing.T) {
 	podmanAddresses(t, p)
 	podmanMoves(t, l, p)
 	podmanPod(t, l, p)
+	podmanKube(t, l, p)
 	podmanDaemonGone(t, l, p, out)
 
 	p.must("rm", "-fa", "-t0")
@@ -277,6 +278,32 @@ func podmanPod(t *testing.T, l *lab.Lab, p *podman) {
 	p.must("pod", "rm", "-f", "-t0", "crew")
 	if r := p.Try("inspect", "crew"); r.Code == 0 {
 		t.Error("a pod that was removed is in its network")
+	}
+}
+
+const kube = `apiVersion: v1
+kind: Pod
+metadata: {name: kubed}
+spec:
+  containers:
+  - name: one
+    image: localhost/busybox:latest
+    command: [/bin/sh, -c, "echo kubed >/index.html; exec /bin/httpd -f -p 80 -h /"]
+    ports: [{containerPort: 80, hostPort: 8086}]
+`
+
+// podmanKube: so are those that a file of Kubernetes' describes.
+func podmanKube(t *testing.T, l *lab.Lab, p *podman) {
+	path := filepath.Join(p.Dir, "kube.yaml")
+	if err := os.WriteFile(path, []byte(kube), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.must("play", "kube", "--network", "front", path)
+	p.says(l, "plain", "kubed", "kubed", curl(p.Host, "plain"))
+	p.says(l, "the host", "127.0.0.1:8086", "kubed", curl(p.Host, ""))
+	p.must("play", "kube", "--down", path)
+	if r := p.Try("inspect", "kubed"); r.Code == 0 {
+		t.Error("what was described is in its network after it went down")
 	}
 }
 
