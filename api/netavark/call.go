@@ -73,22 +73,19 @@ func (f *Front) call(ctx context.Context, args []string, stdin []byte) (any, err
 			WithHint("run podman as root, or leave --network out")
 	}
 	switch a.verb {
-	case "setup":
+	case "setup", "teardown":
 		var r request
 		if err := read(stdin, &r); err != nil {
 			return nil, err
+		}
+		if a.verb == "teardown" {
+			return nil, f.teardown(ctx, r)
 		}
 		all, err := f.setup(ctx, a.of, r)
 		if err == nil && r.Network != nil { // a plugin answers for its one network
 			return all[r.Network.Name], nil
 		}
 		return all, err
-	case "teardown":
-		var r request
-		if err := read(stdin, &r); err != nil {
-			return nil, err
-		}
-		return nil, f.teardown(ctx, r)
 	case "update":
 		return nil, f.update(ctx, a.of, a.servers)
 	case "create":
