@@ -18,8 +18,8 @@ import (
 	"github.com/catenet/catenet/test/truth"
 )
 
-// kills is how often the daemon dies in the storm.
-const kills = 12
+// kills is how often the daemon is ended in the storm.
+const kills = 15
 
 // storm is a host whose daemon is killed while guests ask it things, each of
 // which they ask again until it is done.
@@ -35,7 +35,7 @@ type storm struct {
 	held map[netip.Addr]string // addresses that guests were promised
 }
 
-// TestKilledAmongGuests kills the daemon at any moment, eight guests at a time:
+// TestKilledAmongGuests ends the daemon at any moment, eight guests at a time:
 // nothing is handed out twice meanwhile, and nothing is left in the end.
 func TestKilledAmongGuests(t *testing.T) {
 	t.Parallel()
@@ -63,12 +63,7 @@ func TestKilledAmongGuests(t *testing.T) {
 		guests.Go(func() { s.until(func() { s.docked(i, shared) }) })
 	}
 	for range kills {
-		if rand.IntN(4) > 0 { // or it dies as it starts
-			s.Eventually(3*soon, func() string { return fault(w) })
-		}
-		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
-		s.h.Kill()
-		s.start()
+		s.strike()
 	}
 	s.over.Store(true)
 	guests.Wait()
@@ -91,6 +86,26 @@ func TestKilledAmongGuests(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// strike ends the daemon at any moment: mostly it is killed, sometimes it is
+// stopped, or replaced by another program.
+func (s *storm) strike() {
+	ready := rand.IntN(4) > 0 // or it dies as it starts
+	if ready {
+		s.Eventually(3*soon, func() string { return fault(s.truth) })
+	}
+	time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+	switch way := rand.IntN(6); {
+	case way == 0 && ready:
+		s.h.Upgrade()
+		return
+	case way == 1:
+		s.h.Stop()
+	default:
+		s.h.Kill()
+	}
+	s.start()
 }
 
 // fault is why a daemon does not answer, or "".

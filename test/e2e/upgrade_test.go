@@ -280,8 +280,20 @@ func TestAnUpgradeReadsTheSettingsAnew(t *testing.T) {
 	if r := g.a.Run(filepath.Join(lab.Binaries(t), "catenet"), "-H", "unix://"+other, "ps"); r.Code != 0 {
 		t.Errorf("nobody answers at the next: %s", r.Text())
 	}
+	plugin := lab.NewPlugin(filepath.Join(g.a.Dir, "plugin.sock"))
+	t.Cleanup(plugin.Close)
+	settings("docker-plugin: " + filepath.Join(g.a.Dir, "plugin.sock") + "\ndocker-host: ''")
+	for range 2 {
+		g.upgrade()
+		if _, err := plugin.Call("Plugin.Activate", nil); err != nil {
+			t.Errorf("dockerd is not answered: %v", err)
+		}
+	}
 	settings("")
 	g.upgrade()
+	if left, err := filepath.Glob(filepath.Join(g.a.Dir, "plugin.sock")); len(left) > 0 || err != nil {
+		t.Errorf("the plugin's socket is left: %v, %v", left, err)
+	}
 	for range 3 { // or it was made anew before the next program looked
 		if err := os.Remove(g.a.Socket()); err != nil {
 			t.Fatal(err)
