@@ -21,7 +21,6 @@
 package flannel
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -101,22 +100,4 @@ type Status struct {
 	// (unavailable), another node claims the PublicIP or the subnet (conflict); nil
 	// for nothing.
 	Trouble error
-}
-
-// Keeper is a node's part of a network, as the network's driver sees it.
-type Keeper interface {
-	// Config is the network's, as it was when the node joined.
-	Config() Config
-	// State is what Resume needs.
-	State() State
-	// Status may be asked at any time.
-	Status() Status
-	// Run keeps the part until ctx ends: it begins with the registry as it is (a full
-	// delta, once the store answers), and tells of changes, one call of tell at a
-	// time. An absent store is waited for. What the registry has of this node stays
-	// as it is when ctx ends: it is the same node's at its next start.
-	Run(ctx context.Context, tell func(Delta))
-	// Leave gives the subnets back. Run must have ended. If the store is away, they
-	// come free by themselves within a day.
-	Leave(ctx context.Context) error
 }

@@ -1,0 +1,200 @@
+package flannel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/etcd"
+)
+
+// Part is this node's part of a network.
+type Part struct {
+	registry Registry
+	node     Node
+	config   Config
+	record   string // what the registry is to have of this node
+
+	// What follows is Run's alone, once it runs.
+	known map[string]entry // the registry, by key
+	view  view             // as it was told last
+	claim claim
+	said  map[string]string // refusals that are in the log
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+// Join takes subnets for a node, or takes those up again that it has: the ones
+// that the registry has under its PublicIP, else the previous ones if they are
+// free, else any. A registry without a config is a not-found error, a config that
+// is wrong an invalid one, a store that does not answer an unavailable one.
+func Join(ctx context.Context, r Registry, n Node) (*Part, error) {
+	r.Prefix = clean(r.Prefix)
+	pair, err := r.Store.Get(ctx, r.Prefix+"/config")
+	if catenet.IsNotFound(err) {
+		return nil, catenet.NotFoundf("there is no flannel config at %s/config", r.Prefix).
+			WithHint(`write one, such as {"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}`)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read flannel config: %w", err)
+	}
+	p, err := newPart(r, n, string(pair.Value))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := p.take(ctx)
+		if err == nil {
+			return p, nil
+		}
+		if !catenet.IsConflict(err) { // somebody was faster: what is left is listed anew
+			return nil, fmt.Errorf("take a subnet: %w", err)
+		}
+	}
+}
+
+// Resume returns the part that a state tells of, without asking the store: Run
+// finds out whether it is still so.
+func Resume(r Registry, n Node, s State) (*Part, error) {
+	r.Prefix = clean(r.Prefix)
+	p, err := newPart(r, n, s.Config)
+	if err != nil {
+		return nil, err
+	}
+	if !p.config.fits(s.Subnets) {
+		return nil, catenet.Invalidf("%v are no subnets of the flannel network %v", s.Subnets, p.config.Network)
+	}
+	p.status.Subnets = s.Subnets
+	return p, nil
+}
+
+// WriteConfig writes a network's config, unless there is the same already.
+// Another one that is there is a conflict: it may have nodes.
+func WriteConfig(ctx context.Context, r Registry, text string) error {
+	if _, err := ParseConfig([]byte(text)); err != nil {
+		return err
+	}
+	key := clean(r.Prefix) + "/config"
+	_, err := r.Store.Put(ctx, key, text, 0, 0)
+	if !catenet.IsConflict(err) {
+		return err
+	}
+	there, err := r.Store.Get(ctx, key)
+	if err == nil && string(there.Value) != text {
+		err = catenet.Conflictf("there is another flannel config at %s: %s", key, there.Value).WithHint("leave write-config out to take part in that network")
+	}
+	return err
+}
+
+// clean returns a prefix as keys begin with it.
+func clean(prefix string) string {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return strings.TrimSuffix(path.Clean(prefix), "/")
+}
+
+func newPart(r Registry, n Node, text string) (*Part, error) {
+	config, err := ParseConfig([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if n.RenewMargin == 0 {
+		n.RenewMargin = 60 * time.Minute
+	}
+	switch {
+	case !reachable(n.PublicIP) || !n.PublicIP.Is4():
+		return nil, catenet.Invalidf("no node can be reached at %v", n.PublicIP).WithHint("give an IPv4 address that the other nodes reach")
+	case config.EnableIPv6 && config.Backend.Type != BackendUDP && (!reachable(n.PublicIPv6) || !n.PublicIPv6.Is6()):
+		return nil, catenet.Invalidf("the network has IPv6, and no IPv6 address is known at which this node is reached").WithHint("give one that the other nodes reach")
+	case n.RenewMargin < time.Minute || n.RenewMargin >= ttl:
+		return nil, catenet.Invalidf("a lease cannot be renewed %v before its end", n.RenewMargin).WithHint("1 minute to 1439 minutes")
+	}
+	data, err := n.Backend(config)
+	if err != nil {
+		return nil, err
+	}
+	if config.Backend.Type == BackendVXLAN && (data.V4 == nil || config.EnableIPv6 && data.V6 == nil) {
+		return nil, fmt.Errorf("the node has no device for a vxlan network of its families")
+	}
+	record, err := newRecord(n, config, data)
+	if err != nil {
+		return nil, err
+	}
+	if n.Log == nil {
+		n.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Part{registry: r, node: n, config: config, record: record}, nil
+}
+
+// Config returns the network's, as it was when the node joined.
+func (p *Part) Config() Config { return p.config }
+
+// State returns what Resume needs.
+func (p *Part) State() State { return State{p.config.text, p.own()} }
+
+// Status may be asked at any time.
+func (p *Part) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+func (p *Part) own() Subnets { return p.Status().Subnets }
+
+// set changes the status.
+func (p *Part) set(change func(*Status)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.status)
+}
+
+// key returns the whole key of subnets.
+func (p *Part) key(s Subnets) string { return p.folder() + s.Key() }
+
+// folder is what all nodes' keys begin with.
+func (p *Part) folder() string { return p.registry.Prefix + "/subnets/" }
+
+// list reads the registry anew, and returns the revision that it is at.
+func (p *Part) list(ctx context.Context) (int64, error) {
+	pairs, revision, err := p.registry.Store.List(ctx, p.folder())
+	if err != nil {
+		return 0, err
+	}
+	p.known = make(map[string]entry, len(pairs))
+	for _, pair := range pairs {
+		p.learn(pair)
+	}
+	return revision, nil
+}
+
+func (p *Part) learn(pair etcd.Pair) entry {
+	key := strings.TrimPrefix(pair.Key, p.folder())
+	p.known[key] = readEntry(key, pair, p.config)
+	return p.known[key]
+}
+
+// Leave gives the subnets back. Run must have ended. A key that is not as this node
+// wrote it is left alone, and so is one without a lease: somebody has reserved it.
+// If the store is away, they come free by themselves within a day.
+func (p *Part) Leave(ctx context.Context) error {
+	pair, err := p.registry.Store.Get(ctx, p.key(p.own()))
+	switch {
+	case catenet.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("give %v back: %w", p.own(), err)
+	case string(pair.Value) != p.record || pair.Lease == 0 || p.claim.rival != "":
+		return nil
+	}
+	if err := p.registry.Store.Delete(ctx, pair.Key, pair.Revision); err != nil && !catenet.IsConflict(err) {
+		return fmt.Errorf("give %v back: %w", p.own(), err)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package flannel
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// view is what a node makes of the registry: who its peers are, and who is not.
+type view struct {
+	own     Subnets
+	peers   map[string]Peer // by key
+	refused map[string]string
+}
+
+// viewOf judges all records. Of two that overlap the one that came first has the
+// subnet; what would take ours, or lead packets for ours astray, is never a peer.
+func viewOf(known map[string]entry, own Subnets, n Node) view {
+	v := view{own, map[string]Peer{}, map[string]string{}}
+	var four, six ground
+	four.take(own.IPv4, own.Key())
+	six.take(own.IPv6, own.Key())
+	byAge := slices.SortedFunc(maps.Values(known), func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.key, b.key))
+	})
+	for _, e := range byAge {
+		if e.key == own.Key() {
+			continue
+		}
+		reason := e.reason
+		if reason == "" {
+			reason = astray(e.peer, own, n)
+		}
+		if reason == "" {
+			reason = cmp.Or(four.overlap(e.peer.IPv4), six.overlap(e.peer.IPv6))
+		}
+		if reason != "" {
+			v.refused[e.key] = reason
+			continue
+		}
+		four.take(e.peer.IPv4, e.key)
+		six.take(e.peer.IPv6, e.key)
+		v.peers[e.key] = e.peer
+	}
+	return v
+}
+
+// astray says why a peer's addresses are not to be routed; "" if they are.
+func astray(p Peer, own Subnets, n Node) string {
+	switch {
+	case p.PublicIP == n.PublicIP:
+		return fmt.Sprintf("it claims this node's own PublicIP %v", p.PublicIP)
+	case p.PublicIPv6.IsValid() && p.PublicIPv6 == n.PublicIPv6:
+		return fmt.Sprintf("it claims this node's own PublicIPv6 %v", p.PublicIPv6)
+	case p.contains(n.PublicIP) || p.contains(n.PublicIPv6):
+		return "this node's own public address is in its subnet"
+	case p.contains(p.PublicIP) || p.contains(p.PublicIPv6) || own.contains(p.PublicIP) || own.contains(p.PublicIPv6):
+		return fmt.Sprintf("its PublicIP %v is inside of a subnet of the network", p.PublicIP)
+	}
+	return ""
+}
+
+func (s Subnets) contains(a netip.Addr) bool {
+	return s.IPv4.Contains(a) || s.IPv6.IsValid() && s.IPv6.Contains(a)
+}
+
+// ground is subnets of one family that have an owner and do not overlap, in order.
+type ground struct {
+	taken  []netip.Prefix
+	owners []string
+}
+
+func (g *ground) find(p netip.Prefix) int {
+	i, _ := slices.BinarySearchFunc(g.taken, p, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	return i
+}
+
+// overlap says who has a part of p already; "" if nobody does.
+func (g *ground) overlap(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	i := g.find(p)
+	for _, j := range []int{i - 1, i} {
+		if j >= 0 && j < len(g.taken) && g.taken[j].Overlaps(p) {
+			return fmt.Sprintf("%v overlaps %v of %s, which was there before", p, g.taken[j], g.owners[j])
+		}
+	}
+	return ""
+}
+
+func (g *ground) take(p netip.Prefix, owner string) {
+	if !p.IsValid() {
+		return
+	}
+	i := g.find(p)
+	g.taken, g.owners = slices.Insert(g.taken, i, p), slices.Insert(g.owners, i, owner)
+}
+
+// delta says how to get from one view to the next.
+func (v view) delta(old view) Delta {
+	d := Delta{Own: v.own}
+	for _, key := range slices.Sorted(maps.Keys(v.peers)) {
+		if was, ok := old.peers[key]; !ok || was != v.peers[key] {
+			d.Add = append(d.Add, v.peers[key])
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(old.peers)) {
+		if is, ok := v.peers[key]; !ok || is != old.peers[key] {
+			d.Remove = append(d.Remove, old.peers[key])
+		}
+	}
+	return d
+}
