@@ -178,6 +178,7 @@ func (s *storm) pod(i int) {
 		return nil
 	})
 	s.has(a, fmt.Sprint("pod ", i))
+	time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond) // over an end of the daemon, or not
 	s.lets(a)
 	s.insist("DEL", func() error {
 		if r := s.cni("DEL", i); r.Code != 0 {
@@ -189,7 +190,7 @@ func (s *storm) pod(i int) {
 
 func (s *storm) cni(verb string, i int) lab.Result {
 	name := s.truth.Netns[i]
-	conf := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"pods","type":"catenet","bridge":"pods0","isDefaultGateway":true,"ipMasq":true,"ipam":{"type":"host-local","subnet":"10.88.0.0/24"},
+	conf := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"pods","type":"catenet","bridge":"pods0","isDefaultGateway":true,"ipMasq":true,"ipam":{"type":"host-local","subnet":"10.88.0.0/29"},
 		"runtimeConfig":{"bandwidth":{"ingressRate":100000000,"ingressBurst":1000000,"egressRate":100000000,"egressBurst":1000000},"portMappings":[{"hostPort":%d,"containerPort":80,"protocol":"tcp"}]}}`, s.truth.Ports[i])
 	return s.h.Feed(conf, "env", "CATENET_HOST=unix://"+s.h.Socket(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+name,
 		"CNI_IFNAME=eth0", "CNI_NETNS=/run/netns/"+name, "CNI_PATH=/none", filepath.Join(lab.Binaries(s.T), "catenet-cni"))
