@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 
@@ -127,22 +128,33 @@ func (o *outbound) refused(train kernel.Train, err error) {
 	if why == TooBig {
 		mtu = o.t.room(train.To.Addr())
 	}
+	var told []byte // the last one whose sender was told, and is not told again of the same flow
 	for p := range packets(train) {
 		switch {
 		case why == TooBig && len(p) <= mtu:
 			o.again(train.To, p)
+			continue
 		case why == TooBig && be.Uint16(p[6:])&flagDF == 0 && mtu > 0:
 			o.fragment(train.To, p, mtu)
-		case why == TooBig:
-			o.t.tally.add(why, 1)
+			continue
+		}
+		o.t.tally.add(why, 1)
+		if why == Failed || told != nil && sameFlow(told, p) {
+			continue
+		}
+		told = p
+		if why == TooBig {
 			o.answer(p, tooBig, mtu)
-		default:
-			o.t.tally.add(why, 1)
-			if why == Unreachable {
-				o.answer(p, unreachableHost, 0)
-			}
+		} else {
+			o.answer(p, unreachableHost, 0)
 		}
 	}
+}
+
+// sameFlow tells whether two packets have the same addresses and protocol, and
+// ports if they have any.
+func sameFlow(a, b []byte) bool {
+	return a[9] == b[9] && bytes.Equal(a[12:min(24, len(a))], b[12:min(24, len(b))])
 }
 
 // room is the size of the biggest packet that a datagram to a host can carry;
