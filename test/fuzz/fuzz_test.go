@@ -47,6 +47,7 @@ var parsers = map[string]string{
 	"internal/kernel/process/shim":   "specs, reports and entries of logs",
 	"internal/kernel/wire":           "netlink: messages and attributes",
 	"internal/names":                 "DNS messages and resolv.conf",
+	"internal/transport":             "packets of this host and of others",
 	"internal/store":                 "files of records and their journals",
 }
 
