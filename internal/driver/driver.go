@@ -103,6 +103,9 @@ type State struct {
 	Warnings []string // for people
 	// Links are further ones of the network's own; Up puts them back.
 	Links []string
+	// Trouble is what keeps a network that is up from being whole: Up is tried
+	// again. nil for nothing.
+	Trouble error
 	// Peers are the other hosts' parts, where they are settled by the network's
 	// options.
 	Peers []catenet.Peer

@@ -22,8 +22,9 @@ type Crossing interface {
 	// with that address; for "" that of the default route. There is none: not
 	// found.
 	Underlay(ctx context.Context, which string) (Underlay, error)
-	// Direct returns those of hosts that are reached without a gateway.
-	Direct(ctx context.Context, hosts ...netip.Addr) ([]netip.Addr, error)
+	// Direct returns those of hosts that are reached without a gateway, and by which
+	// link.
+	Direct(ctx context.Context, hosts ...netip.Addr) (map[netip.Addr]string, error)
 }
 
 // Underlay is a link of the host that carries what is sent to other hosts.

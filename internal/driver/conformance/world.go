@@ -56,16 +56,18 @@ func Fake(t testing.TB) World {
 func made(text string) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "ip link") || strings.HasPrefix(line, "ip addr") || strings.HasPrefix(line, "bridge") {
+		if strings.HasPrefix(line, "ip link") || strings.HasPrefix(line, "ip addr") || strings.HasPrefix(line, "ip route") || strings.HasPrefix(line, "ip neigh") || strings.HasPrefix(line, "bridge") {
 			out.WriteString(line)
 		}
 	}
 	return out.String()
 }
 
-// Real is a host in a namespace of its own on the real kernel.
+// Real is a host in a namespace of its own on the real kernel. As on the fake one,
+// it is 192.0.2.1 on the wire of eth0.
 func Real(t testing.TB) World {
 	host := kerneltest.New(t)
+	kerneltest.Connect(host, "eth0", "192.0.2.1/24", kerneltest.New(t), "eth0", "192.0.2.2/24")
 	var h *link.Host
 	err := host.Do(func() (err error) { h, err = link.Open(nil, nil); return err })
 	if err != nil {

@@ -88,12 +88,13 @@ var (
 )
 
 // Direct implements kernel.Host: 192.0.2.0/24 and 2001:db8::/64 are on the wire.
-func (k *Kernel) Direct(ctx context.Context, hosts ...netip.Addr) (direct []netip.Addr, err error) {
-	err = k.call(ctx)
+func (k *Kernel) Direct(ctx context.Context, hosts ...netip.Addr) (map[netip.Addr]string, error) {
+	err := k.call(ctx)
 	defer k.mu.Unlock()
+	direct := make(map[netip.Addr]string)
 	for _, a := range hosts {
 		if netip.PrefixFrom(uplink4, 24).Contains(a) || netip.PrefixFrom(uplink6, 64).Contains(a) {
-			direct = append(direct, a)
+			direct[a] = k.uplink
 		}
 	}
 	return direct, err

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -97,18 +98,20 @@ func addrFlags(body []byte) uint32 {
 }
 
 // Direct asks for the route to each.
-func (h *Host) Direct(ctx context.Context, hosts ...netip.Addr) (direct []netip.Addr, err error) {
-	err = h.with(ctx, func(c *conn) error {
+func (h *Host) Direct(ctx context.Context, hosts ...netip.Addr) (map[netip.Addr]string, error) {
+	direct := make(map[netip.Addr]string)
+	err := h.with(ctx, func(c *conn) error {
+		names := map[int]string{}
 		for _, a := range hosts {
-			var b batch
-			body := make([]byte, unix.SizeofRtMsg)
-			body[0], body[1] = family(a), byte(a.BitLen())
-			b.message("find route to "+a.String(), unix.RTM_GETROUTE, 0, body)
-			b.attr(unix.RTA_DST, a.AsSlice())
-			near := false
-			err := c.query(&b, func(m wire.Message) { near = onLink(m.Data) })
-			if near && err == nil { // no route: a refusal
-				direct = append(direct, a)
+			index, err := c.onLink(a)
+			if err == nil && index != 0 && names[index] == "" {
+				names[index], err = c.name(index)
+			}
+			if err != nil {
+				return err
+			}
+			if index != 0 {
+				direct[a] = names[index]
 			}
 		}
 		return nil
@@ -116,15 +119,32 @@ func (h *Host) Direct(ctx context.Context, hosts ...netip.Addr) (direct []netip.
 	return direct, err
 }
 
-// onLink tells whether a route leads to a host on the link itself.
-func onLink(body []byte) bool {
-	if len(body) < unix.SizeofRtMsg || body[7] != unix.RTN_UNICAST {
-		return false
+// onLink returns the index of the link that a host is on; 0 for none.
+func (c *conn) onLink(a netip.Addr) (index int, err error) {
+	var b batch
+	body := make([]byte, unix.SizeofRtMsg)
+	body[0], body[1] = family(a), byte(a.BitLen())
+	b.message("find route to "+a.String(), unix.RTM_GETROUTE, 0, body)
+	b.attr(unix.RTA_DST, a.AsSlice())
+	err = c.query(&b, func(m wire.Message) { index = onLink(m.Data) })
+	if _, refused := errors.AsType[*refusal](err); refused { // there is no route
+		return 0, nil
 	}
-	for kind := range wire.Attrs(body[unix.SizeofRtMsg:]) {
-		if kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA || kind == unix.RTA_MULTIPATH {
-			return false
+	return index, err
+}
+
+// onLink returns the index of the link of a route that leads to a host on it.
+func onLink(body []byte) (index int) {
+	if len(body) < unix.SizeofRtMsg || body[7] != unix.RTN_UNICAST {
+		return 0
+	}
+	for kind, v := range wire.Attrs(body[unix.SizeofRtMsg:]) {
+		switch kind {
+		case unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH:
+			return 0
+		case unix.RTA_OIF:
+			index = int(number(v))
 		}
 	}
-	return true
+	return index
 }
