@@ -34,15 +34,27 @@ func present(m map[string]string) map[string]string {
 }
 
 // Inspected is a network as docker network inspect shows it, and what Docker
-// does not tell: who owns its addresses, and its static routes.
+// does not tell: who owns its addresses, its static routes, and how its other hosts
+// are reached.
 type Inspected struct {
 	network.Inspect
 	Status *Status         `json:",omitempty"` // in place of Inspect's
 	Routes []catenet.Route `json:",omitempty"` // inside each container
+	Peers  []Peer          `json:",omitempty"` // in place of Inspect's
+}
+
+// Peer is another host's part of a network, named by where the host is.
+type Peer struct {
+	network.PeerInfo
+	Subnets []netip.Prefix
+	By      string // how it is reached
 }
 
 // Status is what changes of a network.
-type Status struct{ IPAM IPAMStatus }
+type Status struct {
+	IPAM    IPAMStatus
+	Trouble string `json:",omitempty"` // what keeps it from being in order
+}
 
 // IPAMStatus says which addresses are in use, and which are left to others.
 type IPAMStatus struct {
@@ -54,7 +66,7 @@ type IPAMStatus struct {
 // Inspect puts a network and what is in it into Docker's words; names are
 // those of sandboxes by ID.
 func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
-	status := &Status{IPAMStatus{Owners: map[string]string{}}}
+	status := &Status{IPAM: IPAMStatus{Owners: map[string]string{}}, Trouble: n.Trouble}
 	for _, p := range n.Pools {
 		status.IPAM.SetAside = append(status.IPAM.SetAside, p.SetAside...)
 	}
@@ -72,7 +84,11 @@ func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
 			Name: names[ep.SandboxID], EndpointID: ep.ID, MacAddress: network.HardwareAddr(mac), IPv4Address: ep.IPv4, IPv6Address: ep.IPv6,
 		}
 	}
-	return Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status, Routes: n.Routes}
+	out := Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status, Routes: n.Routes}
+	for _, p := range n.Peers {
+		out.Peers = append(out.Peers, Peer{network.PeerInfo{Name: p.Host.String(), IP: p.Host}, p.Subnets, p.By})
+	}
+	return out
 }
 
 // Spec reads what is asked for by POST /networks/create.

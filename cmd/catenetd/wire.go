@@ -17,6 +17,7 @@ import (
 	"github.com/catenet/catenet/internal/driver/bridge"
 	"github.com/catenet/catenet/internal/driver/mode"
 	"github.com/catenet/catenet/internal/driver/ptp"
+	"github.com/catenet/catenet/internal/driver/routed"
 	"github.com/catenet/catenet/internal/engine"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/kernel"
@@ -43,6 +44,7 @@ const reunion = 45 * time.Second
 func drivers() []driver.Driver {
 	return []driver.Driver{
 		bridge.New(),
+		routed.New(bridge.New()),
 		ptp.New(),
 		mode.New("host", catenet.ModeHost, catenet.NetworkHost),
 		mode.New("null", catenet.ModeNone, catenet.NetworkNone),

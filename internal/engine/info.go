@@ -32,8 +32,8 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 			if n.down != nil && !n.removing {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is down: %v", n.Name, n.down))
 			}
-			if n.span != nil && n.span.trouble != nil && !n.removing {
-				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s: %v", n.Name, n.span.trouble))
+			if err := n.trouble(); err != nil && !n.removing {
+				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s: %v", n.Name, err))
 			}
 			if n.lingers != nil {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is removed, and not gone: %v", n.Name, n.lingers))

@@ -45,7 +45,11 @@ func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (c
 	e.tell("network", "create", n.ID, "name", spec.Name, "type", n.Driver)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return n.Network, n.state.Warnings, nil
+	warnings := slices.Clone(n.state.Warnings)
+	if n.state.Trouble != nil {
+		warnings = append(warnings, n.state.Trouble.Error())
+	}
+	return n.Network, warnings, nil
 }
 
 var errNoKey = catenet.Invalidf("a label has no key").WithHint("a label is written KEY=VALUE")
@@ -456,11 +460,20 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 	st.Peers = n.state.Peers
 	if n.span != nil {
 		st.Peers = n.span.peers
-		if n.span.trouble != nil {
-			st.Trouble = n.span.trouble.Error()
-		}
+	}
+	if err := n.trouble(); err != nil {
+		st.Trouble = err.Error()
 	}
 	return st
+}
+
+// trouble is what keeps a network that is up from being in order, or nil. e.mu is
+// held.
+func (n *network) trouble() error {
+	if n.span != nil && n.span.trouble != nil {
+		return errors.Join(n.state.Trouble, n.span.trouble)
+	}
+	return n.state.Trouble
 }
 
 // membersOf goes through the endpoints in a network. e.mu is held.

@@ -107,7 +107,7 @@ func (e *Engine) lostNetworks(lost map[kernel.Loss]bool) (out []*network) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, n := range e.networks {
-		hit := n.down != nil
+		hit := n.down != nil || n.state.Trouble != nil
 		for _, f := range n.state.Firewall {
 			hit = hit || lost[kernel.Loss{}] || lost[kernel.Loss{Link: f.Link}] || len(f.Span) > 0 && lost[kernel.Loss{Reach: true}]
 		}
@@ -153,7 +153,10 @@ func (e *Engine) raise(ctx context.Context, n *network) bool {
 		return false
 	}
 	var wrote atomic.Uint64
-	_, err := n.driver.Up(kernel.CountWrites(ctx, &wrote), e.o.Host, n.Network)
+	state, err := n.driver.Up(kernel.CountWrites(ctx, &wrote), e.o.Host, n.Network)
+	if err == nil {
+		err = e.settle(ctx, n, state)
+	}
 	var was error
 	e.locked(func() { was, n.down = n.down, err; n.searched() })
 	if err != nil {

@@ -123,17 +123,24 @@ func (e *Engine) hear(ctx context.Context, n *network, s *span, news driver.News
 			s.hosts = news.Hosts
 		}
 	})
-	if wants := n.guards(n.state.Firewall); !reflect.DeepEqual(wants, n.state.Firewall) {
-		err := e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: wants})
-		if err == nil {
-			e.locked(func() { n.state.Firewall = wants })
-		}
-		trouble = errors.Join(trouble, err)
-	}
+	trouble = errors.Join(trouble, e.settle(ctx, n, n.state))
 	if news.Memory != nil {
 		trouble = errors.Join(trouble, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Put(kindMemory, n.ID, news.Memory) }))
 	}
 	e.troubled(n, s, trouble)
+}
+
+// settle makes the state of a network that is up the known one, and its rules so.
+// n.op is held.
+func (e *Engine) settle(ctx context.Context, n *network, state driver.State) error {
+	state.Firewall = n.guards(state.Firewall)
+	if !reflect.DeepEqual(state.Firewall, n.state.Firewall) {
+		if err := e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: state.Firewall}); err != nil {
+			return fmt.Errorf("guard network %s: %w", n.Name, err)
+		}
+	}
+	e.locked(func() { n.state = state })
+	return nil
 }
 
 // guards are what a network wants of the firewall, by what is known of its hosts.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/driver"
-	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/ipam"
 	"github.com/catenet/catenet/internal/names"
 )
@@ -224,17 +223,14 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 	if err != nil {
 		return fmt.Errorf("update network %s: %w", now.Name, err)
 	}
-	state.Firewall = n.guards(state.Firewall)
-	if !reflect.DeepEqual(state.Firewall, n.state.Firewall) {
-		if err = e.o.Firewall.Apply(ctx, firewall.Change{AddNetworks: state.Firewall}); err != nil {
-			return fmt.Errorf("guard network %s: %w", now.Name, err)
-		}
+	if err = e.settle(ctx, n, state); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n.Name, n.was = next.Name, entry.Was
 	n.Labels, n.DNS, n.Options, n.Pools, n.Part = next.Labels, next.DNS, next.Options, next.Pools, next.Part
-	n.pools, n.state = append(n.pools, pools...), state
+	n.pools = append(n.pools, pools...)
 	for i, pool := range n.pools {
 		pool.SetAside(n.Pools[i].SetAside)
 	}
