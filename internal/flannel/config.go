@@ -1,9 +1,11 @@
 package flannel
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -125,11 +127,25 @@ func parseBackend(text json.RawMessage) (Backend, error) {
 // is no JSON.
 func wrongJSON(within string, err error) error {
 	hint := `such as {"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}`
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && within+e.Field != "" {
-		return catenet.Invalidf("flannel config: %s: a %s, where there should be a %s", within+e.Field, e.Value, e.Type).WithHint("%s", hint)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		key := strings.Trim(within+e.Field, ".")
+		return catenet.Invalidf("flannel config: %s: a %s, where there should be %s", cmp.Or(key, "all of it"), e.Value, wordFor(e.Type.Kind())).WithHint("%s", hint)
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return catenet.Invalidf("flannel config: no JSON, from byte %d on: %w", e.Offset, err).WithHint("%s", hint)
 	}
 	return catenet.Invalidf("flannel config: %w", err).WithHint("%s", hint)
+}
+
+// wordFor says what JSON calls a kind of value.
+func wordFor(k reflect.Kind) string {
+	switch k {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Uint:
+		return "a number"
+	}
+	return "an object"
 }

@@ -36,6 +36,7 @@ var parsers = map[string]string{
 	"cmd/catenet":                    "flags with a grammar of their own, and the states of OCI containers",
 	"cmd/catenet/adopt":              "definitions of Docker's and podman's networks",
 	"internal/config":                "the file of settings",
+	"internal/flannel":               "a network's config, nodes' keys and records, subnet.env",
 	"internal/kernel/flows":          "netlink: tracked connections",
 	"internal/kernel/foreign":        "rules of legacy iptables",
 	"internal/kernel/handover":       "what an earlier daemon handed over",
