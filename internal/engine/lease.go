@@ -73,13 +73,17 @@ func (e *Engine) ReleaseAddress(_ context.Context, subnet netip.Prefix, a netip.
 }
 
 // ReleaseHolder tells that an endpoint is not to be any more: what was leased with
-// it ends, and what was leased before is nobody's in particular again.
+// it ends, and what was leased before is nobody's in particular again. An endpoint
+// that is in a network holds its leases there.
 func (e *Engine) ReleaseHolder(_ context.Context, holder string) error {
 	e.leasing.Lock()
 	defer e.leasing.Unlock()
 	held := make(map[catenet.Lease]*network)
 	e.locked(func() {
 		for _, n := range e.networks {
+			if _, in := n.members[holder]; in {
+				continue
+			}
 			for _, l := range n.leases {
 				if l.Holder == holder {
 					held[l] = n

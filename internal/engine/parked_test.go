@@ -155,6 +155,33 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// TestLeaseIsHeldByItsEndpoint: an endpoint that is there holds its leases, whoever
+// says that it is not to be; what ends one does not free its address.
+func TestLeaseIsHeldByItsEndpoint(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	subnet := netip.MustParsePrefix("10.5.0.0/29")
+	w.network(catenet.NetworkSpec{Name: "n", Pools: []catenet.Pool{{Subnet: subnet}}})
+	id := catenet.NewID()
+	l, err := w.LeaseAddress(ctx, catenet.Lease{Subnet: subnet})
+	must(t, err)
+	l.Holder = id
+	l, err = w.LeaseAddress(ctx, l)
+	must(t, err)
+	w.mustAttach("a", catenet.EndpointSpec{ID: id, Network: "n", IPv4: l.Address})
+	must(t, w.ReleaseHolder(ctx, id))
+	if all, err := w.Leases(ctx); err != nil || !slices.Equal(all, []catenet.Lease{l}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	w.restart()
+	must(t, w.ReleaseAddress(ctx, subnet, l.Address))
+	if _, err := w.attach("x", catenet.EndpointSpec{Network: "n", IPv4: l.Address}); !catenet.IsConflict(err) {
+		t.Errorf("a has it: %v", err)
+	}
+	must(t, w.Remove(ctx, "a", true))
+	w.mustAttach("x", catenet.EndpointSpec{Network: "n", IPv4: l.Address})
+}
+
 // TestClaims: a subnet that is claimed goes to the network that takes it, and to
 // nobody else, over a start of the daemon too.
 func TestClaims(t *testing.T) {
