@@ -13,17 +13,17 @@ import (
 // again into the same packets. A checksum is left to whoever cuts, so it is
 // looked at before: what is damaged goes alone, for the host to find.
 type groups struct {
-	all    []group
-	links  []link // of all
-	parts  [][]byte
-	head   [maxHead]byte
-	usable [3]bool // by kernel.Segment: the device takes such groups
+	all     []group
+	members []member // of all
+	parts   [][]byte
+	head    [maxHead]byte
+	usable  [3]bool // by kernel.Segment: the device takes such groups
 }
 
-// link is one packet of a group, and where the next one is.
-type link struct {
+// member is one packet of a group, and where the next one is.
+type member struct {
 	packet []byte
-	next   int // in groups.links; 0 for none, which the first one is never
+	next   int // in groups.members; 0 for none, which the first one is never
 }
 
 // group is one packet, or several to be given to the host as one.
@@ -32,7 +32,7 @@ type group struct {
 	kind        kernel.Segment // SegmentNone: nothing goes with it
 	ip, all     int            // bytes of the IP header, and of all headers
 	size        int            // of the first payload, which no other exceeds
-	first, last int            // in groups.links
+	first, last int            // in groups.members
 	count       int
 	length      int  // of the packet that they make
 	checked     bool // the first one's checksum is right
@@ -57,22 +57,22 @@ const (
 )
 
 func newGroups(tunnel kernel.Tunnel) groups {
-	gs := groups{all: make([]group, 0, maxGroups), links: make([]link, 0, maxPackets), parts: make([][]byte, 0, maxGroup+1)}
+	gs := groups{all: make([]group, 0, maxGroups), members: make([]member, 0, maxPackets), parts: make([][]byte, 0, maxGroup+1)}
 	for _, s := range []kernel.Segment{kernel.SegmentTCP, kernel.SegmentUDP} {
 		gs.usable[s] = tunnel.Segments(s)
 	}
 	return gs
 }
 
-func (gs *groups) reset() { gs.all, gs.links = gs.all[:0], gs.links[:0] }
+func (gs *groups) reset() { gs.all, gs.members = gs.all[:0], gs.members[:0] }
 
 // add appends a packet, whose IP header has h bytes; false if there is no room.
 func (gs *groups) add(p []byte, h int) bool {
-	if len(gs.all) == maxGroups || len(gs.links) == maxPackets {
+	if len(gs.all) == maxGroups || len(gs.members) == maxPackets {
 		return false
 	}
-	at := len(gs.links)
-	gs.links = append(gs.links, link{packet: p})
+	at := len(gs.members)
+	gs.members = append(gs.members, member{packet: p})
 	n := group{ip: h, first: at, last: at, count: 1, length: len(p), ended: true}
 	if n.read(p); !gs.usable[n.kind] {
 		n.kind = kernel.SegmentNone
@@ -83,7 +83,7 @@ func (gs *groups) add(p []byte, h int) bool {
 	}
 	if g := gs.find(n.flow); g != nil {
 		if !g.ended && n.size > 0 && gs.follows(g, &n) {
-			gs.links[g.last].next = at
+			gs.members[g.last].next = at
 			g.last = at
 			g.count++
 			g.length += n.size
@@ -136,7 +136,7 @@ func (gs *groups) follows(g, n *group) bool {
 	if g.kind != n.kind || g.all != n.all || n.size > g.size || g.length+n.size > kernel.MaxPacket {
 		return false
 	}
-	a, b := gs.links[g.first].packet, gs.links[n.first].packet
+	a, b := gs.members[g.first].packet, gs.members[n.first].packet
 	// Of the IP header, type of service, flags and TTL are the same; the ID
 	// counts up, or means nothing (RFC 6864, 4.1).
 	if a[1] != b[1] || a[6] != b[6] || a[8] != b[8] ||
@@ -168,7 +168,7 @@ func followsTCP(a, b []byte, g *group) bool {
 // whole returns a group as the host is to get it. It is valid until the next
 // call.
 func (gs *groups) whole(g *group) ([][]byte, kernel.Offload) {
-	first := gs.links[g.first].packet
+	first := gs.members[g.first].packet
 	if g.count == 1 {
 		gs.parts = append(gs.parts[:0], first)
 		return gs.parts, kernel.Offload{}
@@ -183,15 +183,15 @@ func (gs *groups) whole(g *group) ([][]byte, kernel.Offload) {
 	}
 	if g.kind == kernel.SegmentTCP {
 		left.ChecksumOffset = 16
-		head[33] |= gs.links[g.last].packet[33] & (tcpFIN | tcpPSH)
+		head[33] |= gs.members[g.last].packet[33] & (tcpFIN | tcpPSH)
 	} else {
 		be.PutUint16(head[24:], uint16(g.length-g.ip))
 	}
 	at := head[g.ip+int(left.ChecksumOffset):]
 	binary.LittleEndian.PutUint16(at, fold(pseudo(head, g.length-g.ip)))
 	gs.parts = append(gs.parts[:0], head)
-	for i := g.first; ; i = gs.links[i].next {
-		gs.parts = append(gs.parts, gs.links[i].packet[g.all:])
+	for i := g.first; ; i = gs.members[i].next {
+		gs.parts = append(gs.parts, gs.members[i].packet[g.all:])
 		if i == g.last {
 			return gs.parts, left
 		}
@@ -200,8 +200,8 @@ func (gs *groups) whole(g *group) ([][]byte, kernel.Offload) {
 
 // packets returns the packets of a group as they came.
 func (gs *groups) packets(g *group) (all [][]byte) {
-	for i := g.first; ; i = gs.links[i].next {
-		all = append(all, gs.links[i].packet)
+	for i := g.first; ; i = gs.members[i].next {
+		all = append(all, gs.members[i].packet)
 		if i == g.last {
 			return all
 		}
