@@ -34,7 +34,7 @@ NETAVARK_DRIVER := $(LIBEXECDIR)/netavark/catenet
 # Debian's containerd looks for plugins of CNI in the first, others in the second.
 CNIDIRS ?= /usr/lib/cni /opt/cni/bin
 
-.PHONY: all build man install uninstall deb go deps deps-bench kernel root test soak vet fmt-check lint demo demo-clean bench clean
+.PHONY: all build man install uninstall deb go deps deps-bench kernel root test soak vet fmt-check lint demo demo-clean lab lab-down bench clean
 
 all: build
 
@@ -128,6 +128,13 @@ demo: deps build
 
 demo-clean:
 	@demo/demo.sh clean
+
+# Hosts on one wire to play with: make lab HOSTS=5.
+lab: deps build
+	@demo/lab.sh up $(or $(HOSTS),3)
+
+lab-down:
+	@demo/lab.sh down
 
 # One row or some: make bench ROWS="attach dns"; ROUNDS=50 for more pairs.
 bench: deps-bench build
