@@ -34,7 +34,7 @@ NETAVARK_DRIVER := $(LIBEXECDIR)/netavark/catenet
 # Debian's containerd looks for plugins of CNI in the first, others in the second.
 CNIDIRS ?= /usr/lib/cni /opt/cni/bin
 
-.PHONY: all build man install uninstall deb go deps deps-bench kernel root test soak vet fmt-check lint demo demo-clean lab lab-down bench clean
+.PHONY: all build man install uninstall deb go deps deps-bench kernel root flanneld test soak vet fmt-check lint demo demo-clean lab lab-down bench clean
 
 all: build
 
@@ -103,7 +103,11 @@ kernel:
 root: deps
 	@tools/root.sh
 
-test: deps kernel root vet fmt-check
+# The flanneld that tests have as a peer: a minute or two, once.
+flanneld: deps go
+	@tools/flanneld.sh
+
+test: deps kernel root flanneld vet fmt-check
 	@echo "Every test, package by package; the whole hosts of test/e2e, at the end, take a minute or two."
 	$(GO) test -count=1 -p 2 -timeout 15m ./...
 

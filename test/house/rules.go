@@ -94,6 +94,7 @@ var Arrows = []Arrow{
 	{"packaging/daemonman", []string{".", "internal/config", "packaging/man"}, "the daemon's pages are about its settings"},
 
 	{"test/house/...", nil, "the rules stand apart from what they judge"},
+	{"test/flanneld", []string{".", "test/...", "internal/flannel", "internal/etcd/...", "internal/kernel/kerneltest"}, "what our nodes write is held against what flanneld's do, in one etcd"},
 	{"test/...", []string{".", "api/...", "test/...", "internal/kernel/kerneltest"}, "end-to-end tests see what a user sees"},
 	{"bench/forward", []string{"internal/kernel", "internal/kernel/link", "internal/kernel/tun", "internal/transport"}, "a node of the benchmark is the transport without a daemon around it"},
 	{"bench/...", []string{".", "api/...", "internal/kernel", "internal/kernel/netns", "bench/..."}, "the bench measures from outside; its namespaces are made as ours are"},
