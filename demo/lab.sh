@@ -15,9 +15,10 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 BIN=$(realpath -m "${CATENET_BIN:-$here/../bin}")
-LAB_RUN=/run/catenet-lab
-LAB_STATE=/var/lib/catenet-lab
-WIRE=catenet-lab-wire
+LAB=${LAB:-catenet-lab}
+LAB_RUN=/run/$LAB
+LAB_STATE=/var/lib/$LAB
+WIRE=$LAB-wire
 ETCD=http://192.0.2.254:2379
 
 lab_fail() {
@@ -34,7 +35,7 @@ on() {
 		return
 	}
 	PATH="$BIN:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
-		nsenter --net="/run/netns/catenet-lab-$k" --mount="/proc/$hold/ns/mnt" --wd=/ -- env -u CATENET_HOST "$@"
+		nsenter --net="/run/netns/$LAB-$k" --mount="/proc/$hold/ns/mnt" --wd=/ -- env -u CATENET_HOST "$@"
 }
 
 # ours PID PROGRAM: whether that process is it. Numbers are used again.
@@ -66,7 +67,7 @@ until_it() {
 }
 
 lab_host() {
-	local k=$1 ns=catenet-lab-$1 run=$LAB_RUN/$1 state=$LAB_STATE/$1
+	local k=$1 ns=$LAB-$1 run=$LAB_RUN/$1 state=$LAB_STATE/$1
 	mkdir -p "$run/run/netns" "$state"/{etc,var}/{new,work}
 	ip netns add "$ns" &&
 		ip -n "$ns" link set lo up &&
@@ -138,7 +139,7 @@ lab_down() {
 		said=$(on "$k" catenetd --purge 2>&1) || printf 'lab: host %s is not left clean\n%s\n' "$k" "$said" >&2
 		end "$dir/hold" "$(command -v sleep)" KILL
 	done
-	for k in $(ip netns list | awk '/^catenet-lab-/ {print $1}'); do
+	for k in $(ip netns list | awk -v lab="^$LAB-" '$1 ~ lab {print $1}'); do
 		ip netns del "$k"
 	done
 	rm -rf "$LAB_RUN" "$LAB_STATE"

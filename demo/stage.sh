@@ -13,6 +13,9 @@ SECONDS_OF_TRAFFIC=6
 
 export PATH="$BIN:$PATH:/usr/sbin:/sbin" CATENET_HOST="unix://$RUN/catenet.sock"
 
+LAB=catenet-demo-lab
+. "$here/lab.sh"
+
 finished=no number=0 background=()
 bold='' dim='' green='' red='' plain=''
 if [ -t 1 ]; then
@@ -30,9 +33,13 @@ step() {
 # shows what it prints. The checks below look at the last one.
 at() {
 	printf '  %s# %s\n' "$1" "$2"
-	local ns=$HOST
-	[ "$1" = outside ] && ns=$OUTSIDE
-	said=$(timeout 30 nsenter --net="/run/netns/$ns" -- bash -c "$2" 2>&1 </dev/null)
+	local in=(nsenter --net="/run/netns/$HOST" --)
+	case $1 in
+	outside) in=(nsenter --net="/run/netns/$OUTSIDE" --) ;;
+	wire) in=(nsenter --net="/run/netns/$WIRE" --) ;;
+	host*) in=(on "${1#host}") ;;
+	esac
+	said=$("${in[@]}" timeout 30 bash -c "$2" 2>&1 </dev/null)
 	status=$?
 	[ -z "$said" ] || printf '%s\n' "$said" | sed "s/^/    $dim/; s/\$/$plain/"
 }
@@ -69,7 +76,7 @@ address() {
 # --- the stage --------------------------------------------------------------
 
 set_stage() {
-	if [ -e "$RUN" ] || [ -e "/run/netns/$HOST" ]; then
+	if [ -e "$RUN" ] || [ -e "/run/netns/$HOST" ] || [ -e "$LAB_RUN" ]; then
 		echo "An earlier demo is still up; removing it."
 		clear_stage
 	fi
@@ -127,6 +134,7 @@ clear_stage() {
 		[ ! -e "/run/netns/$ns" ] || ip netns del "$ns"
 	done
 	rm -rf "$RUN" "$STATE" "/etc/netns/$HAND"
+	[ ! -e "$LAB_RUN" ] || lab_down
 }
 
 # finish runs however the demo ends.
