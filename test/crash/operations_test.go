@@ -86,6 +86,9 @@ func operations() []operation {
 			do: func(s *site) error { return s.create("new", "10.93.0.0/24", "fd00:93::/64") }},
 		{name: "remove a network", before: func(s *site) { s.network("new", "10.93.0.0/24", "fd00:93::/64") },
 			do: func(s *site) error { return s.truth.Client.RemoveNetwork(ctx, "new") }},
+		{name: "create a network of several hosts", before: func(s *site) { s.noNetwork("new"); s.wire() }, do: (*site).createRouted},
+		{name: "remove a network of several hosts", before: func(s *site) { s.noNetwork("new"); s.wire(); s.must(s.createRouted()) },
+			do: func(s *site) error { return s.truth.Client.RemoveNetwork(ctx, "new") }},
 		{name: "attach", before: nothing,
 			do: func(s *site) error { return s.attach("subject", s.netns, ports, "front", "back") }},
 		{name: "park", before: nothing, do: func(s *site) error {
@@ -191,6 +194,18 @@ func (s *site) flow() {
 }
 
 // rootfs is where that process is about to have its root.
+// wire gives the host one that others are on: 192.0.2.0/24.
+func (s *site) wire() {
+	s.h.MustRun("sh", "-c", "ip link show eth7 >/dev/null 2>&1 || { ip link add eth7 type veth peer name eth8 && ip addr add 192.0.2.1/24 dev eth7 && ip link set eth8 up && ip link set eth7 up; }")
+}
+
+func (s *site) createRouted() error {
+	_, _, err := s.truth.Client.CreateNetwork(ctx, catenet.NetworkSpec{Name: "new", Driver: "routed",
+		Pools:   []catenet.Pool{{Subnet: netip.MustParsePrefix("10.93.1.0/24")}},
+		Options: map[string]string{"peers": "10.93.2.0/24=192.0.2.2,10.93.3.0/24=192.0.2.3"}})
+	return err
+}
+
 func (s *site) rootfs() string { return filepath.Join(s.h.Dir, "rootfs") }
 
 // lifted wants no file of ours to lie over that process's, unless it is attached.

@@ -36,7 +36,12 @@ func (e *expectation) network(n catenet.NetworkStatus) {
 	if n.Driver == "ptp" && len(n.Endpoints) == 1 { // the other end waits
 		e.say("link ctn%s of %s: veth down, ipv6 false, []", catenet.ShortID(n.ID), n.ID)
 	}
-	if n.Driver != "bridge" {
+	for _, p := range n.Peers {
+		for _, subnet := range p.Subnets {
+			e.say("reaches %s via %s", subnet, p.Host)
+		}
+	}
+	if n.Driver != "bridge" && n.Driver != "routed" {
 		return
 	}
 	bridge := cmp.Or(n.Options[catenet.OptionBridge], "br-"+catenet.ShortID(n.ID))

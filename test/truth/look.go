@@ -21,7 +21,7 @@ import (
 func (w *World) look(said word) ([]string, error) {
 	v := &view{host: w.Host}
 	steps := []func() error{
-		v.links, v.rates, v.rules, v.loopback, v.pins, func() error { return v.held(w.Ports) },
+		v.links, v.routes, v.rates, v.rules, v.loopback, v.pins, func() error { return v.held(w.Ports) },
 		func() error { return v.folders(said) },
 	}
 	for _, step := range steps {
@@ -137,6 +137,24 @@ func (v *view) links() error {
 		}
 		return nil
 	})
+}
+
+// routes are those to other hosts.
+func (v *view) routes() error {
+	out, err := v.run("sh", "-c", "ip -j route show proto 159 && ip -j -6 route show proto 159")
+	if err != nil {
+		return err
+	}
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+		var routes []struct{ Dst, Gateway string }
+		if err := d.Decode(&routes); err != nil {
+			return err
+		}
+		for _, r := range routes {
+			v.say("reaches %s via %s", r.Dst, r.Gateway)
+		}
+	}
+	return nil
 }
 
 // rates are the bounds of links, and which links what arrives goes through.
