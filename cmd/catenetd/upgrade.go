@@ -93,6 +93,7 @@ func (d *daemon) makeRoom(ctx context.Context, program string, s *server.Server,
 		p.Put(o.name, o.socket)
 	}
 	d.sockets.HandOver(&p)
+	d.tunnels.HandOver(&p)
 	lookups := d.names.HandOver()
 	defer d.names.TakeBack(lookups)
 	if err := errors.Join(offerClients(&p, apiClients, clients), offerClients(&p, pluginCalls, calls), offerLookups(&p, lookups)); err != nil {

@@ -15,10 +15,13 @@ import (
 	"github.com/catenet/catenet/internal/config"
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
+	"github.com/catenet/catenet/internal/driver/flannel"
 	"github.com/catenet/catenet/internal/driver/mode"
 	"github.com/catenet/catenet/internal/driver/ptp"
 	"github.com/catenet/catenet/internal/driver/routed"
 	"github.com/catenet/catenet/internal/engine"
+	"github.com/catenet/catenet/internal/etcd"
+	"github.com/catenet/catenet/internal/etcd/client"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/bpf"
@@ -32,6 +35,7 @@ import (
 	"github.com/catenet/catenet/internal/kernel/nft"
 	"github.com/catenet/catenet/internal/kernel/process"
 	"github.com/catenet/catenet/internal/kernel/sockets"
+	"github.com/catenet/catenet/internal/kernel/tun"
 	"github.com/catenet/catenet/internal/names"
 	"github.com/catenet/catenet/internal/store"
 )
@@ -41,15 +45,19 @@ const reunion = 45 * time.Second
 
 // drivers are the kinds of network there are, in the order in which they are
 // listed. A new one is one line here.
-func drivers() []driver.Driver {
+func drivers(tunnels kernel.Tunnels, log *slog.Logger) []driver.Driver {
 	return []driver.Driver{
 		bridge.New(),
 		routed.New(bridge.New()),
+		flannel.New(bridge.New(), tunnels, openEtcd, log),
 		ptp.New(),
 		mode.New("host", catenet.ModeHost, catenet.NetworkHost),
 		mode.New("null", catenet.ModeNone, catenet.NetworkNone),
 	}
 }
+
+// openEtcd opens a store that is asked later.
+func openEtcd(c etcd.Config) (etcd.Store, error) { return client.New(c) }
 
 // daemon is everything that is wired.
 type daemon struct {
@@ -58,6 +66,7 @@ type daemon struct {
 	names    *names.Names
 	closers  []func() error // in the order in which things were opened
 	sockets  *sockets.Sockets
+	tunnels  *tun.Tunnels
 	offers   []offer // what else is handed over
 	plugin   *plugin // nil: dockerd is not served
 	// takeBack removes what would outlive a start that fails.
@@ -100,6 +109,8 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 		return d, err
 	}
 	d.later(links.Close)
+	d.tunnels = tun.New(links, log)
+	d.tunnels.Inherit(given)
 	held := sockets.New(log)
 	held.Inherit(given)
 	d.sockets = held
@@ -119,7 +130,7 @@ func open(c config.Config, given *handover.Parcel, log *slog.Logger) (*daemon, e
 		RunDir: c.RunDir, StateDir: c.StateDir, Log: log,
 		Store: records, Host: links, Namespaces: netns.New(), Mounts: mounts.New(), Sockets: held, Loopback: loopback,
 		Flows: flows.New(), Processes: runner, Logs: process.Logs,
-		Firewall: d.firewall, Names: d.names, Drivers: drivers(), Pools: c.AddressPools,
+		Firewall: d.firewall, Names: d.names, Drivers: drivers(d.tunnels, log), Pools: c.AddressPools,
 		Reunion: reunion, Files: limit.Enough, Progress: (&progress{log: log}).set,
 		Info: about(c, rules.Caps().Owner),
 	})

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -12,7 +11,7 @@ import (
 
 // Lead makes want all that leads from this host to within, which is subnets of
 // other hosts. What is right is not written again. links are the tunnels that want
-// may go by. A failure takes back what this call has added.
+// may go by. What is refused keeps nothing else.
 func Lead(ctx context.Context, h kernel.Host, within []netip.Prefix, want []kernel.Reach, links ...string) error {
 	have, err := h.Reached(ctx, links...)
 	if err != nil {
@@ -29,13 +28,7 @@ func Lead(ctx context.Context, h kernel.Host, within []netip.Prefix, want []kern
 	if len(missing)+len(extra) == 0 {
 		return nil
 	}
-	if err = h.Reach(ctx, missing, extra); err != nil {
-		fresh := slices.DeleteFunc(missing, func(r kernel.Reach) bool {
-			return slices.ContainsFunc(have, func(o kernel.Reach) bool { return o.Subnet == r.Subnet })
-		})
-		err = errors.Join(err, h.Reach(context.WithoutCancel(ctx), nil, fresh))
-	}
-	return err
+	return h.Reach(ctx, missing, extra)
 }
 
 // without returns those of all that others lack.

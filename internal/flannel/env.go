@@ -56,6 +56,18 @@ func WriteEnv(path string, e Env) error {
 	return nil
 }
 
+// RemoveEnv removes the file at path if it says what e does.
+func RemoveEnv(path string, e Env) error {
+	text, err := os.ReadFile(path)
+	if err == nil && bytes.Equal(text, e.Text()) {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove subnet file: %w", err)
+	}
+	return nil
+}
+
 // ReadEnv returns the subnets that a file tells of, for Node.Previous. Where there
 // is no file, or nothing in it that could be had again, they are zero.
 func ReadEnv(path string) (Subnets, error) {

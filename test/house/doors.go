@@ -39,6 +39,7 @@ var undoored = []string{
 // doorless are the functions that make such calls and need no door, and why.
 var doorless = map[string]string{
 	"internal/flannel/env.go: WriteEnv":                 "it is replaced whole, and written again at each start",
+	"internal/flannel/env.go: RemoveEnv":                "what is left of it is of no harm: it is the earlier subnets of who comes next",
 	"internal/kernel/flows/flows.go: list":              "it reads",
 	"internal/kernel/foreign/allow.go: run":             "who changes something by it has the door",
 	"internal/kernel/handover/exec.go: Try":             "the program only reads its settings",

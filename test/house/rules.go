@@ -62,6 +62,7 @@ var Arrows = []Arrow{
 	{"internal/flannel/...", []string{".", "internal/etcd"}, "a registry is kept by a store's contract: no kernel, no engine, and no client either"},
 
 	{"internal/driver/conformance/...", []string{".", "internal/driver", "internal/kernel/...", "internal/firewall"}, "the suite knows the contract and no driver"},
+	{"internal/driver/flannel", []string{".", "internal/driver", "internal/firewall", "internal/kernel", "internal/flannel", "internal/etcd", "internal/transport"}, "a network across hosts is made of a registry, tunnels and the host's own part, each by its contract"},
 	{"internal/driver/...", []string{".", "internal/driver", "internal/firewall", "internal/kernel"}, "a driver is a translator: data in, data out; it never calls the engine, the store or another driver"},
 
 	{"internal/kernel/kerneltest/...", nil, "namespaces for tests, for whoever needs them"},

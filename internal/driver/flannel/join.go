@@ -1,0 +1,219 @@
+package flannel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/etcd"
+	"github.com/catenet/catenet/internal/flannel"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// Join implements driver.Spanning. The same host has the same part again, since the
+// registry knows it by its address. Nothing is written before it is sure that this host
+// can have a part.
+func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network) (part catenet.Part, err error) {
+	o, err := d.parse(n.NetworkSpec)
+	if err != nil {
+		return part, err
+	}
+	if len(n.Pools) > 0 {
+		return part, catenet.Invalidf("the subnets of a flannel network come from its registry").WithHint("leave --subnet, --ip-range and --gateway out")
+	}
+	p := held{MAC4: vtep(n.ID, 4), MAC6: vtep(n.ID, 6)}
+	if p.site, err = look(ctx, h, o, site{}); err != nil {
+		return part, err
+	}
+	if p.Subnets, err = flannel.ReadEnv(o.file); err != nil {
+		return part, err
+	}
+	store, err := d.store(o)
+	if err != nil {
+		return part, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if o.config != "" {
+		if err := flannel.WriteConfig(ctx, flannel.Registry{Store: store, Prefix: o.prefix}, o.config); err != nil {
+			return part, err
+		}
+	}
+	node := d.node(p, n.Name)
+	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
+		p.config = c
+		return p.backendData(c), d.admit(ctx, h, n.ID, &p)
+	}
+	return d.take(ctx, o, store, node, &p)
+}
+
+// take has the registry give the node its subnets.
+func (d Driver) take(ctx context.Context, o options, store etcd.Store, node flannel.Node, p *held) (catenet.Part, error) {
+	joined, err := flannel.Join(ctx, flannel.Registry{Store: store, Prefix: o.prefix}, node)
+	if err != nil {
+		return catenet.Part{}, err
+	}
+	p.config, p.State = joined.Config(), joined.State()
+	p.site = p.at(p.site)
+	return p.part()
+}
+
+// look finds where this host is. An address that it was at before and still has is
+// kept, whatever order they come in.
+func look(ctx context.Context, h kernel.Host, o options, was site) (site, error) {
+	which := o.iface
+	if which == "" && o.ip.IsValid() {
+		which = o.ip.String()
+	}
+	u, err := h.Underlay(ctx, which)
+	if catenet.IsNotFound(err) && o.iface == "" && which != "" { // reached by an address that others translate
+		u, err = h.Underlay(ctx, "")
+	}
+	if err != nil {
+		return site{}, fmt.Errorf("find the link that other hosts are behind (option %s): %w", optIface, err)
+	}
+	named, _ := netip.ParseAddr(o.iface)
+	s := site{Under: u.Link, MTU: u.MTU, Local4: choose(u.IPv4, named, o.ip, was.Local4), Local6: choose(u.IPv6, named, o.ipv6, was.Local6)}
+	s.IP, s.IPv6 = o.ip, o.ipv6
+	if !s.IP.IsValid() {
+		s.IP = s.Local4
+	}
+	if !s.IPv6.IsValid() {
+		s.IPv6 = s.Local6
+	}
+	if !s.Local4.IsValid() {
+		return s, catenet.NotFoundf("link %s, which other hosts are behind, has no IPv4 address", u.Link).
+			WithHint("-o %s= names another link, or its address", optIface)
+	}
+	return s, nil
+}
+
+// choose returns the first of the wanted addresses that there is, else the first that
+// there is, else none.
+func choose(there []netip.Addr, wanted ...netip.Addr) netip.Addr {
+	for _, w := range wanted {
+		if slices.Contains(there, w) {
+			return w
+		}
+	}
+	return append(slices.Clone(there), netip.Addr{})[0]
+}
+
+// admit checks that this host can have a part of such a network, and chooses what its
+// devices are called.
+func (d Driver) admit(ctx context.Context, h kernel.Host, networkID string, p *held) error {
+	if err := p.suits(); err != nil {
+		return err
+	}
+	if p.backend() == flannel.BackendUDP {
+		return d.tryTunnel(ctx, h, networkID, p)
+	}
+	for _, l := range p.devices(networkID) {
+		if err := catenet.ValidateInterfaceName(l.Name); err != nil {
+			return catenet.Invalidf("flannel config: Backend.VNI: no device can be called %s", l.Name).WithHint("choose a smaller number")
+		}
+		there, err := isThere(ctx, h, l.Name)
+		if err != nil {
+			return err
+		}
+		if there {
+			return foreign(l.Name)
+		}
+	}
+	return nil
+}
+
+// suits checks that the backend works where this host is.
+func (p held) suits() error {
+	least := 68
+	if p.dual() {
+		least = 1280
+	}
+	switch {
+	case p.mtu() < least:
+		return catenet.Invalidf("packets of %d bytes are too small for a network: %s takes no more than %d", p.mtu(), p.Under, p.underlay())
+	case p.backend() != flannel.BackendHostGW:
+		return nil
+	case p.IP != p.Local4:
+		return catenet.Invalidf("option %s: %v is no address of %s, as the host-gw backend needs it", optIP, p.IP, p.Under).
+			WithHint("leave it out, or name the link with -o %s=", optIface)
+	case p.dual() && p.IPv6 != p.Local6:
+		return catenet.Invalidf("option %s: %v is no address of %s, as the host-gw backend needs it", optIPv6, p.IPv6, p.Under).
+			WithHint("leave it out, or name the link with -o %s=", optIface)
+	}
+	return nil
+}
+
+func isThere(ctx context.Context, h kernel.Host, link string) (bool, error) {
+	_, err := h.Underlay(ctx, link)
+	if catenet.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// foreign says that somebody else has a device: flanneld leaves its own when it ends.
+func foreign(name string) error {
+	return catenet.Conflictf("this host has a link %s already, and it is not this network's", name).
+		WithHint("if flanneld runs here, end it; what it left is removed by: ip link del %s", name)
+}
+
+// tryTunnel finds a name for the TUN device, and out whether the port is free: a
+// flanneld of this host would have it.
+func (d Driver) tryTunnel(ctx context.Context, h kernel.Host, networkID string, p *held) error {
+	for i := 0; ; i++ {
+		p.Device = fmt.Sprintf("flannel%d", i)
+		there, err := isThere(ctx, h, p.Device)
+		if err != nil {
+			return err
+		}
+		if !there {
+			break
+		}
+	}
+	trial := *p
+	trial.Subnets = flannel.Subnets{}
+	tunnel, err := d.openTunnel(ctx, networkID, trial)
+	if err == nil {
+		err = tunnel.Close()
+	}
+	if err = errors.Join(err, h.DeleteLinks(ctx, p.Device)); err != nil {
+		return fmt.Errorf("try the udp backend: %w", err)
+	}
+	return nil
+}
+
+// openTunnel opens the TUN device and the socket of the udp backend. The device has an
+// address once the host has a subnet.
+func (d Driver) openTunnel(ctx context.Context, networkID string, p held) (kernel.Tunnel, error) {
+	spec := kernel.TunnelSpec{
+		Device: p.Device, Alias: kernel.Mark + networkID, MTU: p.mtu(), Lanes: runtime.GOMAXPROCS(0),
+		Bind: netip.AddrPortFrom(p.Local4, uint16(p.config.Backend.Port)),
+	}
+	if four := p.Subnets.IPv4; four.IsValid() {
+		spec.Addrs = []netip.Prefix{netip.PrefixFrom(four.Addr(), 32)}
+	}
+	return d.tunnels.OpenTunnel(ctx, spec)
+}
+
+// Leave implements driver.Spanning.
+func (d Driver) Leave(ctx context.Context, n catenet.Network) (err error) {
+	o, p, err := d.read(n)
+	if err != nil {
+		return err
+	}
+	err = flannel.RemoveEnv(o.file, p.env(o.masquerade))
+	store, serr := d.store(o)
+	if serr != nil {
+		return errors.Join(err, serr)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	part, serr := flannel.Resume(flannel.Registry{Store: store, Prefix: o.prefix}, d.node(p, n.Name), p.State)
+	if serr == nil {
+		serr = part.Leave(ctx)
+	}
+	return errors.Join(err, serr)
+}

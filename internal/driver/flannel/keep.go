@@ -1,0 +1,178 @@
+package flannel
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/flannel"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// apply makes a change among the peers true; ways are those to the ones that come.
+func (k *keeper) apply(ctx context.Context, d flannel.Delta, ways map[string]way) error {
+	var add, remove []kernel.Reach
+	var gone []netip.Prefix
+	for _, p := range d.Remove {
+		remove = append(remove, k.ways[p.Key()].reach...)
+		gone = append(gone, p.IPv4)
+		delete(k.ways, p.Key())
+	}
+	for key, w := range ways {
+		add = append(add, w.reach...)
+		k.ways[key] = w
+	}
+	if k.carry != nil {
+		return k.carry.change(ways, gone)
+	}
+	if len(add)+len(remove) == 0 {
+		return nil
+	}
+	return k.s.Host.Reach(ctx, add, remove)
+}
+
+// lead makes all that leads to the other hosts right. What is right already is only
+// looked at.
+func (k *keeper) lead(ctx context.Context) {
+	k.lost = k.leadAll(ctx)
+}
+
+func (k *keeper) leadAll(ctx context.Context) error {
+	var want []kernel.Reach
+	if k.ways != nil { // which of them are on a wire of this host may have changed
+		ways, err := k.p.ways(ctx, k.s.Host, peers(k.ways))
+		if err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(ways, k.ways) {
+			k.ways, k.change = ways, true
+		}
+		for _, w := range ways {
+			want = append(want, w.reach...)
+		}
+	}
+	if k.carry != nil {
+		want = append(want, k.carry.route)
+		if err := k.carry.set(k.ways); err != nil {
+			return err
+		}
+	} else if k.ways == nil {
+		return nil // what there is is from before
+	}
+	return driver.Lead(ctx, k.s.Host, k.p.span(), want, k.p.tunnels()...)
+}
+
+func peers(ways map[string]way) (all []flannel.Peer) {
+	for _, key := range slices.Sorted(maps.Keys(ways)) {
+		all = append(all, ways[key].Peer)
+	}
+	return all
+}
+
+// remembered is a peer as it is kept over the daemon's end.
+type remembered struct {
+	flannel.Subnets
+	PublicIP     netip.Addr
+	PublicIPv6   netip.Addr  `json:",omitzero"`
+	VTEP4, VTEP6 flannel.MAC `json:",omitzero"`
+}
+
+// memory is what remember reads.
+func memory(ways map[string]way) ([]byte, error) {
+	all := make([]remembered, 0, len(ways))
+	for _, p := range peers(ways) {
+		all = append(all, remembered(p))
+	}
+	return json.Marshal(all)
+}
+
+// remember returns the ways to the peers that an earlier run has told of; nil for
+// none. It needs no etcd.
+func remember(ctx context.Context, s driver.Site, p held) (map[string]way, error) {
+	if s.Memory == nil {
+		return nil, nil
+	}
+	var all []remembered
+	if err := json.Unmarshal(s.Memory, &all); err != nil {
+		return nil, fmt.Errorf("read what is known of other hosts: %w", err)
+	}
+	known := make([]flannel.Peer, len(all))
+	for i, r := range all {
+		known[i] = flannel.Peer(r)
+	}
+	return p.ways(ctx, s.Host, known)
+}
+
+// moved finds where this host is, and reports whether that is elsewhere than before.
+// If it cannot be found out nothing changes.
+func (k *keeper) moved(ctx context.Context) (site, bool) {
+	now, err := look(ctx, k.s.Host, k.o, k.p.site)
+	k.where = err
+	now = k.p.at(now)
+	return now, err == nil && now != k.p.site
+}
+
+// locate has the network go on from where this host is now. Where that is an address
+// that the others do not know, the registry has it first.
+func (k *keeper) locate(ctx context.Context) error {
+	now, moved := k.moved(ctx)
+	if !moved {
+		return nil
+	}
+	next := k.p
+	next.site = now
+	err := next.suits()
+	if err == nil && (next.IP != k.p.IP || next.IPv6 != k.p.IPv6) {
+		err = k.readdress(ctx, &next)
+	}
+	if err != nil {
+		k.where = fmt.Errorf("this host is at %v now, and was at %v: %w", now.IP, k.p.IP, err)
+		return nil
+	}
+	k.p = next
+	return k.repart()
+}
+
+// readdress has the registry know this host by another address. It keeps its subnets.
+func (k *keeper) readdress(ctx context.Context, next *held) error {
+	registry, name := flannel.Registry{Store: k.store, Prefix: k.o.prefix}, k.s.Network.Name
+	was, err := flannel.Resume(registry, k.d.node(k.p, name), k.p.State)
+	if err == nil {
+		err = was.Leave(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	node := k.d.node(*next, name)
+	data := node.Backend
+	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
+		if c != k.p.config {
+			return flannel.BackendData{}, catenet.Conflictf("the flannel network's config has been changed since").
+				WithHint("remove the network, and make it anew")
+		}
+		return data(c)
+	}
+	_, err = k.d.take(ctx, k.o, k.store, node, next)
+	return err
+}
+
+// writeFile tells those who make containers of their own. One file can tell of one
+// network.
+func (k *keeper) writeFile() error {
+	env := k.p.env(k.o.masquerade)
+	there, err := flannel.ReadEnv(k.o.file)
+	if err != nil {
+		return err
+	}
+	if there.IPv4.IsValid() && !there.IPv4.Overlaps(env.Network) {
+		return catenet.Conflictf("the file %s tells of another network's %v", k.o.file, there).
+			WithHint("remove it, or name another with -o %s=", optFile)
+	}
+	return flannel.WriteEnv(k.o.file, env)
+}

@@ -1,0 +1,191 @@
+package flannel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/catenet/catenet/internal/driver"
+	"github.com/catenet/catenet/internal/etcd"
+	"github.com/catenet/catenet/internal/flannel"
+)
+
+const (
+	// pause is how often at most the engine is told.
+	pause = time.Second
+	// inspection is how often the routes, and where this host is, are looked at
+	// without any reason, in pauses.
+	inspection = 10
+)
+
+// Run implements driver.Spanning: one session after the other, each with the part that
+// the one before has left.
+//
+//	the record ─► session: registry ═ deltas ═► routes, tunnels ─► Tell
+//	    ▲            │ other subnets, or another address of this host
+//	    └────────────┘
+func (d Driver) Run(ctx context.Context, s driver.Site) error {
+	o, p, err := d.read(s.Network)
+	if err != nil {
+		return err
+	}
+	store, err := d.store(o)
+	if err != nil {
+		return err
+	}
+	defer store.Close() // ends what is under way; there is nothing to lose
+	ways, err := remember(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	k := &keeper{d: d, o: o, s: s, p: p, store: store, ways: ways}
+	for ctx.Err() == nil {
+		if err := k.session(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keeper keeps one network. It is one goroutine's.
+type keeper struct {
+	d     Driver
+	o     options
+	s     driver.Site
+	p     held
+	store etcd.Store
+	part  *flannel.Part
+	carry *carrier // of the udp backend, else nil
+
+	ways   map[string]way // to the peers, by key; nil: nobody is known yet
+	change bool           // they are not told yet
+	told   time.Time      // last
+	said   string         // the trouble that was told last
+	lost   error          // what was wrong with the routes last
+	where  error          // with where this host is
+	file   error          // with the subnet file
+}
+
+// session keeps the network until ctx ends, or this host has another part.
+func (k *keeper) session(ctx context.Context) (err error) {
+	if err := k.locate(ctx); err != nil {
+		return err
+	}
+	k.file = k.writeFile()
+	registry := flannel.Registry{Store: k.store, Prefix: k.o.prefix}
+	if k.part, err = flannel.Resume(registry, k.d.node(k.p, k.s.Network.Name), k.p.State); err != nil {
+		return err
+	}
+	if k.p.backend() == flannel.BackendUDP {
+		if k.carry, err = k.d.carry(ctx, k.s.Network.ID, k.p); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, k.carry.close()) }()
+	}
+	k.lead(ctx) // by what is remembered: etcd may be away
+	ctx, stop := context.WithCancel(ctx)
+	deltas, done := make(chan flannel.Delta), make(chan struct{})
+	defer func() { stop(); <-done }()
+	go func() {
+		defer close(done)
+		k.part.Run(ctx, func(d flannel.Delta) {
+			select {
+			case deltas <- d:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	return k.follow(ctx, deltas)
+}
+
+// follow does what there is to do, as it comes.
+func (k *keeper) follow(ctx context.Context, deltas <-chan flannel.Delta) error {
+	clock := time.NewTicker(pause)
+	defer clock.Stop()
+	for beat := 1; ; beat++ {
+		look := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.carry.end():
+			return fmt.Errorf("carry packets: %w", k.carry.err)
+		case d := <-deltas:
+			if d.Own != k.p.Subnets {
+				k.p.State = k.part.State()
+				return k.repart()
+			}
+			if err := k.take(ctx, d); err != nil {
+				return err
+			}
+		case <-k.s.Lost:
+			look = true
+		case <-clock.C:
+			look = beat%inspection == 0
+		}
+		if look && k.look(ctx) {
+			return nil
+		}
+		k.tell()
+	}
+}
+
+// look has everything be as it should, and reports whether this host has moved.
+func (k *keeper) look(ctx context.Context) bool {
+	k.lead(ctx)
+	if k.file != nil {
+		k.file = k.writeFile()
+	}
+	now, moved := k.moved(ctx)
+	if moved {
+		k.d.log.Info("this host is elsewhere", "network", k.s.Network.Name, "was", k.p.site, "is", now)
+	}
+	return moved
+}
+
+// take makes a delta true. An error means that it is not known any more who is there.
+func (k *keeper) take(ctx context.Context, d flannel.Delta) error {
+	ways, err := k.p.ways(ctx, k.s.Host, d.Add)
+	if err != nil {
+		return err
+	}
+	k.change = true
+	if d.Full {
+		k.ways = ways
+		k.lead(ctx)
+	} else {
+		k.lost = k.apply(ctx, d, ways)
+	}
+	return nil
+}
+
+// tell says what has changed, unless that was just done: then the clock will.
+func (k *keeper) tell() {
+	trouble := errors.Join(k.part.Status().Trouble, k.where, k.lost, remote(k.ways), k.file)
+	said := fmt.Sprint(trouble)
+	if !k.change && said == k.said || time.Since(k.told) < pause {
+		return
+	}
+	news := driver.News{Trouble: trouble}
+	if k.change {
+		news.Peers, news.Hosts = k.p.peersOf(k.ways), neighbours(k.ways)
+		var err error
+		if news.Memory, err = memory(k.ways); err != nil {
+			news.Trouble = errors.Join(trouble, err)
+		}
+	}
+	k.s.Tell(news)
+	k.change, k.said, k.told = false, said, time.Now()
+}
+
+// repart tells of another part of this host: its links are to be made for that.
+func (k *keeper) repart() error {
+	part, err := k.p.part()
+	if err != nil {
+		return err
+	}
+	k.s.Network.Part = &part
+	k.s.Tell(driver.News{Part: &part})
+	k.said, k.change = "", k.ways != nil
+	return nil
+}
