@@ -38,3 +38,5 @@ done
 meet routed "by its own address, without a tunnel"
 at host1 "ip route show proto 159"
 prints "10.61.3.0/24 via 192.0.2.3" "a route for each of the others"
+at host1 "catenet topology"
+prints "◆ 192.0.2.3" "the picture shows the other hosts"

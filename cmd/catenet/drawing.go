@@ -9,7 +9,7 @@ import (
 
 // draw draws a picture with box characters: the host on top, its networks on
 // a spine below it, those that it is not in at the end, and their containers
-// below each.
+// below each, with its other hosts.
 func draw(p picture) string {
 	// A network's box stands 6 columns to the right of the host's, and both
 	// end at one.
@@ -72,7 +72,10 @@ func drawBox(s *strings.Builder, b box, inner int, cols [3]int, place int) {
 		if i == len(b.members)-1 {
 			twig = "╰"
 		}
-		if !m.running {
+		switch {
+		case m.host:
+			dot = "◆"
+		case !m.running:
 			dot = "○"
 		}
 		line := fmt.Sprintf("  %s     %s─%s %s  %s  %s  %s", spine, twig, dot, pad(m.name, cols[0]), pad(m.link, cols[1]), pad(m.addr, cols[2]), m.notes)

@@ -22,15 +22,19 @@ type box struct {
 	members      []member
 }
 
-// member is a container's place in a network.
+// member is a container's place in a network, or another host of that.
 type member struct {
-	running          bool
+	running, host    bool
 	name, link, addr string
 	notes            string // ports, and where else it is
 }
 
-// maxPortRuns is how many runs of ports one line tells of.
-const maxPortRuns = 3
+// maxPortRuns is how many runs of ports one line tells of, and maxHosts how many
+// other hosts are drawn of a network.
+const (
+	maxPortRuns = 3
+	maxHosts    = 8
+)
 
 // scene puts what there is into words.
 func scene(info catenet.Info, networks []catenet.NetworkStatus, sandboxes []catenet.SandboxStatus, all bool) picture {
@@ -55,6 +59,7 @@ func scene(info catenet.Info, networks []catenet.NetworkStatus, sandboxes []cate
 			guests := append(slices.Clone(shared[sb.Name]), shared[sb.ID]...)
 			b.members = append(b.members, membersOf(n, sb, guests)...)
 		}
+		b.members = append(b.members, hostsOf(n)...)
 		if all || len(b.members) > 0 || !n.Predefined {
 			p.boxes = append(p.boxes, b)
 		}
@@ -146,6 +151,21 @@ func membersOf(n catenet.NetworkStatus, sb catenet.SandboxStatus, guests []strin
 	}
 	m.notes = strings.Join(append(notes, guestNote(guests)...), ", ")
 	return []member{m}
+}
+
+// hostsOf are the other hosts of a network.
+func hostsOf(n catenet.NetworkStatus) (hosts []member) {
+	for i, p := range n.Peers {
+		if i == maxHosts {
+			return append(hosts, member{host: true, name: fmt.Sprintf("%d more", len(n.Peers)-i)})
+		}
+		m := member{host: true, name: p.Host.String(), link: p.By}
+		for _, s := range p.Subnets {
+			m.addr = strings.TrimSpace(m.addr + " " + s.String())
+		}
+		hosts = append(hosts, m)
+	}
+	return hosts
 }
 
 func guestNote(guests []string) []string {

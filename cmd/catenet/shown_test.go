@@ -132,3 +132,18 @@ func TestDrawingNamesTheLink(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Other hosts of a network are drawn, the first of them.
+func TestTopologyShowsHosts(t *testing.T) {
+	n := catenet.NetworkStatus{Network: catenet.Network{NetworkSpec: catenet.NetworkSpec{Name: "wide", Driver: "routed"}}}
+	for i := range maxHosts + 3 {
+		n.Peers = append(n.Peers, catenet.Peer{Host: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), By: "route",
+			Subnets: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 5, byte(i), 0}), 24)}})
+	}
+	got := draw(scene(catenet.Info{}, []catenet.NetworkStatus{n}, nil, false))
+	for _, want := range []string{"├─◆ 192.0.2.8  route  10.5.7.0/24\n", "╰─◆ 3 more\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
