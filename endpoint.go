@@ -21,10 +21,13 @@ type EndpointSpec struct {
 	// NoDefault4 and 6: whatever the priority, no default route of that family
 	// goes through the endpoint.
 	NoDefault4 bool              `json:"no_default4,omitempty"`
-	NoDefault6 bool              `json:"no_default6,omitempty"`
-	Bandwidth  Bandwidth         `json:"bandwidth,omitzero"`
-	Options    map[string]string `json:"options,omitempty"` // com.docker.network.endpoint.…
-	Labels     map[string]string `json:"labels,omitempty"`  // notes of whoever asked; nobody here reads them
+	NoDefault6 bool `json:"no_default6,omitempty"`
+	// OwnResolver: the container is told an address of its resolver for this
+	// network alone, one of 127.128.0.0/9.
+	OwnResolver bool              `json:"own_resolver,omitempty"`
+	Bandwidth   Bandwidth         `json:"bandwidth,omitzero"`
+	Options     map[string]string `json:"options,omitempty"` // com.docker.network.endpoint.…
+	Labels      map[string]string `json:"labels,omitempty"`  // notes of whoever asked; nobody here reads them
 }
 
 // Endpoint is a sandbox's place in one network.

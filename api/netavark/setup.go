@@ -48,12 +48,13 @@ func (f *Front) setup(ctx context.Context, path string, r request) (map[string]s
 		if err := f.engine.Remove(ctx, sb.ID, true); err != nil && !catenet.IsNotFound(err) {
 			return nil, fmt.Errorf("remove what is left of the container's last run: %w", err)
 		}
-		found = false
+		sb, found = catenet.SandboxStatus{}, false
 	}
 	// A plugin is told of one network at a time: ports wait for one that leads outside.
 	if r.Network != nil && r.Network.Internal {
 		ports = nil
 	}
+	tellApart(joins, sb)
 	if found {
 		err = f.connect(ctx, sb, joins, ports)
 	} else {
@@ -155,17 +156,24 @@ func (j join) status(sb catenet.SandboxStatus) status {
 	}
 	s := status{Search: []string{}, Servers: []netip.Addr{}, Interfaces: map[string]linkState{ep.Interface: link}}
 	if j.DNS {
-		s.Servers = append(s.Servers, resolver(ep, len(sb.Endpoints) == 1))
+		s.Servers = append(s.Servers, resolver(ep))
 	}
 	return s
 }
 
-// resolver is where a container finds its resolver of ours. When a container
-// leaves a network, Podman takes what was told for that out of its resolv.conf,
-// by the address: so each network is told another, of 127.128.0.0/9, all of which
-// lead to the resolver. A container's only one is told the usual address.
-func resolver(ep catenet.Endpoint, only bool) netip.Addr {
-	if id, err := hex.DecodeString(ep.NetworkID[:min(6, len(ep.NetworkID))]); err == nil && len(id) == 3 && !only {
+// tellApart gives each network its own address of the resolver. When a container
+// leaves a network, Podman takes what was told for that out of its resolv.conf, by
+// the address. A container's only one is told the usual address.
+func tellApart(joins []join, sb catenet.SandboxStatus) {
+	several := len(joins) > 1 || slices.ContainsFunc(sb.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.Network != joins[0].Name })
+	for i, j := range joins {
+		joins[i].spec.OwnResolver = several && j.DNS
+	}
+}
+
+// resolver is where a container is told to find its resolver of ours.
+func resolver(ep catenet.Endpoint) netip.Addr {
+	if id, err := hex.DecodeString(ep.NetworkID[:min(6, len(ep.NetworkID))]); err == nil && len(id) == 3 && ep.Spec.OwnResolver {
 		return netip.AddrFrom4([4]byte{127, 128 | id[0], id[1], id[2]})
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, 11})

@@ -52,7 +52,7 @@ func (e *Engine) Check(ctx context.Context, ref string) error {
 // look compares the links of a sandbox and what is inside, by a context of
 // kernel.Looking. What whoever made a parked one has inside is his. sb.op is held.
 func (e *Engine) look(ctx context.Context, now *record, ns *kernel.Namespace) error {
-	at, outfit := ns, kernel.Outfit{ResolverPort: now.ResolverPort, Beside: now.Parked}
+	at, outfit := ns, now.lookups()
 	if now.Parked {
 		at = nil
 	}

@@ -1,11 +1,50 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 )
+
+// TestFurtherAddressesOfTheResolver: a namespace has them as long as one of its
+// endpoints is known by one, and not after a connect that failed.
+func TestFurtherAddressesOfTheResolver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"m", "n"} {
+		w.network(catenet.NetworkSpec{Name: name})
+	}
+	w.mustAttach("a", catenet.EndpointSpec{Network: "m"})
+	wants := func(when string, want bool) {
+		t.Helper()
+		if got := strings.Contains(w.kernel.String(), "127.128.0.0/9"); got != want {
+			t.Errorf("%s: %v", when, got)
+		}
+		if err := w.Check(ctx, "a"); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	wants("one network", false)
+	own := catenet.EndpointSpec{OwnResolver: true}
+	for n := 1; ; n++ {
+		w.kernel.FailAt(n, errors.New("broken"))
+		_, err := w.Connect(ctx, "n", "a", own)
+		w.kernel.FailAt(0, nil)
+		if err == nil {
+			break
+		}
+		wants(fmt.Sprintf("a connect that failed at %d", n), false)
+	}
+	wants("connected", true)
+	w.restart()
+	wants("after a start", true)
+	must(t, w.Disconnect(ctx, "n", "a", false))
+	wants("disconnected", false)
+}
 
 // TestCheckFindsWhatIsLost: a check says what of a sandbox somebody took away,
 // and puts nothing back.

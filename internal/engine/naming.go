@@ -47,6 +47,32 @@ func (e *Engine) serve(ctx context.Context, sb *sandbox, next *record, ns *kerne
 	return nil
 }
 
+// lookups is what a namespace that has come is given of its resolver.
+func (r *record) lookups() kernel.Outfit {
+	return kernel.Outfit{
+		ResolverPort: r.ResolverPort, Beside: r.Parked,
+		Further: slices.ContainsFunc(r.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.OwnResolver }),
+	}
+}
+
+// redirect leads the lookups of a namespace to the resolver that is served in it.
+func (e *Engine) redirect(ctx context.Context, now, next *record, ns *kernel.Namespace, u *undo) error {
+	if err := e.o.Host.Dress(ctx, ns, next.lookups()); err != nil {
+		return fmt.Errorf("redirect lookups of %s: %w", next.Name, err)
+	}
+	before := kernel.Outfit{NoResolver: true}
+	if now != nil && !now.expected() {
+		before = now.lookups()
+		if now.State != catenet.StateRunning || before.Further == next.lookups().Further {
+			return nil
+		}
+	}
+	u.add(func() {
+		e.report("take back redirect", next.Name, e.o.Host.Dress(context.WithoutCancel(ctx), ns, before))
+	})
+	return nil
+}
+
 // unredirect takes the redirect of lookups out of a namespace that may live on
 // without us.
 func (e *Engine) unredirect(ctx context.Context, ns *kernel.Namespace) error {

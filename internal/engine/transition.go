@@ -155,12 +155,8 @@ func (e *Engine) furnish(ctx context.Context, sb *sandbox, now, next *record, ns
 		if asideErr = <-recorded; asideErr != nil {
 			return
 		}
-		if asideErr = e.o.Host.Dress(ctx, ns, kernel.Outfit{ResolverPort: view.ResolverPort, Beside: next.Parked}); asideErr != nil {
-			asideErr = fmt.Errorf("redirect lookups of %s: %w", next.Name, asideErr)
+		if asideErr = e.redirect(ctx, now, view, ns, &aside); asideErr != nil {
 			return
-		}
-		if now == nil || now.expected() {
-			aside.add(func() { e.report("take back redirect", next.Name, e.unredirect(context.WithoutCancel(ctx), ns)) })
 		}
 		if now != nil && now != next && now.State == catenet.StateRunning {
 			aside.add(func() { e.report("take back files", now.Name, e.writeFiles(now, new(undo))) })

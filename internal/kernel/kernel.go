@@ -206,8 +206,10 @@ type Peer struct {
 type Outfit struct {
 	Interfaces []Interface
 	// ResolverPort, if not 0, redirects what the namespace sends to port 53 of
-	// Resolver and Resolvers, UDP and TCP, to that port of Resolver.
+	// Resolver, UDP and TCP, to that port of it.
 	ResolverPort uint16
+	// Further has what is sent to one of Resolvers go the same way.
+	Further bool
 	// Beside says that somebody else answers there too: he has the word while
 	// nobody listens at ResolverPort.
 	Beside bool

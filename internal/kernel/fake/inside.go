@@ -21,14 +21,14 @@ func (k *Kernel) Dress(ctx context.Context, ns *kernel.Namespace, o kernel.Outfi
 		return catenet.NotFoundf("namespace %s is gone", ns.Path)
 	}
 	// On a copy, which is kept if all goes well.
-	next := inside{maps.Clone(in.parked), maps.Clone(in.interfaces), in.resolver, true}
+	next := inside{maps.Clone(in.parked), maps.Clone(in.interfaces), in.resolver, in.further, true}
 	for _, i := range o.Interfaces {
 		if err := next.wear(i); err != nil {
 			return err
 		}
 	}
 	if o.ResolverPort != 0 || o.NoResolver {
-		next.resolver = o.ResolverPort
+		next.resolver, next.further = o.ResolverPort, o.Further
 	}
 	if reflect.DeepEqual(*in, next) {
 		return nil

@@ -47,6 +47,7 @@ type inside struct {
 	parked     map[string]string // link → the host's end of it
 	interfaces map[string]kernel.Interface
 	resolver   uint16
+	further    bool // addresses of the resolver
 	loUp       bool
 }
 

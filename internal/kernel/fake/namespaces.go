@@ -121,7 +121,7 @@ func (k *Kernel) Vanish(path string) {
 func (k *Kernel) fresh(up bool) uint64 {
 	inode := k.next
 	k.next++
-	k.inside[inode] = &inside{map[string]string{}, map[string]kernel.Interface{}, 0, up}
+	k.inside[inode] = &inside{map[string]string{}, map[string]kernel.Interface{}, 0, false, up}
 	return inode
 }
 

@@ -137,6 +137,9 @@ func (in *inside) text(path string) []string {
 	if in.resolver != 0 {
 		add("nft redirect 127.0.0.11:53 to :%d", in.resolver)
 	}
+	if in.further {
+		add("nft redirect 127.128.0.0/9 to 127.0.0.11")
+	}
 	slices.Sort(out)
 	return out
 }

@@ -17,7 +17,7 @@ import (
 func TestFirstPacketArrives(t *testing.T) {
 	t.Parallel()
 	host := kerneltest.New(t)
-	h := openIn(t, host, func(context.Context, uint16, bool) error { return nil })
+	h := openIn(t, host, func(context.Context, kernel.Outfit) error { return nil })
 	if err := h.EnsureLink(t.Context(), bridgeLink()); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (h *Host) dress(ctx context.Context, c *conn, ns uint64, o kernel.Outfit) (
 	if h.redirect == nil {
 		return nil, errors.Join(errors.New("redirect the resolver: this host was opened without the means"), p.revert(h, c))
 	}
-	if err := h.redirect(ctx, o.ResolverPort, o.Beside); err != nil {
+	if err := h.redirect(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("redirect the resolver: %w", err), p.revert(h, c))
 	}
 	return p.born, nil

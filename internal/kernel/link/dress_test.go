@@ -134,8 +134,8 @@ func TestDressUndoes(t *testing.T) {
 	a.ctr.Run("ip", "link", "set", "lo", "down")
 	a.ctr.Run("ip", "link", "set", "eth0", "alias", "catenet:000000000001", "mtu", "1300")
 	before := a.state()
-	a.h.redirect = func(_ context.Context, port uint16, _ bool) error {
-		if port == 1 {
+	a.h.redirect = func(_ context.Context, o kernel.Outfit) error {
+		if o.ResolverPort == 1 {
 			return errors.New("no nf_tables today")
 		}
 		return nil
@@ -216,7 +216,7 @@ func TestGatewayOutsideTheSubnet(t *testing.T) {
 func TestRedirect(t *testing.T) {
 	a := newAttached(t)
 	var ports []uint16
-	a.h.redirect = func(_ context.Context, port uint16, _ bool) error { ports = append(ports, port); return nil }
+	a.h.redirect = func(_ context.Context, o kernel.Outfit) error { ports = append(ports, o.ResolverPort); return nil }
 	for _, o := range []kernel.Outfit{{ResolverPort: 5353}, {}, {NoResolver: true}} {
 		if err := a.h.Dress(t.Context(), a.ns, o); err != nil {
 			t.Fatal(err)

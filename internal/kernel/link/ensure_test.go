@@ -34,7 +34,7 @@ type attached struct {
 func newAttached(t *testing.T) *attached {
 	t.Parallel()
 	a := &attached{t: t, host: kerneltest.New(t), ctr: kerneltest.New(t)}
-	a.h, a.ns = openIn(t, a.host, func(context.Context, uint16, bool) error { return nil }), at(t, a.ctr.Path)
+	a.h, a.ns = openIn(t, a.host, func(context.Context, kernel.Outfit) error { return nil }), at(t, a.ctr.Path)
 	a.attach()
 	return a
 }

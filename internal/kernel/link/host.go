@@ -23,10 +23,10 @@ import (
 	"github.com/catenet/catenet/internal/kernel/netns"
 )
 
-// Redirect makes the thread's namespace send what goes to 127.0.0.11:53, UDP
-// and TCP, to that port of 127.0.0.11, or takes the redirect away if the port
-// is 0; it is idempotent, and heeds kernel.Looking. beside is kernel.Outfit's.
-type Redirect func(ctx context.Context, port uint16, beside bool) error
+// Redirect makes the thread's namespace send lookups where o says, or takes the
+// redirect away if o.ResolverPort is 0; it is idempotent, and heeds
+// kernel.Looking.
+type Redirect func(ctx context.Context, o kernel.Outfit) error
 
 // Host implements kernel.Host for the namespace it was opened in.
 type Host struct {

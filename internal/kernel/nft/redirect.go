@@ -23,25 +23,26 @@ const grace = 50 * time.Millisecond
 var sandboxTable = Ref{IPv4, kernel.RedirectTable}
 
 // Redirect sends what the namespace of the current thread sends to port 53 of
-// kernel.Resolver or of one of kernel.Resolvers, UDP and TCP, to that port of
-// kernel.Resolver. Called again it changes nothing; with another port it
-// replaces the first.
+// kernel.Resolver, UDP and TCP, to o.ResolverPort of it. Called again it changes
+// nothing; with another port it replaces the first.
 //
 // Both ways the port is written over, without nat: that would have the
-// kernel track every connection of the container. What is sent to one of
-// kernel.Resolvers comes to the resolver from that address, so that the answer
-// tells whom it was asked of. That the asker is 127.0.0.1 is the kernel's choice
-// for all of 127.0.0.0/8.
+// kernel track every connection of the container.
 //
 // It looks before it writes: a transaction that fails because something is
 // there already costs an RCU grace period, some 10 ms.
 // Port 0 takes the redirect away. With a context of kernel.Looking nothing is
 // written: what would be is a conflict error.
 //
-// With beside, somebody else answers there too, by nat at the usual priority:
+// With o.Beside, somebody else answers there too, by nat at the usual priority:
 // a lookup that finds nobody at our port leaves him those of the next while. It is
 // refused itself, whereupon a resolver asks again (resolv.conf(5), attempts).
-func Redirect(ctx context.Context, port uint16, beside bool) error {
+//
+// With o.Further, what is sent to one of kernel.Resolvers comes to the resolver from
+// that address, so that the answer tells whom it was asked of. That the asker is
+// 127.0.0.1 is the kernel's choice for all of 127.0.0.0/8. These rules cost each
+// sandbox that has them some 50 µs.
+func Redirect(ctx context.Context, o kernel.Outfit) error {
 	c, err := dial()
 	if err != nil {
 		return err
@@ -49,8 +50,8 @@ func Redirect(ctx context.Context, port uint16, beside bool) error {
 	have, err := c.Dump(ctx, sandboxTable)
 	if err == nil {
 		var want []Table
-		if port != 0 {
-			want = []Table{redirect(port, beside)}
+		if o.ResolverPort != 0 {
+			want = []Table{redirect(o)}
 		}
 		b := Diff(have, want)
 		if kernel.Looks(ctx) && len(b) > 0 {
@@ -61,7 +62,7 @@ func Redirect(ctx context.Context, port uint16, beside bool) error {
 	if err != nil {
 		err = fmt.Errorf("redirect the resolver's port: %w", err)
 	}
-	if port == 0 {
+	if o.ResolverPort == 0 {
 		time.AfterFunc(grace, func() { c.Close() })
 		return err
 	}
@@ -74,8 +75,8 @@ var silent = Set{Name: "silent", Key: TypeAddr4, Timeout: 10 * time.Second}
 
 // redirect is the way there and back. A container that tracks its
 // connections nevertheless, at priority -200, sees both ways at our port.
-func redirect(port uint16, beside bool) Table {
-	ours, dns := binary.BigEndian.AppendUint16(nil, port), []byte{0, 53}
+func redirect(o kernel.Outfit) Table {
+	ours, dns := binary.BigEndian.AppendUint16(nil, o.ResolverPort), []byte{0, 53}
 	there := Chain{Name: "there", Hook: &Hook{Type: "filter", Num: Output, Priority: -300, Policy: uint32(Accept)}}
 	back := Chain{Name: "back", Hook: &Hook{Type: "filter", Num: Output, Priority: -99, Policy: uint32(Accept)}}
 	// What we ask of who else answers there is not ours to answer.
@@ -89,12 +90,14 @@ func redirect(port uint16, beside bool) Table {
 	}
 	// Nobody listens: an ICMP error (RFC 792) of 8 bytes, then the IPv4 and
 	// the UDP header of what could not be delivered.
-	back.Rules = append(back.Rules, rewrite(source, unix.IPPROTO_ICMP, 8+20+2, ours, dns, 2))
+	back.Rules = append(back.Rules, rewrite(source, unix.IPPROTO_ICMP, quoted+20+2, ours, dns, 2))
 	t := Table{Ref: sandboxTable, Chains: []Chain{back, there}}
-	if beside {
+	if o.Beside {
 		t.leave(ours)
 	}
-	t.further(dns)
+	if o.Further {
+		t.further(dns)
+	}
 	return t
 }
 
@@ -117,14 +120,24 @@ func (t *Table) leave(ours []byte) {
 	back.Rules = slices.Insert(back.Rules, tcp, append(refused, note...))
 }
 
-// Where the addresses are in the IPv4 header.
-const source, destination = 12, 16
+// Where the addresses are in the IPv4 header, and in an ICMP error the packet that
+// it is about.
+const source, destination, quoted = 12, 16, 8
 
-// further has what is sent to one of kernel.Resolvers go the same way.
+// further has what is sent to one of kernel.Resolvers go the same way. In the error
+// that nobody listens, the packet that it is about is put right too: by that the
+// kernel finds who sent it, and does not look at that one's own checksum.
 func (t *Table) further(dns []byte) {
+	const icmpChecksum = 2
+	asker := []byte{127, 0, 0, 1}
 	back, there := &t.Chains[0], &t.Chains[1]
 	there.Rules = slices.Insert(there.Rules, 0, readdress(2, dns, kernel.Resolver.AsSlice()))
-	back.Rules = append(back.Rules, readdress(0, dns, []byte{127, 0, 0, 1}))
+	back.Rules = append(back.Rules, readdress(0, dns, asker))
+	refused := append(Rule{Meta(MetaL4Proto, R0), Equal(R0, []byte{unix.IPPROTO_ICMP})},
+		readdress(quoted+20+2, dns, asker)...)
+	back.Rules = append(back.Rules, append(refused,
+		SetPayload(R0, quoted+source, 4, icmpChecksum),
+		Payload(Network, source, 4, R0), SetPayload(R0, quoted+destination, 4, icmpChecksum)))
 }
 
 // readdress turns what is sent to one of kernel.Resolvers, by a port at an

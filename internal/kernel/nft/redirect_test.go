@@ -22,6 +22,7 @@ func TestRedirect(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
 	ports := []int{answer(t, ns, "one"), answer(t, ns, "two")}
+	outfit := func(port uint16) kernel.Outfit { return kernel.Outfit{ResolverPort: port, Further: true} }
 	elsewhere := func() {
 		ns.MustDo(func() error { // a server of the container's own
 			pc, err := net.ListenPacket("udp", "0.0.0.0:53")
@@ -34,7 +35,7 @@ func TestRedirect(t *testing.T) {
 	elsewhere()
 	for i, want := range []string{"one", "one", "two"} {
 		port := uint16(ports[i/2])
-		ns.MustDo(func() error { return Redirect(t.Context(), port, false) })
+		ns.MustDo(func() error { return Redirect(t.Context(), outfit(port)) })
 		for _, network := range []string{"udp", "tcp"} {
 			for _, at := range []string{"127.0.0.11", "127.128.0.1", "127.255.7.9"} {
 				if got := hearAt(t, ns, network, at); got != want {
@@ -48,14 +49,14 @@ func TestRedirect(t *testing.T) {
 	}
 	// Nothing is written that is right already.
 	before := ns.Run("nft", "-a", "list", "ruleset") // with handles
-	ns.MustDo(func() error { return Redirect(t.Context(), uint16(ports[1]), false) })
+	ns.MustDo(func() error { return Redirect(t.Context(), outfit(uint16(ports[1]))) })
 	if after := ns.Run("nft", "-a", "list", "ruleset"); after != before {
 		t.Errorf("written again:\n%s\nwas\n%s", after, before)
 	}
 	// Who looks is told of somebody else's harm, and it is mended by who does not.
 	look := func() error {
 		var err error
-		ns.MustDo(func() error { err = Redirect(kernel.Looking(t.Context()), uint16(ports[1]), false); return nil })
+		ns.MustDo(func() error { err = Redirect(kernel.Looking(t.Context()), outfit(uint16(ports[1]))); return nil })
 		return err
 	}
 	if err := look(); err != nil {
@@ -67,9 +68,14 @@ func TestRedirect(t *testing.T) {
 			t.Errorf("after a flush: %v, want a conflict", err)
 		}
 	}
-	ns.MustDo(func() error { return Redirect(t.Context(), uint16(ports[1]), false) })
+	ns.MustDo(func() error { return Redirect(t.Context(), outfit(uint16(ports[1]))) })
 	if got := hear(t, ns, "udp"); got != "two" {
 		t.Errorf("after a flush %q answers", got)
+	}
+	// Who is told no further address does not pay for them.
+	ns.MustDo(func() error { return Redirect(t.Context(), kernel.Outfit{ResolverPort: uint16(ports[1])}) })
+	if rules := ns.Run("nft", "list", "ruleset"); strings.Contains(rules, "127.128.0.0") || strings.Count(rules, "127.0.0.11") != 5 {
+		t.Errorf("without further addresses:\n%s", rules)
 	}
 }
 
@@ -77,11 +83,14 @@ func TestRedirect(t *testing.T) {
 func TestRedirectTellsThatNobodyListens(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
-	ns.MustDo(func() error { return Redirect(t.Context(), 5353, false) })
-	for _, network := range []string{"udp", "tcp"} {
-		err := heard(ns, network, "127.0.0.11", new(string))
-		if !errors.Is(err, unix.ECONNREFUSED) {
-			t.Errorf("%s: %v", network, err)
+	for _, o := range []kernel.Outfit{{ResolverPort: 5353}, {ResolverPort: 5353, Further: true}} {
+		ns.MustDo(func() error { return Redirect(t.Context(), o) })
+		for _, network := range []string{"udp", "tcp"} {
+			for _, at := range []string{"127.0.0.11", "127.128.0.1", "127.255.7.9"} {
+				if err := heard(ns, network, at, new(string)); !errors.Is(err, unix.ECONNREFUSED) {
+					t.Errorf("%s, %s: %v", network, at, err)
+				}
+			}
 		}
 	}
 }
@@ -95,7 +104,9 @@ func TestRedirectBeside(t *testing.T) {
 		ours, theirs := answer(t, ns, "ours"), answer(t, ns, "theirs")
 		ns.Run("nft", fmt.Sprintf("table ip nat { chain o { type nat hook output priority -100; "+
 			"ip daddr 127.0.0.11 %s dport 53 dnat to 127.0.0.11:%d; }; }", network, theirs))
-		lead := func(port int) { ns.MustDo(func() error { return Redirect(t.Context(), uint16(port), true) }) }
+		lead := func(port int) {
+			ns.MustDo(func() error { return Redirect(t.Context(), kernel.Outfit{ResolverPort: uint16(port), Beside: true}) })
+		}
 		lead(ours)
 		for range 3 {
 			if got := hear(t, ns, network); got != "ours" {
@@ -128,7 +139,9 @@ func TestRedirectBesideTracking(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.New(t)
 	port := answer(t, ns, "one")
-	ns.MustDo(func() error { return Redirect(t.Context(), uint16(port), false) })
+	ns.MustDo(func() error {
+		return Redirect(t.Context(), kernel.Outfit{ResolverPort: uint16(port), Further: true})
+	})
 	ns.Run("nft", "table ip own { chain i { type filter hook input priority 0; ct state established accept; ip saddr 127.0.0.11 drop; th sport 53 drop; }; chain o { type nat hook output priority -100; }; }")
 	for _, network := range []string{"udp", "tcp"} {
 		for _, at := range []string{"127.0.0.11", "127.128.0.1"} {
@@ -205,26 +218,30 @@ func heard(ns *kerneltest.NS, network, address string, said *string) error {
 	})
 }
 
-// BenchmarkRedirect is the first call in a new namespace, and a repeated one.
+// BenchmarkRedirect is the first call in a new namespace, with and without further
+// addresses in turns, and a repeated one.
 func BenchmarkRedirect(b *testing.B) {
 	b.Run("new", func(b *testing.B) {
-		var spent []time.Duration
+		spent := make(map[bool][]time.Duration)
 		for b.Loop() {
-			ns := kerneltest.New(b)
-			ns.MustDo(func() error {
-				start := time.Now()
-				err := Redirect(b.Context(), 5353, false)
-				spent = append(spent, time.Since(start))
-				return err
-			})
+			for _, further := range []bool{false, true} {
+				kerneltest.New(b).MustDo(func() error {
+					start := time.Now()
+					err := Redirect(b.Context(), kernel.Outfit{ResolverPort: 5353, Further: further})
+					spent[further] = append(spent[further], time.Since(start))
+					return err
+				})
+			}
 		}
-		slices.Sort(spent)
-		b.ReportMetric(float64(spent[len(spent)/2].Microseconds()), "µs/p50")
+		for further, unit := range map[bool]string{false: "µs/p50", true: "µs/p50-further"} {
+			slices.Sort(spent[further])
+			b.ReportMetric(float64(spent[further][len(spent[further])/2].Microseconds()), unit)
+		}
 	})
 	b.Run("again", func(b *testing.B) {
 		kerneltest.New(b).MustDo(func() error {
 			for b.Loop() {
-				if err := Redirect(b.Context(), 5353, false); err != nil {
+				if err := Redirect(b.Context(), kernel.Outfit{ResolverPort: 5353}); err != nil {
 					return err
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 	"github.com/catenet/catenet/internal/kernel/nft"
 )
@@ -46,7 +47,7 @@ func TestDialIn(t *testing.T) {
 		return portOf(t, l.Addr())
 	}
 	ours, theirs := serve("ours"), serve("they")
-	ns.MustDo(func() error { return nft.Redirect(t.Context(), ours, false) })
+	ns.MustDo(func() error { return nft.Redirect(t.Context(), kernel.Outfit{ResolverPort: ours}) })
 	to := net.JoinHostPort("127.0.0.11", strconv.Itoa(int(theirs)))
 	ns.Run("nft", "table ip theirs { chain o { type nat hook output priority -100; "+
 		"ip daddr 127.0.0.11 udp dport 53 dnat to "+to+"; ip daddr 127.0.0.11 tcp dport 53 dnat to "+to+"; }; }")
