@@ -2,6 +2,7 @@ package flannel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -130,8 +131,11 @@ func (p *Part) put(ctx context.Context, s Subnets) error {
 		p.claim.leases[lease] = true
 	}
 	revision, err := p.registry.Store.Put(ctx, p.key(s), p.record, e.Revision, lease)
+	if catenet.IsConflict(err) && lease != 0 {
+		return errors.Join(err, p.registry.Store.Revoke(ctx, lease))
+	}
 	if err != nil {
-		return err
+		return err // the key may be written all the same, and then its lease says so
 	}
 	p.claim = claim{revision: revision}
 	if lease != 0 {

@@ -59,6 +59,27 @@ func TestDualStack(t *testing.T) {
 	})
 }
 
+// What a node had is its again if both halves are free.
+func TestPreviousOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dual)
+		was := Subnets{netip.MustParsePrefix("10.5.7.0/24"), netip.MustParsePrefix("fd00:5:0:7::/64")}
+		join := func(i int) Subnets {
+			n := w.dualHost(i)
+			n.spec.Previous = was
+			return n.join().part.Status().Subnets
+		}
+		w.Force(subnets+"10.5.8.0-24&fd00:5:0:7::-64", "")
+		if got := join(1); got == was {
+			t.Errorf("it has %v, half of which is another's", got)
+		}
+		w.Drop(subnets + "10.5.8.0-24&fd00:5:0:7::-64")
+		if got := join(2); got != was {
+			t.Errorf("it had %v, and has %v", was, got)
+		}
+	})
+}
+
 // Of two nodes that have chosen the same subnet of one family only, since they
 // came at once, the second gives way.
 func TestHalfACollision(t *testing.T) {

@@ -1,6 +1,7 @@
 package flannel
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func TestJoinAndLeave(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if got := a.sees(); len(got) != 0 || len(w.Pairs(subnets)) != 1 {
+		if got := a.sees(); len(got) != 0 || len(w.Pairs(subnets)) != 1 || w.Leases() != 1 {
 			t.Errorf("after b has left a sees %q, and there are %v", got, w.Pairs(subnets))
 		}
 		if err := b.part.Leave(t.Context()); err != nil {
@@ -95,6 +96,14 @@ func TestSameSubnetsAgain(t *testing.T) {
 		if got := other.join().part.Status().Subnets; got == first {
 			t.Errorf("%v are another's, and given to a second node", first)
 		}
+		later := Subnets{IPv4: netip.MustParsePrefix("10.5.254.0/24")}
+		w.Force(subnets+later.Key(), record(ip(1), mac(1)))
+		n = w.host(1)
+		n.spec.Previous = later
+		if got := n.join().part.Status().Subnets; got != later {
+			t.Errorf("of two that are its own it remembers %v, and has %v", later, got)
+		}
+		w.Drop(subnets + later.Key())
 		w.Force(prefix+"/config", strings.Replace(vxlan, "10.5", "10.6", 1))
 		if got := w.host(1).join().part.Status().Subnets; got.IPv4.Addr().As4()[1] != 6 {
 			t.Errorf("in another network it has %v", got)
@@ -130,8 +139,8 @@ func TestAllAtOnce(t *testing.T) {
 		for range 15 {
 			seen[<-done] = true
 		}
-		if len(seen) != 15 || len(w.Pairs(subnets)) != 15 {
-			t.Errorf("15 nodes have %d subnets: %v", len(seen), seen)
+		if len(seen) != 15 || len(w.Pairs(subnets)) != 15 || w.Leases() != 15 {
+			t.Errorf("15 nodes have %d subnets and %d leases: %v", len(seen), w.Leases(), seen)
 		}
 		n := w.host(16)
 		if _, err := Join(t.Context(), n.registry(), n.spec); catenet.KindOf(err) != catenet.KindExhausted {
@@ -300,6 +309,12 @@ func TestKeyDeleted(t *testing.T) {
 			t.Errorf("another node has %s, and a too; it sees %q", key, a.sees())
 		}
 		a.ownsIt()
+		a.told()
+		w.Force(a.key(), `{"PublicIP":"192.0.2.9"}`) // another's, and no peer
+		synctest.Wait()
+		if d := a.told(); len(d) != 1 || d[0].Own != a.part.Status().Subnets {
+			t.Errorf("it has %v now, and was told %+v", a.part.Status().Subnets, d)
+		}
 		a.stop()
 	})
 }
@@ -371,6 +386,36 @@ func TestMissedChanges(t *testing.T) {
 			t.Errorf("after another connection it was told %+v", d)
 		}
 		a.stop()
+	})
+}
+
+// A node that was told something at length, and has missed what the store has
+// forgotten since, reads it anew: that is no trouble.
+func TestFellBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, vxlan)
+		a := w.host(1).join()
+		ctx, cancel := context.WithCancel(t.Context())
+		go a.part.Run(ctx, func(d Delta) {
+			a.hear(d)
+			time.Sleep(10 * time.Second)
+		})
+		synctest.Wait()
+		for i := range 4 {
+			w.host(i + 2).join()
+			time.Sleep(time.Second)
+		}
+		w.Compact()
+		w.host(7).join()
+		later(time.Minute)
+		if d := a.told(); len(a.sees()) != 5 || !d[len(d)-1].Full {
+			t.Errorf("it sees %q, and was told %+v", a.sees(), d)
+		}
+		if log := a.log.String(); !strings.Contains(log, "read anew") || strings.Contains(log, "trouble") {
+			t.Errorf("it says %s", log)
+		}
+		cancel()
+		later(time.Minute)
 	})
 }
 

@@ -193,7 +193,8 @@ func (p *Part) Leave(ctx context.Context) error {
 	case string(pair.Value) != p.record || pair.Lease == 0 || p.claim.rival != "":
 		return nil
 	}
-	if err := p.registry.Store.Delete(ctx, pair.Key, pair.Revision); err != nil && !catenet.IsConflict(err) {
+	// What somebody has put under another lease since stays.
+	if err := p.registry.Store.Revoke(ctx, pair.Lease); err != nil {
 		return fmt.Errorf("give %v back: %w", p.own(), err)
 	}
 	return nil

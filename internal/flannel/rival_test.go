@@ -69,6 +69,7 @@ func TestHostileRecords(t *testing.T) {
 		hostile := map[string][2]string{
 			"10.5.7.0-25":            {record(ip(3), mac(3)), "overlaps 10.5.7.0/24"},
 			"10.5.6.0-23":            {record(ip(3), mac(3)), "overlaps 10.5.7.0/24"},
+			"10.5.8.0-23":            {record(ip(3), mac(3)), "overlaps 10.5.9.0/24"},
 			"10.5.9.128-25":          {record(ip(3), mac(3)), "overlaps 10.5.9.0/24"},
 			"10.5.0.0-16":            {record(ip(3), mac(3)), "no part of the network"},
 			"0.0.0.0-0":              {record(ip(3), mac(3)), "no part of the network"},
@@ -118,11 +119,13 @@ func TestHostileRecords(t *testing.T) {
 		if strings.Count(a.log.String(), "\n") != lines {
 			t.Error("what was refused before is said again")
 		}
+		w.host(6).join() // what is wider than the network takes nothing from it
 		// Who has stood in the way goes: the next in age has the subnet.
+		w.Drop(subnets + "10.5.8.0-23")
 		w.Drop(subnets + "10.5.9.0-24")
 		synctest.Wait()
 		if !strings.Contains(strings.Join(a.sees(), " "), "10.5.9.128-25") {
-			t.Errorf("what overlapped is alone, and it sees %q", a.sees())
+			t.Errorf("what overlapped is next, and it sees %q", a.sees())
 		}
 		a.ownsIt()
 		a.stop()

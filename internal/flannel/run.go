@@ -96,16 +96,13 @@ func (p *Part) await(ctx context.Context, watch <-chan etcd.Batch) error {
 	}
 }
 
-// follow takes in one change. What was listed or written since is not undone by it.
+// follow takes in one change.
 func (p *Part) follow(e etcd.Event) {
-	key := strings.TrimPrefix(e.Key, p.folder())
-	switch {
-	case e.Revision <= p.known[key].Revision:
-	case e.Deleted:
-		delete(p.known, key)
-	default:
-		p.learn(e.Pair)
+	if e.Deleted {
+		delete(p.known, strings.TrimPrefix(e.Key, p.folder()))
+		return
 	}
+	p.learn(e.Pair)
 }
 
 // tell says what has changed since it was told last, or all.

@@ -118,6 +118,13 @@ func (c *Cluster) Pairs(prefix string) []etcd.Pair {
 	return c.below(prefix)
 }
 
+// Leases returns how many leases there are.
+func (c *Cluster) Leases() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.state.leases)
+}
+
 // Force writes a pair whatever was there, as somebody with etcdctl does.
 func (c *Cluster) Force(key, value string) {
 	c.mu.Lock()
