@@ -145,7 +145,7 @@ const (
 	pourAtOnce = 64 // datagrams that are sent by one system call
 )
 
-// tunnelPackets: small datagrams of one sender that arrive, a second.
+// tunnelPackets: small datagrams that get through, a second.
 func tunnelPackets(ctx context.Context, b *Bench) ([]Line, error) {
 	return tunnelRow(ctx, b, func(p *tunnelPair) (float64, error) { return p.pour() },
 		Line{Work: "udp transport: small packets a second", Goal: 3}, perSecond)

@@ -2,16 +2,16 @@ package main
 
 import (
 	"errors"
-	"net"
 	"os"
 	"time"
+	"unsafe"
 
-	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
-// pour sends as many small datagrams as it can, and returns how many arrived a
-// second. Both ends move many by one system call: what is measured is the way
-// between them.
+// pour sends more small datagrams than get through, and returns how many did a
+// second. Both ends move many by one system call, made as plainly as can be:
+// what is measured is the way between them.
 func (p *tunnelPair) pour() (float64, error) {
 	near, far, err := p.sockets()
 	if err != nil {
@@ -19,55 +19,76 @@ func (p *tunnelPair) pour() (float64, error) {
 	}
 	defer near.Close()
 	defer far.Close()
-	if err := far.SetReadBuffer(4 << 20); err != nil {
+	to, err := near.SyscallConn()
+	if err != nil {
 		return 0, err
+	}
+	from, err := far.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	// It has room for what comes at once, and is not what is measured.
+	if cerr := from.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) }); cerr != nil || err != nil {
+		return 0, errors.Join(cerr, err)
 	}
 	type count struct {
 		n   int
 		err error
 	}
 	arrived := make(chan count, 1)
-	start := time.Now()
-	go func() {
-		n, err := drain(far, start.Add(tunnelFor))
-		arrived <- count{n, err}
-	}()
-	messages := batch(smallBytes)
-	out := ipv4.NewPacketConn(near)
-	for time.Since(start) < tunnelFor {
-		if _, err := out.WriteBatch(messages, 0); err != nil {
-			return 0, err
-		}
-	}
-	got := <-arrived
-	return float64(got.n) / tunnelFor.Seconds(), got.err
-}
-
-// batch is the messages of one system call.
-func batch(size int) []ipv4.Message {
-	messages := make([]ipv4.Message, pourAtOnce)
-	for i := range messages {
-		messages[i].Buffers = [][]byte{make([]byte, size)}
-	}
-	return messages
-}
-
-// drain counts what arrives until then.
-func drain(c *net.UDPConn, until time.Time) (n int, err error) {
-	if err := c.SetReadDeadline(until); err != nil {
+	end := time.Now().Add(tunnelFor)
+	if err := far.SetReadDeadline(end); err != nil {
 		return 0, err
 	}
-	in, messages := ipv4.NewPacketConn(c), batch(2048)
-	for {
-		got, err := in.ReadBatch(messages, 0)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, nil
+	go func() {
+		n, in := 0, newMessages(2048)
+		err := from.Read(func(fd uintptr) bool {
+			for {
+				got, errno := in.move(unix.SYS_RECVMMSG, fd)
+				if errno != 0 {
+					return errno != unix.EAGAIN
+				}
+				n += got
+			}
+		})
+		arrived <- count{n, err}
+	}()
+	out := newMessages(smallBytes)
+	err = to.Control(func(fd uintptr) {
+		for time.Now().Before(end) {
+			out.move(unix.SYS_SENDMMSG, fd)
 		}
-		if err != nil {
-			return n, err
-		}
-		n += got
+	})
+	got := <-arrived
+	if errors.Is(got.err, os.ErrDeadlineExceeded) {
+		got.err = nil
 	}
+	return float64(got.n) / tunnelFor.Seconds(), errors.Join(err, got.err)
+}
+
+// messages are what one system call moves.
+type messages struct {
+	all [pourAtOnce]struct {
+		unix.Msghdr
+		n uint32
+		_ uint32
+	}
+	vectors [pourAtOnce]unix.Iovec
+}
+
+func newMessages(size int) *messages {
+	m := new(messages)
+	for i := range m.all {
+		m.vectors[i] = unix.Iovec{Base: &make([]byte, size)[0], Len: uint64(size)}
+		m.all[i].Iov, m.all[i].Iovlen = &m.vectors[i], 1
+	}
+	return m
+}
+
+// move sends or receives without waiting, and returns how many.
+func (m *messages) move(call uintptr, fd uintptr) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(&m.all)), pourAtOnce, unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
 }
 
 // talk sends a small request again and again, each when the one before was

@@ -15,6 +15,7 @@ type outbound struct {
 	lane   kernel.Lane
 	buffer []byte // packets as they were read, one behind the other
 	used   int
+	alone  bool // the last time there was one packet
 	trains trains
 }
 
@@ -27,9 +28,11 @@ func newOutbound(t *Transport, l kernel.Lane) *outbound {
 }
 
 // some sends what the host has, or enough of it, together. It never waits for
-// more.
+// more; and where packets come one at a time, as requests do, it does not even
+// look for a second one before the first one is sent.
 func (o *outbound) some() error {
-	for o.used = 0; o.used < enough; {
+	n := 0
+	for o.used = 0; o.used < enough; n++ {
 		p, left, err := o.lane.Read(o.buffer[o.used:][:kernel.ReadRoom])
 		if err != nil {
 			return err
@@ -38,8 +41,12 @@ func (o *outbound) some() error {
 			break
 		}
 		o.packet(p, left)
+		if n == 0 && o.alone {
+			o.flush()
+		}
 		o.used += (kernel.ReadRoom - kernel.MaxPacket + len(p) + 15) &^ 15 // the next one is aligned, too
 	}
+	o.alone = n == 1
 	o.flush()
 	return nil
 }
