@@ -111,10 +111,10 @@ at demo "catenet exec web -- curl -sS -m 3 http://db/"
 prints "hello from db" "names are served again"
 count_traffic
 
-. "$here/hosts.sh"
-
 step "What it looks like now"
 at demo "catenet topology"
 prints "web" "the picture shows the containers"
+
+. "$here/hosts.sh"
 
 finished=yes

@@ -75,6 +75,7 @@ lab_host() {
 		ip -n "$ns" addr add "192.0.2.$k/24" dev eth0 &&
 		ip -n "$ns" addr add "2001:db8::$k/64" dev eth0 nodad &&
 		ip -n "$ns" link set eth0 up &&
+		ip -n "$ns" route add default via 192.0.2.254 &&
 		ip -n "$WIRE" link set "eth$k" master wire up || return
 	nsenter --net="/run/netns/$ns" -- unshare --mount --propagation private bash -c '
 		mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc/new,workdir=$1/etc/work" /etc &&
