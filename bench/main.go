@@ -47,6 +47,7 @@ var rows = []Row{
 	{"docker connect", dockerConnect},
 	{"docker run", dockerRun},
 	{"stream", stream},
+	{"across hosts routes", acrossRouted},
 	{"udp transport stream", tunnelStream},
 	{"udp transport packets", tunnelPackets},
 	{"udp transport latency", tunnelLatency},

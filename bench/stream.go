@@ -65,28 +65,22 @@ func handmade(ctx context.Context, b *Bench) ([]string, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	type step struct {
-		ns   string
-		argv []string
-	}
 	steps := []step{
-		{host, []string{"ip", "link", "add", "name", "hand0", "type", "bridge"}},
-		{host, []string{"ip", "addr", "add", "10.95.0.1/16", "dev", "hand0"}},
-		{host, []string{"ip", "link", "set", "hand0", "up"}},
+		{host, "ip link add name hand0 type bridge"},
+		{host, "ip addr add 10.95.0.1/16 dev hand0"},
+		{host, "ip link set hand0 up"},
 	}
 	for i, ns := range pair {
 		port := fmt.Sprintf("port%d", i)
 		steps = append(steps,
-			step{host, []string{"ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns}},
-			step{host, []string{"ip", "link", "set", port, "master", "hand0", "up"}},
-			step{ns, []string{"ip", "addr", "add", fmt.Sprintf("10.95.0.%d/16", i+2), "dev", "eth0"}},
-			step{ns, []string{"ip", "link", "set", "eth0", "up"}},
-			step{ns, []string{"ip", "route", "add", "default", "via", "10.95.0.1"}})
+			step{host, "ip link add " + port + " type veth peer name eth0 netns " + ns},
+			step{host, "ip link set " + port + " master hand0 up"},
+			step{ns, fmt.Sprintf("ip addr add 10.95.0.%d/16 dev eth0", i+2)},
+			step{ns, "ip link set eth0 up"},
+			step{ns, "ip route add default via 10.95.0.1"})
 	}
-	for _, s := range steps {
-		if _, err := b.tool(ctx, s.ns, s.argv...); err != nil {
-			return nil, "", err
-		}
+	if err := b.steps(ctx, steps...); err != nil {
+		return nil, "", err
 	}
 	return pair, "10.95.0.3", nil
 }

@@ -33,23 +33,11 @@ func tunnelling(ctx context.Context, b *Bench, kind string) (*tunnelPair, error)
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := b.Places(ctx, 2)
+	hosts, err := wired(ctx, b)
 	if err != nil {
 		return nil, err
 	}
 	p := &tunnelPair{b: b, hosts: hosts}
-	steps := []struct{ ns, argv string }{
-		{hosts[0], "ip link add wire0 type veth peer name wire0 netns " + hosts[1]},
-		{hosts[0], "ip addr add 192.0.2.1/24 dev wire0"},
-		{hosts[1], "ip addr add 192.0.2.2/24 dev wire0"},
-		{hosts[0], "ip link set wire0 up"},
-		{hosts[1], "ip link set wire0 up"},
-	}
-	for _, s := range steps {
-		if _, err := b.tool(ctx, s.ns, strings.Fields(s.argv)...); err != nil {
-			return nil, err
-		}
-	}
 	for i := range hosts {
 		own, peer := i+1, 2-i
 		p.nodes[i], err = b.process(hosts[i], filepath.Join(filepath.Dir(self), "catenet-bench-forward"), kind, "flannel0",

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/catenet/catenet"
+)
+
+// A network across hosts: of each host the subnet, and the address on the wire.
+const (
+	partOf = "10.94.%d.0/24"
+	hostOn = "192.0.2.%d"
+)
+
+// wired are two hosts on one wire, wire0: 192.0.2.1 and .2.
+func wired(ctx context.Context, b *Bench) ([]string, error) {
+	hosts, err := b.Places(ctx, 2)
+	if err != nil {
+		return nil, err
+	}
+	return hosts, b.steps(ctx,
+		step{hosts[0], "ip link add wire0 type veth peer name wire0 netns " + hosts[1]},
+		step{hosts[0], "ip addr add 192.0.2.1/24 dev wire0"},
+		step{hosts[1], "ip addr add 192.0.2.2/24 dev wire0"},
+		step{hosts[0], "ip link set wire0 up"},
+		step{hosts[1], "ip link set wire0 up"})
+}
+
+// acrossRouted: one TCP stream between containers of two hosts that route to each
+// other, against the same bridges, veths and routes by hand.
+func acrossRouted(ctx context.Context, b *Bench) ([]Line, error) {
+	hosts, err := wired(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	var pair []string
+	var to netip.Addr
+	for i, host := range hosts {
+		own, peer := i+1, 2-i
+		spec := catenet.NetworkSpec{
+			Name: "across", Driver: "routed",
+			Pools:   []catenet.Pool{{Subnet: netip.MustParsePrefix(fmt.Sprintf(partOf, own))}},
+			Options: map[string]string{"peers": fmt.Sprintf(partOf+"="+hostOn, peer, peer)},
+		}
+		container, addr, err := joined(ctx, b, host, spec)
+		if err != nil {
+			return nil, err
+		}
+		pair, to = append(pair, container), addr
+	}
+	byHand, far, err := handmadeAcross(ctx, b, "1500", func(own, peer int) []string {
+		return []string{fmt.Sprintf("ip route add "+partOf+" via "+hostOn, peer, peer)}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return streamAcross(ctx, b, Line{Work: "TCP stream across hosts: routes", Peer: "routes by hand"}, pair, to.String(), byHand, far)
+}
+
+// joined starts a daemon on a host, makes the network there, and a container in it.
+func joined(ctx context.Context, b *Bench, host string, spec catenet.NetworkSpec) (container string, addr netip.Addr, err error) {
+	o, err := startOursAt(ctx, b, host)
+	if err != nil {
+		return "", addr, err
+	}
+	if _, _, err = o.CreateNetwork(ctx, spec); err != nil {
+		return "", addr, err
+	}
+	if container, err = b.Place(ctx); err != nil {
+		return "", addr, err
+	}
+	got, err := o.CreateSandbox(ctx, catenet.SandboxSpec{
+		Name: "c", Owner: catenet.OwnerAttach, Netns: container,
+		Networks: []catenet.EndpointSpec{{Network: spec.Name}},
+	}, true)
+	if err != nil {
+		return "", addr, err
+	}
+	return container, got.Endpoints[0].IPv4.Addr(), nil
+}
+
+// handmadeAcross lays the same with ip(8) and bridge(8): a bridge and a container
+// on each of two hosts, whose links have that MTU, and what leads from one host to
+// the other. It returns the containers, and the second's address.
+func handmadeAcross(ctx context.Context, b *Bench, mtu string, leads func(own, peer int) []string) ([]string, string, error) {
+	hosts, err := wired(ctx, b)
+	if err != nil {
+		return nil, "", err
+	}
+	pair, err := b.Places(ctx, 2)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, host := range hosts {
+		own, peer := i+1, 2-i
+		gateway := fmt.Sprintf("10.94.%d.1", own)
+		steps := []step{
+			{host, "sysctl -q -w net.ipv4.ip_forward=1"},
+			{host, "ip link add name hand0 mtu " + mtu + " type bridge"},
+			{host, "ip addr add " + gateway + "/24 dev hand0"},
+			{host, "ip link set hand0 up"},
+			{host, "ip link add port0 mtu " + mtu + " type veth peer name eth0 mtu " + mtu + " netns " + pair[i]},
+			{host, "ip link set port0 master hand0 up"},
+			{pair[i], fmt.Sprintf("ip addr add 10.94.%d.2/24 dev eth0", own)},
+			{pair[i], "ip link set eth0 up"},
+			{pair[i], "ip route add default via " + gateway},
+		}
+		for _, argv := range leads(own, peer) {
+			steps = append(steps, step{host, argv})
+		}
+		if err := b.steps(ctx, steps...); err != nil {
+			return nil, "", err
+		}
+	}
+	return pair, "10.94.2.2", nil
+}
+
+// streamAcross measures one stream between containers of ours, and between those
+// of the network by hand.
+func streamAcross(ctx context.Context, b *Bench, l Line, pair []string, to string, byHand []string, far string) ([]Line, error) {
+	mine, err := streaming(ctx, b, "catenet", pair, to)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := streaming(ctx, b, "by hand", byHand, far)
+	if err != nil {
+		return nil, err
+	}
+	s, err := interleave(ctx, b.Rounds(15), mine, theirs)
+	if err != nil {
+		return nil, err
+	}
+	l.Ours, l.Peer, l.Ratio, l.Goal = gbits(s.Median(0)), l.Peer+" "+gbits(s.Median(1)), s.Ratio(0, 1), 1
+	return []Line{l}, nil
+}
+
+// step is a command in a namespace, its words apart by blanks.
+type step struct{ ns, argv string }
+
+// steps runs them in order, up to one that fails.
+func (b *Bench) steps(ctx context.Context, all ...step) error {
+	for _, s := range all {
+		if _, err := b.tool(ctx, s.ns, strings.Fields(s.argv)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
