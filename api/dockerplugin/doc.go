@@ -9,6 +9,7 @@
 //	endpoint.go  endpoints: leased when they are made, parked when they join
 //	port.go      published ports
 //	learn.go     what no request says is asked of dockerd's own API: names
+//	freed.go     names that somebody else had
 //	sweep.go     what dockerd has forgotten while one of the two was away
 package dockerplugin
 

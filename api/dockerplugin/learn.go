@@ -143,6 +143,14 @@ func (p *Plugin) follow(ctx context.Context) error {
 		return err
 	}
 	defer res.Body.Close()
+	freed, err := p.o.Engine.Events(ctx, catenet.Filter{"type": {"sandbox"}, "event": {"rename", "detach", "destroy"}}, time.Time{})
+	if err != nil {
+		return err
+	}
+	go func() {
+		p.callAgain(ctx, freed)
+		cancel() // it ended before ctx: what it has missed is learned anew
+	}()
 	// Only now: what happens meanwhile is told as well.
 	if err := p.learnAll(ctx); err != nil {
 		return err
@@ -243,12 +251,9 @@ func (p *Plugin) learnContainer(ctx context.Context, id string) error {
 	}
 	_, err := p.o.Engine.UpdateSandbox(ctx, sandbox, catenet.SandboxUpdate{RuntimeID: &c.ID, Aliases: aliases})
 	if err == nil {
-		_, err = p.o.Engine.UpdateSandbox(ctx, sandbox, catenet.SandboxUpdate{Name: &name})
+		err = p.call(ctx, sandbox, name)
 	}
-	if catenet.IsNotFound(err) {
-		return nil // it has ended
-	}
-	return err
+	return gone(err)
 }
 
 // valid are the aliases that can be names here. Docker takes any word.

@@ -36,6 +36,8 @@ type Plugin struct {
 	log  *slog.Logger
 	host *host
 
+	nameless wanting
+
 	joining sync.Mutex // held while a sandbox comes to be or goes: several endpoints are one sandbox
 }
 

@@ -253,7 +253,8 @@ func TestDockerGuests(t *testing.T) {
 	forgotten()
 }
 
-// clash: a container whose name somebody else has keeps the one that we gave it.
+// clash: a container whose name somebody else has keeps the one that we gave it, until
+// that one is free.
 func (d *dockerHost) clash() {
 	d.a.Catenet("run", "-d", "--name", "twin", "--network", "none", "--", "sleep", "600")
 	d.docker("run", "-d", "--name", "twin", "--network", "front", "busybox:local", "/busybox", "sleep", "600")
@@ -262,8 +263,12 @@ func (d *dockerHost) clash() {
 	if st := status(d.a, id); !strings.HasPrefix(st.Name, "docker-") || st.Owner != catenet.OwnerDocker {
 		d.T.Errorf("by its ID in Docker it is %+v", st)
 	}
-	d.docker("rm", "-f", "twin")
-	d.a.Catenet("rm", "-f", "twin")
+	d.a.Catenet("rename", "twin", "brother")
+	d.learned("twin")
+	d.docker("run", "-d", "--name", "brother", "--network", "front", "busybox:local", "/busybox", "sleep", "600")
+	d.a.Catenet("rm", "-f", "brother")
+	d.learned("brother")
+	d.docker("rm", "-f", "twin", "brother")
 }
 
 // forgets leaves what dockerd asks for and then never mentions again, because it
