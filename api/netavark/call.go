@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -136,6 +137,10 @@ func parse(args []string) (a arguments, err error) {
 	takes := 1
 	if a.verb == "setup" || a.verb == "teardown" || a.verb == "update" {
 		takes = 2
+	}
+	if a.verb == "setup" && fs.NArg() == takes && !filepath.IsAbs(a.of) {
+		return a, catenet.Invalidf("setup of %q, which is no absolute path of a namespace", a.of).
+			WithHint("catenet-netavark is called by Podman, as netavark is: setup /run/netns/NAME")
 	}
 	if fs.NArg() != takes && !a.version {
 		return a, catenet.Invalidf("%s", fmt.Sprintf("%q is no call of netavark", args)).

@@ -23,6 +23,28 @@ func setup(id, info string) pipe.Call {
 		`"networks":{"front":{"static_ips":["10.7.0.2","fd00:7::9"],"interface_name":"eth0"}},"network_info":{"front":` + info + `}}`)}
 }
 
+// TestRefusalsNameWhatToDo: of a network that nobody here can make, and of a call
+// without a namespace.
+func TestRefusalsNameWhatToDo(t *testing.T) {
+	f := netavark.New(apitest.New(), slog.New(slog.DiscardHandler))
+	nowhere := setup("c1", definition)
+	nowhere.Args[1] = ""
+	for _, c := range []struct {
+		call pipe.Call
+		want []string
+	}{
+		{setup("c1", strings.Replace(definition, `"bridge"`, `"macvlan"`, 1)), []string{"network front: there is no driver", "-d bridge"}},
+		{nowhere, []string{"no absolute path", "setup /run/netns/NAME"}},
+	} {
+		a := f.Answer(t.Context(), c.call)
+		for _, want := range c.want {
+			if a.Exit == 0 || !strings.Contains(string(a.Stdout), want) {
+				t.Errorf("%q is not in %s", want, a.Stdout)
+			}
+		}
+	}
+}
+
 // TestDefinitions: Podman's file of a network is told what Podman has of it, and
 // keeps all else; a file of another network stays as it is.
 func TestDefinitions(t *testing.T) {

@@ -57,5 +57,8 @@ func (f *Front) create(ctx context.Context, n Network, spec catenet.NetworkSpec)
 	for _, w := range warnings {
 		f.log.Warn("network made for Podman", "network", n.Name, "warning", w)
 	}
+	if catenet.IsNotFound(err) { // such a driver
+		err = catenet.Unsupportedf("network %s: %w", n.Name, err).WithHint("make it with -d bridge, or run its containers on Podman's own netavark")
+	}
 	return made, err
 }

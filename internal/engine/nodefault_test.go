@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/catenet/catenet"
@@ -21,6 +22,11 @@ func TestNoDefaultRoute(t *testing.T) {
 	st = w.mustAttach("alone", catenet.EndpointSpec{Network: "a", NoDefault4: true, NoDefault6: true})
 	if ep := st.Endpoints[0]; ep.DefaultRoute4 || ep.DefaultRoute6 || !ep.Gateway4.IsValid() {
 		t.Errorf("alone: %+v", ep)
+	}
+	_, err := w.attachSpec(catenet.SandboxSpec{Name: "p", Ports: []catenet.PortSpec{{Proto: catenet.TCP, Port: 80}},
+		Networks: []catenet.EndpointSpec{{Network: "a", NoDefault4: true, NoDefault6: true}}})
+	if !catenet.IsInvalid(err) || !strings.Contains(err.Error(), "no default route") {
+		t.Errorf("a port without a way for answers: %v", err)
 	}
 	if _, err := w.attach("slow", catenet.EndpointSpec{Network: "a", Bandwidth: catenet.Bandwidth{In: catenet.Rate{Bits: 1}}}); !catenet.IsInvalid(err) {
 		t.Error(err)

@@ -55,6 +55,10 @@ func noWay(r *record, p catenet.PortSpec) error {
 		return catenet.Invalidf("port %d/%s cannot be published on %s: container %s has no default route of that family", p.Port, p.Proto, p.HostIP, r.Name).
 			WithHint("join a network with that family, or publish on an address of the other")
 	}
+	if slices.ContainsFunc(r.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.NoDefault4 || ep.Spec.NoDefault6 }) {
+		return catenet.Invalidf("port %d/%s cannot be published: container %s has no default route, by which answers would leave", p.Port, p.Proto, r.Name).
+			WithHint("join a network that gives it one, or leave the port out")
+	}
 	return catenet.Invalidf("port %d/%s cannot be published: no network of container %s leads outside", p.Port, p.Proto, r.Name).
 		WithHint("join a network that the host is in and that is not --internal, or leave -p out")
 }

@@ -257,7 +257,9 @@ func replayWrong(t *testing.T, p *podman) {
 		p.failed(p.feed(stdin, "setup", "/run/netns/one"), "read request")
 	}
 	p.failed(p.feed(later, "setup", "/etc/passwd"), "no network namespace")
-	p.failed(p.feed(later, "setup", "one"), "not absolute")
+	for _, path := range []string{"one", ""} {
+		p.failed(p.feed(later, "setup", path), "no absolute path", "setup /run/netns/NAME")
+	}
 	p.failed(p.feed("", "--file", "/no\twhere", "setup", "/run/netns/one"), "no where")
 	p.failed(p.feed(later, "setup", "/run/netns/nowhere"), "nowhere")
 	if got := p.Catenet("ps", "--format", "{{.Name}}"); got != "keeper" {

@@ -159,7 +159,7 @@ func podmanKilled(t *testing.T, l *lab.Lab, p *podman) {
 func podmanRefused(t *testing.T, p *podman) {
 	p.MustRun("ip", "link", "add", "trunk", "type", "veth", "peer", "name", "trunk1")
 	for _, c := range []struct{ words, create string }{
-		{"macvlan", "-d macvlan -o parent=trunk --subnet 10.85.0.0/24"},
+		{"network odd: there is no driver", "-d macvlan -o parent=trunk --subnet 10.85.0.0/24"},
 		{"vlan", "-o vlan=7 --subnet 10.85.0.0/24"},
 		{"99999", "-o mtu=99999 --subnet 10.85.0.0/24"},
 	} {
