@@ -24,11 +24,6 @@ func (f *Front) add(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	defer f.busy.hold("container " + c.containerID)()
-	n, err := f.network(ctx, c.conf)
-	if err != nil {
-		return nil, err
-	}
-	spec.Network = n.ID
 	sb, found, err := f.sandbox(ctx, c)
 	if err != nil {
 		return nil, err
@@ -36,6 +31,15 @@ func (f *Front) add(ctx context.Context, c call) (any, error) {
 	if ports, err = own(&spec, ports, sb.Ports); err != nil {
 		return nil, err
 	}
+	if len(ports) > 0 && spec.NoDefault4 && spec.NoDefault6 && !slices.ContainsFunc(sb.Endpoints, leadsOut) {
+		return nil, catenet.Invalidf("portMappings: the container gets no default route, by which answers would leave").
+			WithHint(`set "isDefaultGateway": true, or name {"dst": "0.0.0.0/0"} in the routes of ipam`)
+	}
+	n, err := f.network(ctx, c.conf)
+	if err != nil {
+		return nil, err
+	}
+	spec.Network = n.ID
 	var ep catenet.Endpoint
 	if found {
 		ep, err = f.connect(ctx, sb, n, spec, ports)
@@ -50,6 +54,9 @@ func (f *Front) add(ctx context.Context, c call) (any, error) {
 	}
 	return c.resultOf(prev, n, ep)
 }
+
+// leadsOut reports whether a default route goes through an endpoint.
+func leadsOut(ep catenet.Endpoint) bool { return ep.DefaultRoute4 || ep.DefaultRoute6 }
 
 // checkChain refuses to make an interface that a plugin before us has made.
 func (c call) checkChain(prev result) error {

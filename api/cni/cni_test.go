@@ -118,6 +118,7 @@ func TestRefusals(t *testing.T) {
 	c.refused(codeNotReady, `"x"`, "STATUS", conf(`"network":"x"`))
 	c.refused(codeConfig, "0", "ADD", conf(`"runtimeConfig":{"portMappings":[{"hostPort":0,"containerPort":80}]}`))
 	c.refused(codeConfig, "one address of a family", "ADD", conf(`"runtimeConfig":{"ips":["10.0.0.1","10.0.0.2"]}`))
+	c.refused(codeConfig, "isDefaultGateway", "ADD", conf(`"isGateway":true,"capabilities":{"portMappings":true},"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80}]}`))
 	c.refused(codeField, "name server", "ADD", conf(`"dns":{"nameservers":["here"]}`))
 	c.refused(codeField, "one family", "ADD", conf(`"isGateway":true,"ipam":{"ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"10.2.0.0/24"}]]}`))
 	c.refused(codeField, "ends before", "ADD", conf(`"isGateway":true,"ipam":{"subnet":"10.1.0.0/24","rangeStart":"10.1.0.9","rangeEnd":"10.1.0.8"}`))
