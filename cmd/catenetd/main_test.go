@@ -17,7 +17,7 @@ type stubborn struct{}
 var errStubborn = errors.New("stubborn")
 
 func (stubborn) Obstacles(context.Context) ([]foreign.Obstacle, error) { return nil, nil }
-func (stubborn) Allow(context.Context, []string) error                 { return errStubborn }
+func (stubborn) Allow(context.Context, foreign.Wanted) error           { return errStubborn }
 
 // TestForwardingThatIsNotAskedForStopsNoStart: what cannot be taken away is
 // logged; what was asked for and cannot be done is an error.

@@ -256,7 +256,7 @@ func (w *world) network(spec catenet.NetworkSpec) catenet.Network {
 type noNeighbours struct{}
 
 func (noNeighbours) Obstacles(context.Context) ([]foreign.Obstacle, error) { return nil, nil }
-func (noNeighbours) Allow(context.Context, []string) error                 { return nil }
+func (noNeighbours) Allow(context.Context, foreign.Wanted) error           { return nil }
 
 // fakePorts holds ports in memory, serves loopback in memory, and opens the
 // resolver's sockets where the test runs.

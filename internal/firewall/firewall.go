@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -32,9 +34,9 @@ type Backend interface {
 type Neighbours interface {
 	// Obstacles returns what would swallow forwarded packets of ours.
 	Obstacles(ctx context.Context) ([]foreign.Obstacle, error)
-	// Allow keeps exactly these bridges accepted in the foreign forward
-	// chains; with none, nothing of ours is left there.
-	Allow(ctx context.Context, bridges []string) error
+	// Allow keeps exactly these accepted in the foreign forward chains; with
+	// nothing wanted, nothing of ours is left there.
+	Allow(ctx context.Context, w foreign.Wanted) error
 }
 
 // Firewall keeps the kernel's ruleset as the networks and ports want it.
@@ -48,7 +50,8 @@ type Firewall struct {
 
 	mu    sync.Mutex
 	want  *state
-	allow bool // AllowForward is in force
+	allow bool           // AllowForward is in force
+	asked foreign.Wanted // of the neighbours, last
 }
 
 // New returns a firewall that wants nothing yet. Restore comes before all
@@ -80,9 +83,9 @@ func (f *Firewall) Apply(ctx context.Context, c Change) error {
 		undo()
 		return fmt.Errorf("change firewall: %w", err)
 	}
-	if f.allow && len(c.AddNetworks)+len(c.RemoveNetworks) > 0 {
-		if err := f.n.Allow(ctx, f.bridges()); err != nil {
-			f.log.Error("cannot keep our bridges accepted in the forward chain of others", "err", err)
+	if !reflect.DeepEqual(f.wanted(), f.asked) {
+		if err := f.ask(ctx); err != nil {
+			f.log.Error("cannot keep our networks accepted in the forward chain of others", "err", err)
 		}
 	}
 	return nil
@@ -116,8 +119,8 @@ func (f *Firewall) Check(ctx context.Context) (repaired bool, err error) {
 	if repaired, err = f.repair(ctx); err != nil {
 		return false, fmt.Errorf("check firewall: %w", err)
 	}
-	if f.allow {
-		if err := f.n.Allow(ctx, f.bridges()); err != nil {
+	if !f.wanted().Empty() {
+		if err := f.ask(ctx); err != nil {
 			return repaired, fmt.Errorf("check forward chain of others: %w", err)
 		}
 	}
@@ -176,7 +179,7 @@ func (f *Firewall) Watch(ctx context.Context) error {
 			}
 		}
 	})
-	err := f.b.Watch(ctx, []nft.Ref{inetTable, bridgeTable}, check)
+	err := f.b.Watch(ctx, []nft.Ref{inetTable, bridgeTable, filterTable4, filterTable6}, check)
 	cancel(err)
 	return err
 }
@@ -203,36 +206,57 @@ func (f *Firewall) Obstacles(ctx context.Context) ([]catenet.Obstacle, error) {
 // AllowForward keeps our bridges accepted in the forward chains of others,
 // from now on and for networks to come.
 func (f *Firewall) AllowForward(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.n.Allow(ctx, f.bridges()); err != nil {
+	if err := f.forward(ctx, true); err != nil {
 		return fmt.Errorf("allow forwarding: %w", err)
 	}
-	f.allow = true
 	return nil
 }
 
-// DenyForward removes what AllowForward has put there.
+// DenyForward removes what AllowForward has put there. Networks whose containers
+// are somebody else's stay accepted: who makes one asks for that.
 func (f *Firewall) DenyForward(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.n.Allow(ctx, nil); err != nil {
+	if err := f.forward(ctx, false); err != nil {
 		return fmt.Errorf("stop allowing forwarding: %w", err)
 	}
-	f.allow = false
 	return nil
 }
 
-// bridges are those of all networks, sorted. f.mu is held.
-func (f *Firewall) bridges() []string {
-	var links []string
+func (f *Firewall) forward(ctx context.Context, allow bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.allow
+	f.allow = allow
+	err := f.ask(ctx)
+	if err != nil {
+		f.allow = was
+	}
+	return err
+}
+
+// ask has others let pass whose packets they are to. f.mu is held.
+func (f *Firewall) ask(ctx context.Context) error {
+	w := f.wanted()
+	err := f.n.Allow(ctx, w)
+	if err == nil {
+		f.asked = w
+	}
+	return err
+}
+
+// wanted is whose packets others are to let pass, in order. f.mu is held.
+func (f *Firewall) wanted() (w foreign.Wanted) {
 	for n := range maps.Values(f.want.networks) {
-		if n.Link != "" {
-			links = append(links, n.Link)
+		switch {
+		case n.Link == "":
+			w.Spans = append(w.Spans, n.Span...)
+		case f.allow:
+			w.Bridges = append(w.Bridges, n.Link)
 		}
 	}
-	slices.Sort(links)
-	return links
+	slices.Sort(w.Bridges)
+	slices.SortFunc(w.Spans, netip.Prefix.Compare)
+	w.Spans = slices.Compact(w.Spans)
+	return w
 }
 
 // Remove deletes everything of ours from the kernel, and wants nothing any
@@ -245,10 +269,10 @@ func (f *Firewall) Remove(ctx context.Context) error {
 		err = f.b.Commit(ctx, nft.Diff(have, nil))
 	}
 	// An earlier daemon may have been told to allow forwarding.
-	err = errors.Join(err, f.n.Allow(ctx, nil))
+	err = errors.Join(err, f.n.Allow(ctx, foreign.Wanted{}))
 	if err != nil {
 		return fmt.Errorf("remove firewall: %w", err)
 	}
-	f.want, f.allow = newState(), false
+	f.want, f.allow, f.asked = newState(), false, foreign.Wanted{}
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 type noNeighbours struct{}
 
 func (noNeighbours) Obstacles(context.Context) ([]foreign.Obstacle, error) { return nil, nil }
-func (noNeighbours) Allow(context.Context, []string) error                 { return nil }
+func (noNeighbours) Allow(context.Context, foreign.Wanted) error           { return nil }
 
 func inMemory(t testing.TB) (*Firewall, *nft.Memory) {
 	m := nft.NewMemory()

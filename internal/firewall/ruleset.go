@@ -11,6 +11,9 @@ import (
 var (
 	inetTable   = nft.Ref{Family: nft.Inet, Name: "catenet"}
 	bridgeTable = nft.Ref{Family: nft.Bridge, Name: "catenet"}
+	// Where others filter what is forwarded by iptables.
+	filterTable4 = nft.Ref{Family: nft.IPv4, Name: "filter"}
+	filterTable6 = nft.Ref{Family: nft.IPv6, Name: "filter"}
 )
 
 // Sets and maps of the inet table. They hold all that grows; the rules of

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,16 +13,32 @@ import (
 	"github.com/catenet/catenet/internal/failpoint"
 )
 
-// mark is the comment of every rule that we put among those of others.
-const mark = "catenet"
+// The comments of the rules that we put among those of others.
+const (
+	mark     = "catenet"
+	spanMark = "catenet-span"
+)
 
-// Allow keeps exactly these bridges accepted where others filter what is
-// forwarded by iptables, for IPv4 and IPv6: in DOCKER-USER, the chain that
-// Docker leaves to its users, and then also at the end of FORWARD, or without
-// one at the begin of FORWARD. With no bridges nothing of ours is left there;
-// it is taken for granted then that whose iptables is not installed has no rule
-// of ours. It makes no chain and no table.
-func (r *Rules) Allow(ctx context.Context, bridges []string) error {
+// Wanted is whose forwarded packets others are to let pass; the zero value is
+// nobody's.
+type Wanted struct {
+	Bridges []string
+	// Spans are networks of several hosts whose containers are somebody else's:
+	// what comes from an address there or goes to one.
+	Spans []netip.Prefix
+}
+
+// Empty reports whether nobody's are.
+func (w Wanted) Empty() bool { return len(w.Bridges)+len(w.Spans) == 0 }
+
+// Allow keeps exactly these accepted where others filter what is forwarded by
+// iptables, for IPv4 and IPv6. Bridges in DOCKER-USER, the chain that Docker
+// leaves to its users, and then also at the end of FORWARD, or without one at the
+// begin of FORWARD. Spans at the end of FORWARD, so that whatever somebody says of
+// his containers there comes first: only what no rule speaks of is let pass. With
+// nothing wanted nothing of ours is left; it is taken for granted then that whose
+// iptables is not installed has no rule of ours. It makes no chain and no table.
+func (r *Rules) Allow(ctx context.Context, w Wanted) error {
 	var errs []error
 	for _, v6 := range []bool{false, true} {
 		tools, err := r.tools(ctx, v6)
@@ -29,14 +46,20 @@ func (r *Rules) Allow(ctx context.Context, bridges []string) error {
 			return err
 		}
 		for _, t := range tools {
-			err := allow(ctx, t, bridges)
-			if errors.Is(err, exec.ErrNotFound) && len(bridges) == 0 {
+			err := allow(ctx, t, w.of(v6))
+			if errors.Is(err, exec.ErrNotFound) && w.Empty() {
 				continue
 			}
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// of is what is wanted of one family.
+func (w Wanted) of(v6 bool) Wanted {
+	w.Spans = slices.DeleteFunc(slices.Clone(w.Spans), func(p netip.Prefix) bool { return p.Addr().Is6() != v6 })
+	return w
 }
 
 // tools are the iptables programs of a family that have a table filter here,
@@ -60,15 +83,15 @@ func (r *Rules) tools(ctx context.Context, v6 bool) ([]string, error) {
 }
 
 // allow changes one table, in one transaction, and only where it differs.
-func allow(ctx context.Context, tool string, bridges []string) error {
+func allow(ctx context.Context, tool string, w Wanted) error {
 	saved, err := run(ctx, "", tool+"-save", "-t", "filter")
 	if err != nil {
 		return err
 	}
 	chains, ours := parse(saved)
 	var b strings.Builder
-	for _, p := range places(chains, bridges) {
-		had := ours[p.chain]
+	for _, p := range places(chains, w) {
+		had := slices.DeleteFunc(slices.Clone(ours[p.chain]), func(rule string) bool { return !strings.Contains(rule, comment(p.mark)) })
 		if slices.Equal(had, p.rules) {
 			continue
 		}
@@ -97,24 +120,36 @@ func allow(ctx context.Context, tool string, bridges []string) error {
 // place is where rules of ours stand in one chain.
 type place struct {
 	chain string
+	mark  string // by which they are known again
 	rules []string
 	last  bool // behind what is there, and not before it
 }
 
+// comment is a mark as iptables-save prints it.
+func comment(mark string) string { return " --comment " + mark + " " }
+
 // places are those of a table with these chains. A dockerd that starts takes
 // the jump to DOCKER-USER out for some milliseconds: what is at the end of
 // FORWARD speaks for our packets meanwhile.
-func places(chains, bridges []string) []place {
-	switch {
-	case slices.Contains(chains, "DOCKER-USER"):
-		return []place{
-			{"DOCKER-USER", rules("DOCKER-USER", bridges, true), false},
-			{"FORWARD", rules("FORWARD", bridges, true), true},
-		}
-	case slices.Contains(chains, "FORWARD"):
-		return []place{{"FORWARD", rules("FORWARD", bridges, false), false}}
+func places(chains []string, w Wanted) (all []place) {
+	docker, forward := slices.Contains(chains, "DOCKER-USER"), slices.Contains(chains, "FORWARD")
+	if docker {
+		all = append(all, place{"DOCKER-USER", mark, rules("DOCKER-USER", w.Bridges, true), false})
 	}
-	return nil
+	if forward {
+		all = append(all, place{"FORWARD", mark, rules("FORWARD", w.Bridges, docker), docker}, place{"FORWARD", spanMark, spanRules(w.Spans), true})
+	}
+	return all
+}
+
+// spanRules are likewise those for spans.
+func spanRules(spans []netip.Prefix) (out []string) {
+	for _, p := range spans {
+		for _, way := range []string{"-s", "-d"} {
+			out = append(out, fmt.Sprintf("FORWARD %s %v -m comment%s-j ACCEPT", way, p, comment(spanMark)))
+		}
+	}
+	return out
 }
 
 // rules are what is wanted in a chain, as iptables-save prints it without
@@ -123,7 +158,7 @@ func places(chains, bridges []string) []place {
 // thinks of that comes after, or came before.
 func rules(chain string, bridges []string, docker bool) (out []string) {
 	add := func(b string, match, target string) {
-		out = append(out, fmt.Sprintf("%s %s -m comment --comment %s -j %s", chain, fmt.Sprintf(match, b), mark, target))
+		out = append(out, fmt.Sprintf("%s %s -m comment%s-j %s", chain, fmt.Sprintf(match, b), comment(mark), target))
 	}
 	for _, b := range bridges {
 		add(b, "-o %s", "ACCEPT")
@@ -139,7 +174,7 @@ func rules(chain string, bridges []string, docker bool) (out []string) {
 }
 
 // parse returns the chains of what iptables-save printed, and of each the rules
-// that carry our mark, without "-A".
+// that carry a mark of ours, without "-A".
 func parse(saved string) (chains []string, ours map[string][]string) {
 	ours = make(map[string][]string)
 	for line := range strings.Lines(saved) {
@@ -148,7 +183,7 @@ func parse(saved string) (chains []string, ours map[string][]string) {
 			name, _, _ = strings.Cut(name, " ")
 			chains = append(chains, name)
 		}
-		if rule, ok := strings.CutPrefix(line, "-A "); ok && strings.Contains(rule, " --comment "+mark+" ") {
+		if rule, ok := strings.CutPrefix(line, "-A "); ok && (strings.Contains(rule, comment(mark)) || strings.Contains(rule, comment(spanMark))) {
 			chain, _, _ := strings.Cut(rule, " ")
 			ours[chain] = append(ours[chain], rule)
 		}

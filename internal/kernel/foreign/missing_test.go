@@ -26,10 +26,10 @@ func TestWithoutIptables(t *testing.T) {
 		}
 		defer c.Close()
 		r := New(c, "catenet")
-		if err := r.Allow(t.Context(), nil); err != nil {
+		if err := r.Allow(t.Context(), Wanted{}); err != nil {
 			t.Errorf("with no bridges: %v", err)
 		}
-		if err := r.Allow(t.Context(), []string{"br-1"}); !errors.Is(err, exec.ErrNotFound) {
+		if err := r.Allow(t.Context(), Wanted{Bridges: []string{"br-1"}}); !errors.Is(err, exec.ErrNotFound) {
 			t.Errorf("with a bridge: %v", err)
 		}
 		return nil
