@@ -41,11 +41,12 @@ func TestWhatNeverEnds(t *testing.T) {
 			io.WriteString(w, "[]")
 			return
 		}
-		for n := 0; sent.Load() < all; sent.Add(int64(n)) {
-			var err error
-			if n, err = io.WriteString(w, strings.Repeat("a", 64<<10)); err != nil {
+		for sent.Load() < all {
+			n, err := io.WriteString(w, strings.Repeat("a", 64<<10))
+			if err != nil {
 				return
 			}
+			sent.Add(int64(n))
 		}
 	})
 	err := p.follow(t.Context())

@@ -12,7 +12,7 @@ import (
 // which d is made of, is to see it. One that neither knows is an invalid error.
 func Apart(d, base Driver, spec catenet.NetworkSpec, own ...string) (map[string]string, catenet.NetworkSpec, error) {
 	mine, theirs := make(map[string]string), make(map[string]string)
-	known := append(base.Options().Network, catenet.OptionMTUShort)
+	known := slices.Concat(base.Options().Network, []string{catenet.OptionMTUShort})
 	for _, key := range slices.Sorted(maps.Keys(spec.Options)) {
 		switch value := spec.Options[key]; {
 		case slices.Contains(own, key):

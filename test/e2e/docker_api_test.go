@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -234,7 +235,7 @@ func TestDockerEventsLive(t *testing.T) {
 	if m := <-short.Messages; m.Actor.Attributes["reclaimed"] != "0" || m.Actor.ID != "" {
 		t.Errorf("%+v", m)
 	}
-	if err := <-short.Err; err != io.EOF {
+	if err := <-short.Err; !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

@@ -32,7 +32,7 @@ func (h *Host) Underlay(ctx context.Context, which string) (u kernel.Underlay, e
 		if err != nil {
 			return err
 		}
-		index := 0
+		var index int
 		if a, bad := netip.ParseAddr(which); bad == nil {
 			i := slices.IndexFunc(all, func(x address) bool { return x.prefix.Addr() == a })
 			if i < 0 {

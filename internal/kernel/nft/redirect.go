@@ -93,7 +93,7 @@ func redirect(o kernel.Outfit) Table {
 	back.Rules = append(back.Rules, rewrite(source, unix.IPPROTO_ICMP, quoted+20+2, ours, dns, 2))
 	t := Table{Ref: sandboxTable, Chains: []Chain{back, there}}
 	if o.Beside {
-		t.leave(ours)
+		t.leave()
 	}
 	if o.Further {
 		t.further(dns)
@@ -104,7 +104,7 @@ func redirect(o kernel.Outfit) Table {
 // leave has lookups left to who else answers, once nobody listens at our port:
 // that is told by the ICMP error or, of TCP (RFC 9293, 3.5.2), by a reset whose
 // sequence number is zero, as nothing was ever sent.
-func (t *Table) leave(ours []byte) {
+func (t *Table) leave() {
 	const udp, tcp, icmp = 0, 1, 2
 	const number, flags, reset = 4, 13, 0x04 // in the TCP header
 	t.Sets = []Set{silent}
