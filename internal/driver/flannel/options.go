@@ -108,7 +108,7 @@ func (o *options) readWords(own map[string]string) (err error) {
 	}
 	for key, path := range map[string]string{optFile: o.file, optUser: o.user} {
 		if path != "" && !filepath.IsAbs(path) {
-			err = catenet.Invalidf("option %s: %q is not the whole path of a file", key, path)
+			err = catenet.Invalidf("option %s: %q is not the whole path of a file", key, path).WithHint("such as %s", flannel.DefaultEnv)
 			if key == optUser { // not to be repeated: it may be a password
 				err = catenet.Invalidf("option %s is not the whole path of a file", key).
 					WithHint("write NAME:PASSWORD into a file that only root reads: a network's options are shown to whoever asks")

@@ -25,6 +25,7 @@ type Kernel struct {
 	routes   []netip.Prefix     // of somebody else
 	reach    map[netip.Prefix]kernel.Reach
 	uplink   string
+	address  netip.Addr // of the uplink
 	mtu      int
 	forward4 bool
 	forward6 bool
@@ -60,6 +61,7 @@ func New() *Kernel {
 		reach:    map[netip.Prefix]kernel.Reach{},
 		next:     hostInode + 1,
 		uplink:   "eth0",
+		address:  uplink4,
 		mtu:      1500,
 		watchers: map[int]func(kernel.Loss){},
 		changed:  make(chan struct{}),

@@ -67,15 +67,19 @@ func (k *Kernel) Reached(ctx context.Context, links ...string) ([]kernel.Reach, 
 	return found, nil
 }
 
-// Underlay implements kernel.Host: there is the uplink, 192.0.2.1 and 2001:db8::1.
+// Underlay implements kernel.Host: there is the uplink, 192.0.2.1 and 2001:db8::1
+// unless Move has been called, and what was made.
 func (k *Kernel) Underlay(ctx context.Context, which string) (kernel.Underlay, error) {
 	err := k.call(ctx)
 	defer k.mu.Unlock()
 	if err != nil {
 		return kernel.Underlay{}, err
 	}
-	u := kernel.Underlay{Link: k.uplink, MTU: k.mtu, IPv4: []netip.Addr{uplink4}, IPv6: []netip.Addr{uplink6}}
-	if which != "" && which != k.uplink && which != uplink4.String() && which != uplink6.String() {
+	if l, made := k.links[which]; made {
+		return kernel.Underlay{Link: which, MTU: l.MTU}, nil
+	}
+	u := kernel.Underlay{Link: k.uplink, MTU: k.mtu, IPv4: []netip.Addr{k.address}, IPv6: []netip.Addr{uplink6}}
+	if which != "" && which != k.uplink && which != k.address.String() && which != uplink6.String() {
 		return u, catenet.NotFoundf("this host has no link %s", which)
 	}
 	return u, nil
@@ -98,6 +102,13 @@ func (k *Kernel) Direct(ctx context.Context, hosts ...netip.Addr) (map[netip.Add
 		}
 	}
 	return direct, err
+}
+
+// Move gives the uplink another IPv4 address.
+func (k *Kernel) Move(to netip.Addr) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.address = to
 }
 
 // Lose takes the way to a subnet, as somebody else would.
