@@ -3,6 +3,7 @@ package link
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -45,12 +46,26 @@ func (b *batch) close() {
 	}
 }
 
+// reset empties it for further messages.
+func (b *batch) reset() { b.buf, b.open, b.whats = b.buf[:0], 0, b.whats[:0] }
+
 // empty tells whether nothing was written.
 func (b *batch) empty() bool { return len(b.whats) == 0 }
 
 // attr appends an attribute.
 func (b *batch) attr(kind uint16, data []byte) {
 	b.buf = wire.Bytes(b.buf, kind, data)
+}
+
+// addr appends an attribute that is an address.
+func (b *batch) addr(kind uint16, a netip.Addr) {
+	if a.Is4() {
+		four := a.As4()
+		b.attr(kind, four[:])
+		return
+	}
+	sixteen := a.As16()
+	b.attr(kind, sixteen[:])
 }
 
 func (b *batch) str(kind uint16, s string) {

@@ -14,8 +14,8 @@ import (
 )
 
 // reachBatch is how many peers go to the kernel in one call: their messages,
-// and the kernel's refusals of all of them, fit in a socket's buffer.
-const reachBatch = 256
+// three each, and the kernel's refusals of all of them, fit in a socket's buffer.
+const reachBatch = 64
 
 // ndaProtocol is NDA_PROTOCOL: who made a neighbour, by the numbers of routes.
 const ndaProtocol = 12
@@ -28,100 +28,154 @@ func (h *Host) Reach(ctx context.Context, add, remove []kernel.Reach) error {
 		if c.looks {
 			return c.lookReach(add)
 		}
-		var errs []error
-		links := map[string]int{}
-		for some := range slices.Chunk(add, reachBatch) {
-			errs = append(errs, h.lead(c, links, some))
+		o := crossing{h: h, c: c, links: map[string]int{}}
+		var taken []kernel.Reach
+		for _, d := range o.each(add, o.lead) {
+			if d.Errno == unix.EEXIST { // of a route: all else replaces what is there
+				taken = append(taken, d.peer)
+			} else {
+				o.fail(d)
+			}
 		}
-		for some := range slices.Chunk(leftover(add, remove), reachBatch) {
-			errs = append(errs, h.leave(c, links, some))
+		o.takeOver(taken)
+		for _, d := range o.each(leftover(add, remove), o.leave) {
+			if !isAbsent(d.Errno) {
+				o.fail(d)
+			}
 		}
-		return errors.Join(errs...)
+		return errors.Join(o.errs...)
 	})
 }
 
-// lead writes what leads to add.
-func (h *Host) lead(c *conn, links map[string]int, add []kernel.Reach) error {
-	var b batch
-	var errs []error
-	routes := map[int]route{} // by message: whose place may be taken
-	for _, r := range add {
-		index, err := c.indexOnce(links, r.Link)
-		if err == nil && index == 0 {
-			err = catenet.NotFoundf("there is no link %s to reach %s by", r.Link, r.Subnet)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if r.MAC != nil {
-			neighbourMessage(&b, unix.RTM_NEWNEIGH, index, r)
-			forwardMessage(&b, unix.RTM_NEWNEIGH, index, r)
-		}
-		to := route{kernel.Route{Dst: r.Subnet, Gateway: r.Via}, index, kernel.RouteProtocol}
-		routes[len(b.whats)] = to
-		reachMessage(&b, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, to, r.OnLink)
-	}
-	refused, err := h.run(c, &b)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	var taken []route
-	for _, r := range refused {
-		if to, ok := routes[r.index]; ok && r.Errno == unix.EEXIST {
-			taken = append(taken, to)
-		} else {
-			errs = append(errs, translate(r))
-		}
-	}
-	return errors.Join(append(errs, h.takeOver(c, taken, add))...)
+// crossing is one Reach.
+type crossing struct {
+	h     *Host
+	c     *conn
+	links map[string]int // name → index, 0 for none, of those asked for
+	batch batch
+	of    []int // message → which peer of the batch it is about
+	errs  []error
 }
 
-// takeOver settles routes to whose subnets there is one already.
-func (h *Host) takeOver(c *conn, taken []route, add []kernel.Reach) error {
-	if len(taken) == 0 {
-		return nil
+// denial is a refusal of what a peer needs.
+type denial struct {
+	peer kernel.Reach
+	*refusal
+}
+
+func (o *crossing) fail(d denial) {
+	o.errs = append(o.errs, fmt.Errorf("reach %s by %s: %w", d.peer.Subnet, d.peer.Link, translate(d.refusal)))
+}
+
+// each sends what write writes about peers, some at a time. One that fails keeps
+// no other.
+func (o *crossing) each(peers []kernel.Reach, write func(kernel.Reach) error) (denied []denial) {
+	for some := range slices.Chunk(peers, reachBatch) {
+		o.batch.reset()
+		o.of = o.of[:0]
+		for i, r := range some {
+			if err := write(r); err != nil {
+				o.errs = append(o.errs, err)
+			}
+			for len(o.of) < len(o.batch.whats) {
+				o.of = append(o.of, i)
+			}
+		}
+		refused, err := o.h.run(o.c, &o.batch)
+		if err != nil {
+			o.errs = append(o.errs, err)
+		}
+		for _, r := range refused {
+			denied = append(denied, denial{some[o.of[r.index]], r})
+		}
 	}
-	have, err := c.routes(unix.RT_TABLE_MAIN)
+	return denied
+}
+
+// index returns the index of a link, 0 if there is none, asking once.
+func (o *crossing) index(name string) (int, error) {
+	index, ok := o.links[name]
+	if ok {
+		return index, nil
+	}
+	index, err := o.c.index(name)
+	if err == nil {
+		o.links[name] = index
+	}
+	return index, err
+}
+
+// lead writes what leads to a peer.
+func (o *crossing) lead(r kernel.Reach) error {
+	index, err := o.index(r.Link)
+	if err == nil && index == 0 {
+		err = catenet.NotFoundf("there is no link %s to reach %s by", r.Link, r.Subnet)
+	}
 	if err != nil {
 		return err
 	}
-	var b batch
-	var errs []error
-	for _, w := range taken {
-		w.Route = normal(w.Route)
-		if slices.Contains(have, w) {
-			continue
-		}
-		theirs := func(r route) bool {
-			return r.Dst == w.Dst && r.Metric == w.Metric && r.protocol != kernel.RouteProtocol
-		}
-		if slices.ContainsFunc(have, theirs) {
-			errs = append(errs, catenet.Conflictf("this host has a route to %s already, and it is not ours", w.Dst).
-				WithHint("see it with: ip route show %s", w.Dst))
-			continue
-		}
-		onLink := slices.ContainsFunc(add, func(r kernel.Reach) bool { return r.Subnet == w.Dst && r.OnLink })
-		reachMessage(&b, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, w, onLink)
+	if r.MAC != nil {
+		o.neighbour("set neighbour", unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, r)
+		o.forward("set forwarding", unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, r)
 	}
-	refused, err := h.run(c, &b)
-	for _, r := range refused {
-		errs = append(errs, translate(r))
-	}
-	return errors.Join(append(errs, err)...)
+	o.route("add route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, r)
+	return nil
 }
 
-// leftover is what there is of remove beside what add is made of too: parts
-// that stay have no link, or no MAC.
-func leftover(add, remove []kernel.Reach) []kernel.Reach {
-	type hop struct {
-		link, via string
+// takeOver settles routes to whose subnets there is one already.
+func (o *crossing) takeOver(taken []kernel.Reach) {
+	if len(taken) == 0 {
+		return
 	}
-	subnets, hops, hosts := map[netip.Prefix]bool{}, map[hop]bool{}, map[hop]bool{}
+	have, err := o.c.routes(unix.RT_TABLE_MAIN)
+	if err != nil {
+		o.errs = append(o.errs, err)
+		return
+	}
+	theirs := map[kernel.Route]bool{} // where they lead
+	ours := map[route]bool{}
+	for _, r := range have {
+		if r.protocol == kernel.RouteProtocol {
+			ours[r] = true
+		} else {
+			theirs[kernel.Route{Dst: r.Dst, Metric: r.Metric}] = true
+		}
+	}
+	for _, d := range o.each(taken, func(r kernel.Reach) error {
+		index, err := o.index(r.Link)
+		w := normal(kernel.Route{Dst: r.Subnet, Gateway: r.Via})
+		switch {
+		case err != nil:
+			return err
+		case ours[route{w, index, kernel.RouteProtocol}]:
+			return nil
+		case theirs[kernel.Route{Dst: w.Dst, Metric: w.Metric}]:
+			return catenet.Conflictf("this host has a route to %s already, and it is not ours", w.Dst).
+				WithHint("see it with: ip route show %s", w.Dst)
+		}
+		o.route("replace route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, index, r)
+		return nil
+	}) {
+		o.fail(d)
+	}
+}
+
+// leftover is what there is of remove beside what add is made of too: of what
+// stays, Subnet, Via or Remote is zero.
+func leftover(add, remove []kernel.Reach) []kernel.Reach {
+	if len(remove) == 0 {
+		return nil
+	}
+	type hop struct {
+		link string
+		via  netip.Addr
+	}
+	type station struct{ link, mac string }
+	subnets, hops, hosts := map[netip.Prefix]bool{}, map[hop]bool{}, map[station]bool{}
 	for _, r := range add {
 		subnets[r.Subnet] = true
 		if r.MAC != nil {
-			hops[hop{r.Link, r.Via.String()}], hosts[hop{r.Link, r.MAC.String()}] = true, true
+			hops[hop{r.Link, r.Via}], hosts[station{r.Link, string(r.MAC)}] = true, true
 		}
 	}
 	var left []kernel.Reach
@@ -129,10 +183,10 @@ func leftover(add, remove []kernel.Reach) []kernel.Reach {
 		if subnets[r.Subnet] {
 			r.Subnet = netip.Prefix{}
 		}
-		if r.MAC != nil && hops[hop{r.Link, r.Via.String()}] {
+		if r.MAC != nil && hops[hop{r.Link, r.Via}] {
 			r.Via = netip.Addr{}
 		}
-		if r.MAC != nil && hosts[hop{r.Link, r.MAC.String()}] {
+		if r.MAC != nil && hosts[station{r.Link, string(r.MAC)}] {
 			r.Remote = netip.Addr{}
 		}
 		left = append(left, r)
@@ -140,104 +194,72 @@ func leftover(add, remove []kernel.Reach) []kernel.Reach {
 	return left
 }
 
-// leave takes away what is there of gone, a leftover.
-func (h *Host) leave(c *conn, links map[string]int, gone []kernel.Reach) error {
-	var b batch
-	for _, r := range gone {
-		index, err := c.indexOnce(links, r.Link)
-		if err != nil {
-			return err
-		}
-		if index == 0 {
-			continue // all went with the link
-		}
-		if r.Subnet.IsValid() {
-			// The gateway may be another by now: it is ours at any rate.
-			reachMessage(&b, unix.RTM_DELROUTE, 0, route{kernel.Route{Dst: r.Subnet}, index, kernel.RouteProtocol}, false)
-		}
-		if r.MAC != nil && r.Remote.IsValid() {
-			forwardMessage(&b, unix.RTM_DELNEIGH, index, r)
-		}
-		if r.MAC != nil && r.Via.IsValid() {
-			neighbourMessage(&b, unix.RTM_DELNEIGH, index, r)
-		}
+// leave writes what takes away what is there of a leftover.
+func (o *crossing) leave(r kernel.Reach) error {
+	index, err := o.index(r.Link)
+	if err != nil || index == 0 { // all went with the link
+		return err
 	}
-	refused, err := h.run(c, &b)
-	errs := []error{err}
-	for _, r := range refused {
-		if !isAbsent(r.Errno) {
-			errs = append(errs, translate(r))
-		}
+	if r.Subnet.IsValid() {
+		gone := r
+		gone.Via = netip.Addr{} // it may be another by now: the route is ours at any rate
+		o.route("remove route", unix.RTM_DELROUTE, 0, index, gone)
 	}
-	return errors.Join(errs...)
+	if r.MAC != nil && r.Remote.IsValid() {
+		o.forward("remove forwarding", unix.RTM_DELNEIGH, 0, index, r)
+	}
+	if r.MAC != nil && r.Via.IsValid() {
+		o.neighbour("remove neighbour", unix.RTM_DELNEIGH, 0, index, r)
+	}
+	return nil
 }
 
-// indexOnce returns the index of a link, 0 if there is none, asking once.
-func (c *conn) indexOnce(known map[string]int, name string) (int, error) {
-	index, ok := known[name]
-	if ok {
-		return index, nil
-	}
-	index, err := c.index(name)
-	if err == nil {
-		known[name] = index
-	}
-	return index, err
-}
-
-// reachMessage appends a message about a route in the main table. A zero
-// gateway of one that is removed means any.
-func reachMessage(b *batch, kind, flags uint16, r route, onLink bool) {
-	what := "add route to " + r.Dst.String()
+// route writes a message about a route in the main table. No gateway of one that
+// is removed means any.
+func (o *crossing) route(what string, kind, flags uint16, index int, r kernel.Reach) {
 	scope := byte(unix.RT_SCOPE_UNIVERSE)
 	switch {
 	case kind == unix.RTM_DELROUTE:
-		what, scope = "remove route to "+r.Dst.String(), unix.RT_SCOPE_NOWHERE // any
-	case !r.Gateway.IsValid():
+		scope = unix.RT_SCOPE_NOWHERE // any
+	case !r.Via.IsValid():
 		scope = unix.RT_SCOPE_LINK
 	}
-	var hop uint32
-	if onLink {
-		hop = unix.RTNH_F_ONLINK
+	body := [unix.SizeofRtMsg]byte{family(r.Subnet.Addr()), byte(r.Subnet.Bits()), 0, 0, unix.RT_TABLE_MAIN,
+		kernel.RouteProtocol, scope, unix.RTN_UNICAST}
+	if r.OnLink && r.Via.IsValid() {
+		native.PutUint32(body[8:], unix.RTNH_F_ONLINK)
 	}
-	body := []byte{family(r.Dst.Addr()), byte(r.Dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, r.protocol, scope, unix.RTN_UNICAST}
-	b.message(what, kind, flags, native.AppendUint32(body, hop))
-	routeAttrs(b, r)
+	o.batch.message(what, kind, flags, body[:])
+	routeAttrs(&o.batch, route{kernel.Route{Dst: r.Subnet, Gateway: r.Via}, index, kernel.RouteProtocol})
 }
 
-// neighbourMessage appends a message about whom the next hop is.
-func neighbourMessage(b *batch, kind uint16, index int, r kernel.Reach) {
-	entry(b, kind, fmt.Sprintf("neighbour %s on %s", r.Via, r.Link), ndmsg(family(r.Via), index, unix.NUD_PERMANENT, 0))
-	b.attr(unix.NDA_DST, r.Via.AsSlice())
+// neighbour writes a message about whom the next hop is.
+func (o *crossing) neighbour(what string, kind, flags uint16, index int, r kernel.Reach) {
+	body := ndmsg(family(r.Via), index, unix.NUD_PERMANENT, 0)
+	o.batch.message(what, kind, flags, body[:])
+	o.batch.addr(unix.NDA_DST, r.Via)
 	if kind == unix.RTM_NEWNEIGH {
-		b.attr(unix.NDA_LLADDR, r.MAC)
-		b.attr(ndaProtocol, []byte{kernel.RouteProtocol})
+		o.batch.attr(unix.NDA_LLADDR, r.MAC)
+		o.batch.attr(ndaProtocol, []byte{kernel.RouteProtocol})
 	}
 }
 
-// forwardMessage appends a message about where frames for the next hop go.
-func forwardMessage(b *batch, kind uint16, index int, r kernel.Reach) {
-	entry(b, kind, fmt.Sprintf("forwarding of %s on %s", r.MAC, r.Link),
-		ndmsg(unix.AF_BRIDGE, index, unix.NUD_PERMANENT|unix.NUD_NOARP, unix.NTF_SELF))
-	b.attr(unix.NDA_LLADDR, r.MAC)
+// forward writes a message about where frames for the next hop go.
+func (o *crossing) forward(what string, kind, flags uint16, index int, r kernel.Reach) {
+	body := ndmsg(unix.AF_BRIDGE, index, unix.NUD_PERMANENT|unix.NUD_NOARP, unix.NTF_SELF)
+	o.batch.message(what, kind, flags, body[:])
+	o.batch.attr(unix.NDA_LLADDR, r.MAC)
 	if kind == unix.RTM_NEWNEIGH {
-		b.attr(unix.NDA_DST, r.Remote.AsSlice())
+		o.batch.addr(unix.NDA_DST, r.Remote)
 	}
-}
-
-// entry begins a message about a neighbour.
-func entry(b *batch, kind uint16, about string, body []byte) {
-	if kind == unix.RTM_DELNEIGH {
-		b.message("remove "+about, kind, 0, body)
-		return
-	}
-	b.message("set "+about, kind, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, body)
 }
 
 // ndmsgLen is the length of a struct ndmsg (rtnetlink(7)).
 const ndmsgLen = 12
 
-func ndmsg(family byte, index int, state uint16, flags byte) []byte {
-	body := native.AppendUint32([]byte{family, 0, 0, 0}, uint32(index))
-	return append(native.AppendUint16(body, state), flags, unix.RTN_UNICAST)
+func ndmsg(family byte, index int, state uint16, flags byte) (body [ndmsgLen]byte) {
+	body[0], body[10], body[11] = family, flags, unix.RTN_UNICAST
+	native.PutUint32(body[4:], uint32(index))
+	native.PutUint16(body[8:], state)
+	return body
 }

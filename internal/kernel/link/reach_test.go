@@ -319,3 +319,26 @@ func addrs(s ...string) (out []netip.Addr) {
 	}
 	return out
 }
+
+// As many as can be are refused in one call, for each of the three messages, and
+// every one of them is told of; the one that is right among them is reached.
+func TestReachRefused(t *testing.T) {
+	t.Parallel()
+	h, _, _ := hosts(t)
+	if err := h.EnsureLink(t.Context(), vtep(1)); err != nil {
+		t.Fatal(err)
+	}
+	all := peers(1000)
+	for i := range all {
+		all[i].OnLink, all[i].MAC = false, all[i].MAC[:5] // a next hop on no link, and no MAC
+	}
+	good := peers(1001)[1000]
+	err := h.Reach(t.Context(), append(all, good), nil)
+	told := strings.Split(fmt.Sprint(err), "\n")
+	if !strings.Contains(told[0], "reach 10.16.0.0/24 by flannel.7: set neighbour: ") || len(told) < len(all) {
+		t.Errorf("%d refusals are told of, of %d peers: %s …", len(told), len(all), told[0])
+	}
+	if got := reached(t, h); !reflect.DeepEqual(got, []kernel.Reach{good}) {
+		t.Errorf("reached %+v, want %+v", got, good)
+	}
+}

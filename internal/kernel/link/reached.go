@@ -36,8 +36,12 @@ func (c *conn) lookReach(want []kernel.Reach) error {
 	if err != nil {
 		return err
 	}
+	found := make(map[netip.Prefix]kernel.Reach, len(have))
+	for _, r := range have {
+		found[r.Subnet] = r
+	}
 	for _, w := range want {
-		if !slices.ContainsFunc(have, func(r kernel.Reach) bool { return reflect.DeepEqual(r, w) }) {
+		if !reflect.DeepEqual(found[w.Subnet], w) {
 			return catenet.Conflictf("it is not as it should be: left to do is to reach %s by %s", w.Subnet, w.Link)
 		}
 	}

@@ -91,10 +91,10 @@ func routeBody(r route, near []netip.Prefix) []byte {
 
 func routeAttrs(b *batch, r route) {
 	if r.Dst.Bits() > 0 {
-		b.attr(unix.RTA_DST, r.Dst.Addr().AsSlice())
+		b.addr(unix.RTA_DST, r.Dst.Addr())
 	}
 	if r.Gateway.IsValid() {
-		b.attr(unix.RTA_GATEWAY, r.Gateway.AsSlice())
+		b.addr(unix.RTA_GATEWAY, r.Gateway)
 	}
 	b.u32(unix.RTA_OIF, uint32(r.index))
 	if r.Metric != 0 {
