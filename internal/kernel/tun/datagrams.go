@@ -47,13 +47,14 @@ type ways struct {
 func (l *lane) Receive(trains []kernel.Arrival) (int, error) {
 	w, n := &l.in, min(len(trains), batch)
 	for i := range n {
-		data := trains[i].Data[:cap(trains[i].Data)]
-		w.vectors[i] = unix.Iovec{Base: &data[0], Len: uint64(len(data))}
-		w.messages[i].Msghdr = unix.Msghdr{
-			Name: (*byte)(unsafe.Pointer(&w.names[i])), Namelen: unix.SizeofSockaddrInet4,
-			Iov: &w.vectors[i], Iovlen: 1,
-			Control: (*byte)(unsafe.Pointer(&w.notes[i])), Controllen: uint64(unsafe.Sizeof(w.notes[i])),
+		m := &w.messages[i]
+		if data := trains[i].Data[:cap(trains[i].Data)]; w.vectors[i].Base != &data[0] { // once, as a rule
+			w.vectors[i] = unix.Iovec{Base: &data[0], Len: uint64(len(data))}
+			m.Msghdr = unix.Msghdr{
+				Name: (*byte)(unsafe.Pointer(&w.names[i])), Iov: &w.vectors[i], Iovlen: 1, Control: (*byte)(unsafe.Pointer(&w.notes[i])),
+			}
 		}
+		m.Namelen, m.Controllen = unix.SizeofSockaddrInet4, uint64(unsafe.Sizeof(w.notes[i]))
 	}
 	got, errno := raw(unix.SYS_RECVMMSG, l.socket, unsafe.Pointer(&w.messages), uintptr(n), unix.MSG_DONTWAIT)
 	if errno == unix.EAGAIN {
