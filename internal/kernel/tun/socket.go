@@ -23,7 +23,7 @@ func openDatagram() (int, error) {
 }
 
 // bindDatagram opens a socket and binds it: beside the first one, or as the
-// first one, which nobody has a right to sit beside.
+// first one, which nobody has a right to sit beside but those of its own tunnel.
 func bindDatagram(at netip.AddrPort, beside bool) (fd int, err error) {
 	if fd, err = openDatagram(); err != nil {
 		return -1, err
