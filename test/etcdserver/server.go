@@ -4,6 +4,7 @@ package etcdserver
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -139,6 +140,22 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
+}
+
+// Snapshot keeps the data of a server that is killed, and returns what puts them
+// back: to what it was then, as a restore from a backup does.
+func (s *Server) Snapshot() (restore func()) {
+	s.t.Helper()
+	data, saved := filepath.Join(s.folder, "data"), filepath.Join(s.folder, "saved")
+	if err := os.CopyFS(saved, os.DirFS(data)); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() {
+		s.t.Helper()
+		if err := errors.Join(os.RemoveAll(data), os.Rename(saved, data)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // Freeze stops the server in the middle of what it does: its connections stay

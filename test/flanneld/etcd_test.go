@@ -67,6 +67,51 @@ func TestNodeOnEtcd(t *testing.T) {
 	}
 }
 
+// A real etcd is restored from a backup: from before the node came, and behind
+// what it has seen since. It has its key again, and sees who is there.
+func TestEtcdIsRestored(t *testing.T) {
+	t.Parallel()
+	server := etcdserver.Start(t, etcdserver.Options{})
+	store := open(t, etcd.Config{Endpoints: []string{server.Endpoint}})
+	registry := flannel.Registry{Store: store}
+	join := func(ip string) (part *flannel.Part) {
+		n := ourNode()
+		n.PublicIP = netip.MustParseAddr(ip)
+		Await(t, ip, func() bool {
+			err := flannel.WriteConfig(t.Context(), registry, `{"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}}`)
+			if err == nil {
+				part, err = flannel.Join(t.Context(), registry, n)
+			}
+			return err == nil
+		})
+		return part
+	}
+	join("192.0.2.3")
+	server.Kill()
+	restore := server.Snapshot()
+	server.Start()
+	part := join("192.0.2.2")
+	own := part.Status().Subnets
+	peers := follow(t, part)
+	join("192.0.2.4")
+	Await(t, "both peers", func() bool { return len(peers()) == 2 })
+	_, before, err := store.List(t.Context(), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	restore()
+	server.Start()
+	Await(t, "the peer of then, and none from later", func() bool {
+		p := peers()
+		return len(p) == 1 && p[0].PublicIP.String() == "192.0.2.3" && part.Status().Trouble == nil
+	})
+	pair, err := store.Get(t.Context(), flannel.DefaultPrefix+"/subnets/"+own.Key())
+	if s := part.Status(); err != nil || s.Subnets != own || !s.Owned || pair.Revision >= before {
+		t.Errorf("the key is %+v (%v), the part %+v; before, etcd was at %d", pair, err, s, before)
+	}
+}
+
 // compact has the server forget all that was before now.
 func compact(t *testing.T, endpoint string) {
 	t.Helper()
