@@ -24,7 +24,7 @@ func fits(p netip.Prefix, bits int, first, last netip.Addr) bool {
 
 // choose picks subnets that overlap no key within the network, whoever's and
 // however odd its record is: the node's previous ones if they are free, else any.
-func (c Config) choose(known map[string]entry, previous Subnets) (Subnets, error) {
+func (c Config) choose(known map[string]*entry, previous Subnets) (Subnets, error) {
 	var four, six []netip.Prefix
 	for _, e := range known {
 		s, err := ParseKey(e.key)

@@ -35,10 +35,18 @@ const (
 	isClaimed      // another hand has written it in the name of our PublicIP
 )
 
+// at returns what the registry has of subnets, and whether that is anything.
+func (p *Part) at(s Subnets) (e entry, there bool) {
+	if known := p.known[s.Key()]; known != nil {
+		return *known, true
+	}
+	return entry{}, false
+}
+
 // fate judges the own key.
 func (p *Part) fate() fate {
 	own := p.own()
-	e, there := p.known[own.Key()]
+	e, there := p.at(own)
 	ip := e.peer.PublicIP
 	same := string(e.Value) == p.record
 	switch {
@@ -73,7 +81,7 @@ func (p *Part) overtaken(own Subnets, mine entry, there bool) bool {
 func (p *Part) keep(ctx context.Context) error {
 	switch p.fate() {
 	case isOurs:
-		e := p.known[p.own().Key()]
+		e, _ := p.at(p.own())
 		p.claim.revision = max(p.claim.revision, e.Revision)
 		if e.Lease == 0 { // somebody has made it a reservation
 			p.claim.renew = time.Time{}
@@ -84,7 +92,8 @@ func (p *Part) keep(ctx context.Context) error {
 	case isTaken:
 		return p.move(ctx)
 	case isClaimed:
-		return p.settle(rivalry(p.record, p.known[p.own().Key()]))
+		e, _ := p.at(p.own())
+		return p.settle(rivalry(p.record, e))
 	default:
 		return p.put(ctx, p.own())
 	}
@@ -117,7 +126,7 @@ func rivalry(record string, e entry) string {
 // put writes the own key, over what is known to be there, under a new lease; a
 // reservation stays one.
 func (p *Part) put(ctx context.Context, s Subnets) error {
-	e, there := p.known[s.Key()]
+	e, there := p.at(s)
 	var lease etcd.LeaseID
 	granted := time.Now()
 	if reserved := there && e.Lease == 0 && e.peer.PublicIP == p.node.PublicIP; !reserved {
@@ -178,7 +187,7 @@ func (p *Part) take(ctx context.Context) error {
 // move takes other subnets, as somebody else has this node's.
 func (p *Part) move(ctx context.Context) error {
 	lost := p.own()
-	if e, ok := p.known[lost.Key()]; ok && e.peer.PublicIP == p.node.PublicIP {
+	if e, ok := p.at(lost); ok && e.peer.PublicIP == p.node.PublicIP {
 		if err := p.registry.Store.Delete(ctx, e.Pair.Key, e.Revision); err != nil {
 			return err
 		}
@@ -206,15 +215,15 @@ func trouble(rival string, err error) error {
 }
 
 // under returns the entries with a PublicIP, that of the previous subnets first.
-func (p *Part) under(ip netip.Addr, previous Subnets) []entry {
-	var found []entry
+func (p *Part) under(ip netip.Addr, previous Subnets) []*entry {
+	var found []*entry
 	for _, e := range p.known {
 		if e.peer.PublicIP == ip {
 			found = append(found, e)
 		}
 	}
 	first := previous.Key()
-	slices.SortFunc(found, func(a, b entry) int {
+	slices.SortFunc(found, func(a, b *entry) int {
 		switch first {
 		case a.key:
 			return -1

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func ip4(a, b, c, d byte, bits, i int) netip.Prefix {
@@ -50,7 +51,7 @@ func TestDualStack(t *testing.T) {
 		same := s
 		same.IPv4 = netip.MustParsePrefix("10.5.252.0/24")
 		w.Force(subnets+same.Key(), strings.NewReplacer("192.0.2.1", "192.0.2.8", "db8::1", "db8::8").Replace(string(a.pair().Value)))
-		synctest.Wait()
+		later(time.Second)
 		if len(a.sees()) != 2 || len(a.part.Status().Refused) != 2 {
 			t.Errorf("it sees %q and refuses %v", a.sees(), a.part.Status().Refused)
 		}
@@ -132,7 +133,7 @@ func TestRecordsOfBackends(t *testing.T) {
 		a := w.host(1).join().run()
 		w.Force(subnets+"10.5.254.0-24", `{"PublicIP":"192.0.2.7","PublicIPv6":null}`)
 		w.Force(subnets+"10.5.253.0-24", `{"PublicIP":"192.0.2.8","BackendType":"udp"}`)
-		synctest.Wait()
+		later(time.Second)
 		if len(a.sees()) != 2 {
 			t.Errorf("it sees %q", a.sees())
 		}

@@ -30,7 +30,7 @@ func TestJoinAndLeave(t *testing.T) {
 		if err := b.part.Leave(t.Context()); err != nil {
 			t.Error(err)
 		}
-		synctest.Wait()
+		later(time.Second)
 		if got := a.sees(); len(got) != 0 || len(w.Pairs(subnets)) != 1 || w.Leases() != 1 {
 			t.Errorf("after b has left a sees %q, and there are %v", got, w.Pairs(subnets))
 		}
@@ -217,7 +217,7 @@ func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, vxlan)
 		a, b, gone := w.host(1).join().run(), w.host(2).join().run(), w.host(3).join()
-		synctest.Wait()
+		later(time.Second)
 		a.told()
 		a.store.Cut(true)
 		w.Drop(gone.key())
@@ -295,23 +295,23 @@ func TestKeyDeleted(t *testing.T) {
 		a := w.host(1).join().run()
 		key := a.key()
 		w.Drop(key)
-		synctest.Wait()
+		later(time.Second)
 		if a.key() != key || a.pair().Lease == 0 {
 			t.Errorf("after %s was deleted: %+v", key, a.pair())
 		}
 		a.ownsIt()
 		w.Force(key, "garbage")
-		synctest.Wait()
+		later(time.Second)
 		a.ownsIt()
 		w.Force(key, record(ip(9), mac(9)))
-		synctest.Wait()
+		later(time.Second)
 		if a.key() == key || len(a.sees()) != 1 {
 			t.Errorf("another node has %s, and a too; it sees %q", key, a.sees())
 		}
 		a.ownsIt()
 		a.told()
 		w.Force(a.key(), `{"PublicIP":"192.0.2.9"}`) // another's, and no peer
-		synctest.Wait()
+		later(time.Second)
 		if d := a.told(); len(d) != 1 || d[0].Own != a.part.Status().Subnets {
 			t.Errorf("it has %v now, and was told %+v", a.part.Status().Subnets, d)
 		}
@@ -400,7 +400,7 @@ func TestFellBehind(t *testing.T) {
 			a.hear(d)
 			time.Sleep(10 * time.Second)
 		})
-		synctest.Wait()
+		later(time.Second)
 		for i := range 4 {
 			w.host(i + 2).join()
 			time.Sleep(time.Second)

@@ -21,8 +21,8 @@ type Part struct {
 	record   string // what the registry is to have of this node
 
 	// What follows is Run's alone, once it runs.
-	known map[string]entry // the registry, by key
-	view  view             // as it was told last
+	known map[string]*entry // the registry, by key
+	view  view              // as it was told last
 	claim claim
 	said  map[string]string // refusals that are in the log
 
@@ -167,17 +167,16 @@ func (p *Part) list(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	p.known = make(map[string]entry, len(pairs))
+	p.known = make(map[string]*entry, len(pairs))
 	for _, pair := range pairs {
 		p.learn(pair)
 	}
 	return revision, nil
 }
 
-func (p *Part) learn(pair etcd.Pair) entry {
+func (p *Part) learn(pair etcd.Pair) {
 	key := strings.TrimPrefix(pair.Key, p.folder())
 	p.known[key] = readEntry(key, pair, p.config)
-	return p.known[key]
 }
 
 // Leave gives the subnets back. Run must have ended. A key that is not as this node

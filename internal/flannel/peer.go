@@ -18,8 +18,8 @@ type entry struct {
 
 // readEntry reads a node's record as a peer in a network of that config. What is
 // wrong with it is said by its reason: others write what they like.
-func readEntry(key string, pair etcd.Pair, c Config) entry {
-	e := entry{Pair: pair, key: key}
+func readEntry(key string, pair etcd.Pair, c Config) *entry {
+	e := &entry{Pair: pair, key: key}
 	if err := e.read(c); err != nil {
 		e.reason = err.Error()
 	}

@@ -99,7 +99,7 @@ func TestHostileRecords(t *testing.T) {
 			w.Force(subnets+key, h[0])
 		}
 		w.Force(subnets+"10.5.27.0-24", `{"PublicIP":"192.0.2.4","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"0E:00:00:00:00:04","GBP":true},"Later":[]}`)
-		synctest.Wait()
+		later(time.Second)
 		if got, want := strings.Join(a.sees(), "\n"), "10.5.27.0-24 192.0.2.4 0e:00:00:00:00:04\n10.5.9.0-24 192.0.2.2 0e:00:00:00:00:02"; got != want {
 			t.Errorf("it sees\n%s\nwant\n%s", got, want)
 		}
@@ -115,7 +115,7 @@ func TestHostileRecords(t *testing.T) {
 		}
 		lines := strings.Count(a.log.String(), "\n")
 		w.Force(subnets+"10.5.28.0-24", record(ip(5), mac(5)))
-		synctest.Wait()
+		later(time.Second)
 		if strings.Count(a.log.String(), "\n") != lines {
 			t.Error("what was refused before is said again")
 		}
@@ -123,7 +123,7 @@ func TestHostileRecords(t *testing.T) {
 		// Who has stood in the way goes: the next in age has the subnet.
 		w.Drop(subnets + "10.5.8.0-23")
 		w.Drop(subnets + "10.5.9.0-24")
-		synctest.Wait()
+		later(time.Second)
 		if !strings.Contains(strings.Join(a.sees(), " "), "10.5.9.128-25") {
 			t.Errorf("what overlapped is next, and it sees %q", a.sees())
 		}
@@ -137,16 +137,16 @@ func TestPeerChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, vxlan)
 		a, b := w.host(1).join().run(), w.host(2).join()
-		synctest.Wait()
+		later(time.Second)
 		a.told()
 		w.Force(b.key(), record(ip(3), mac(2)))
-		synctest.Wait()
+		later(time.Second)
 		d := a.told()
 		if len(d) != 1 || d[0].Full || len(d[0].Add) != 1 || len(d[0].Remove) != 1 || d[0].Remove[0].PublicIP != ip(2) || d[0].Add[0].PublicIP != ip(3) {
 			t.Errorf("told %+v", d)
 		}
 		w.Force(b.key(), record(ip(3), mac(2)))
-		synctest.Wait()
+		later(time.Second)
 		if d := a.told(); len(d) != 0 {
 			t.Errorf("nothing has changed, and it was told %+v", d)
 		}
@@ -167,12 +167,17 @@ func TestCallsDoNotGrow(t *testing.T) {
 		a := w.host(1).join()
 		a.store.Calls()
 		a.run()
+		a.told()
 		for i := range 1000 {
 			w.Force(peer(i), record(ip(i+2), mac(i+2)))
+			time.Sleep(time.Millisecond)
 		}
-		synctest.Wait()
+		later(time.Second)
 		if got := len(a.sees()); got != 1000 {
 			t.Errorf("it sees %d", got)
+		}
+		if got := len(a.told()); got > 12 {
+			t.Errorf("a thousand nodes that came within a second were told one after the other, in %d deltas", got)
 		}
 		if got := a.store.Calls(); got["List"] != 1 || got["Watch"] != 1 || len(got) != 2 {
 			t.Errorf("it took %v", got)

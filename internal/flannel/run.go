@@ -18,6 +18,10 @@ import (
 // back at once.
 const soon, late = time.Second, 30 * time.Second
 
+// Nodes often come together, and one judgement of all is cheaper than one of each:
+// changes are told together that are no more than gap apart, for most at the most.
+const gap, most = 5 * time.Millisecond, 100 * time.Millisecond
+
 // Run keeps the part until ctx ends: it begins with the registry as it is (a full
 // delta, once the store answers), and tells of changes, one call of tell at a time.
 // An absent store is waited for. What the registry has of this node stays as it is
@@ -86,13 +90,34 @@ func (p *Part) await(ctx context.Context, watch <-chan etcd.Batch) error {
 		if !ok {
 			return nil // ctx has ended
 		}
+		if err := p.gather(b, watch); err != nil {
+			return err
+		}
+		return p.keep(ctx)
+	}
+}
+
+// gather takes in a change, and others that come right behind it.
+func (p *Part) gather(b etcd.Batch, watch <-chan etcd.Batch) error {
+	end := time.After(most)
+	for {
 		if b.Err != nil {
 			return b.Err
 		}
 		for _, e := range b.Events {
 			p.follow(e)
 		}
-		return p.keep(ctx)
+		var ok bool
+		select {
+		case b, ok = <-watch:
+			if !ok {
+				return nil // ctx has ended
+			}
+		case <-time.After(gap):
+			return nil
+		case <-end:
+			return nil
+		}
 	}
 }
 

@@ -17,12 +17,12 @@ type view struct {
 
 // viewOf judges all records. Of two that overlap the one that came first has the
 // subnet; what would take ours, or lead packets for ours astray, is never a peer.
-func viewOf(known map[string]entry, own Subnets, n Node) view {
+func viewOf(known map[string]*entry, own Subnets, n Node) view {
 	v := view{own, map[string]Peer{}, map[string]string{}}
 	var four, six ground
 	four.take(own.IPv4, own.Key())
 	six.take(own.IPv6, own.Key())
-	byAge := slices.SortedFunc(maps.Values(known), func(a, b entry) int {
+	byAge := slices.SortedFunc(maps.Values(known), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.key, b.key))
 	})
 	for _, e := range byAge {
@@ -102,15 +102,17 @@ func (g *ground) take(p netip.Prefix, owner string) {
 // delta says how to get from one view to the next.
 func (v view) delta(old view) Delta {
 	d := Delta{Own: v.own}
-	for _, key := range slices.Sorted(maps.Keys(v.peers)) {
-		if was, ok := old.peers[key]; !ok || was != v.peers[key] {
-			d.Add = append(d.Add, v.peers[key])
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(old.peers)) {
-		if is, ok := v.peers[key]; !ok || is != old.peers[key] {
-			d.Remove = append(d.Remove, old.peers[key])
-		}
-	}
+	d.Add, d.Remove = beyond(v.peers, old.peers), beyond(old.peers, v.peers)
 	return d
+}
+
+// beyond returns what peers has and others has not, or has otherwise, by key.
+func beyond(peers, others map[string]Peer) (all []Peer) {
+	for key, p := range peers {
+		if o, ok := others[key]; !ok || o != p {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b Peer) int { return a.IPv4.Addr().Compare(b.IPv4.Addr()) })
+	return all
 }

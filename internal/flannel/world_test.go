@@ -93,7 +93,7 @@ func (n *node) run() *node {
 		cancel()
 		<-done
 	}
-	synctest.Wait()
+	later(time.Second)
 	return n
 }
 
