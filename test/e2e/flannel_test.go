@@ -194,6 +194,7 @@ func TestFlannel(t *testing.T) {
 			s.outside()
 			s.edge()
 			s.mended(c.harms)
+			s.upgraded()
 			s.killed(name != "udp")
 			s.orphaned()
 			s.left()
@@ -255,6 +256,25 @@ func (s *shared) mended(harms []string) {
 				return ""
 			})
 		}
+	}
+}
+
+// upgraded: another program takes the daemon's place, and no packet is lost.
+func (s *shared) upgraded() {
+	s.T.Helper()
+	a := s.nodes[0]
+	ping := a.Ping(s.ns(a, "box"), s.boxes[len(s.boxes)-1].String(), 60)
+	serves := func() int { return strings.Count(a.Log(), "catenetd serves") }
+	before := serves()
+	a.Upgrade()
+	s.Eventually(soon, func() string {
+		if serves() == before || ping.Answered() < 200 {
+			return "no other program has taken the daemon's place, or too few pings are answered"
+		}
+		return ""
+	})
+	if sent, lost := ping.Stop(); lost != 0 {
+		s.T.Errorf("%d of %d pings were lost while the daemon was replaced", lost, sent)
 	}
 }
 

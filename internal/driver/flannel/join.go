@@ -134,7 +134,8 @@ func (p held) suits() error {
 	}
 	switch {
 	case p.mtu() < least:
-		return catenet.Invalidf("packets of %d bytes are too small for a network: %s takes no more than %d", p.mtu(), p.Under, p.underlay())
+		return catenet.Invalidf("packets of %d bytes are too small for a network: %s takes no more than %d", p.mtu(), p.Under, p.underlay()).
+			WithHint("%d bytes at least; -o %s= names another link", least, optIface)
 	case p.backend() != flannel.BackendHostGW:
 		return nil
 	case p.IP != p.Local4:

@@ -80,7 +80,7 @@ func (k *Kernel) Underlay(ctx context.Context, which string) (kernel.Underlay, e
 	}
 	u := kernel.Underlay{Link: k.uplink, MTU: k.mtu, IPv4: []netip.Addr{k.address}, IPv6: []netip.Addr{uplink6}}
 	if which != "" && which != k.uplink && which != k.address.String() && which != uplink6.String() {
-		return u, catenet.NotFoundf("this host has no link %s", which)
+		return u, catenet.NotFoundf("this host has no link %s", which).WithHint("see those that it has with: ip link")
 	}
 	return u, nil
 }

@@ -1,0 +1,135 @@
+package flannel
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/etcd/etcdtest"
+	"github.com/catenet/catenet/internal/flannel"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/fake"
+)
+
+const (
+	configKey  = flannel.DefaultPrefix + "/config"
+	subnetKeys = flannel.DefaultPrefix + "/subnets/"
+	vxlan      = `{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}`
+	hostGW     = `{"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}}`
+	udp        = `{"Network": "10.5.0.0/16"}`
+	dual       = `{"Network": "10.5.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:5::/48", "Backend": {"Type": "vxlan"}}`
+)
+
+// A part is what the registry says, and what the underlay leaves of its MTU; it is given
+// back with its key and file, and only those.
+func TestJoinAndLeave(t *testing.T) {
+	for config, mtu := range map[string]int{vxlan: 1450, dual: 1430, hostGW: 1500, udp: 1472,
+		`{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan", "MTU": 9000}}`: 8950} {
+		store := etcdtest.New()
+		d, k := newDriver(store), fake.New()
+		n := join(t, d, k, "b1", "write-config="+config)
+		pairs := store.Pairs(subnetKeys)
+		families := 1
+		if config == dual {
+			families = 2
+		}
+		if n.Part.MTU != mtu || len(pairs) != 1 || len(n.Part.Subnets) != families || len(n.Part.Span) != families || !strings.Contains(string(pairs[0].Value), `"PublicIP":"192.0.2.1"`) {
+			t.Errorf("%s: part %+v, in the registry %+v", config, n.Part, pairs)
+		}
+		if got := k.String(); strings.Contains(got, "flannel") {
+			t.Errorf("%s: joining made\n%s", config, got)
+		}
+		o, p, err := d.read(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := n
+		again.Part, again.Pools = nil, nil
+		if part, err := d.Join(context.Background(), k, again); err != nil || part.Subnets[0] != n.Part.Subnets[0] {
+			t.Errorf("%s: joined again: %+v (%v)", config, part, err)
+		}
+		if err := flannel.WriteEnv(o.file, p.env(true)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Leave(context.Background(), n); err != nil || len(store.Pairs(subnetKeys)) != 0 {
+			t.Errorf("%s: after it has left (%v) the registry has %+v", config, err, store.Pairs(subnetKeys))
+		}
+		if _, err := os.Stat(o.file); !os.IsNotExist(err) {
+			t.Errorf("%s: after it has left there is still the subnet file (%v)", config, err)
+		}
+		if err := flannel.WriteEnv(o.file, flannel.Env{Network: p.config.Network, Subnets: p.Subnets, MTU: 9}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Leave(context.Background(), n); err != nil {
+			t.Errorf("%s: leaving again: %v", config, err)
+		}
+		if _, err := os.Stat(o.file); err != nil {
+			t.Errorf("%s: somebody else's subnet file is gone (%v)", config, err)
+		}
+	}
+}
+
+// Who cannot take part is told why, and takes nothing.
+func TestJoinIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		config string
+		option string
+		change func(*fake.Kernel, *catenet.Network)
+		want   string
+	}{
+		"a subnet of its own": {vxlan, "", func(_ *fake.Kernel, n *catenet.Network) { n.Pools = make([]catenet.Pool, 1) }, "come from its registry"},
+		"no config":           {"", "", nil, configKey},
+		"a wrong config":      {`{"Network": "10.5.0.0/16", "SubnetLen": 3}`, "", nil, "SubnetLen"},
+		"another config":      {hostGW, "write-config=" + vxlan, nil, hostGW},
+		"wireguard":           {`{"Network": "10.5.0.0/16", "Backend": {"Type": "wireguard"}}`, "", nil, "wireguard"},
+		"no such link":        {vxlan, "iface=eth7", nil, "eth7"},
+		"host-gw elsewhere":   {hostGW, "public-ip=198.51.100.1", nil, "public-ip"},
+		"no room":             {udp, "", func(k *fake.Kernel, _ *catenet.Network) { k.Uplink("eth0", 90) }, "too small"},
+		"a long name":         {`{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan", "VNI": 16777215}}`, "", nil, "Backend.VNI"},
+		"flanneld's device": {vxlan, "", func(k *fake.Kernel, _ *catenet.Network) {
+			if err := k.EnsureLink(context.Background(), kernel.Link{Name: "flannel.1", Kind: "vxlan", Alias: "flanneld"}); err != nil {
+				t.Fatal(err)
+			}
+		}, "flannel.1"},
+	} {
+		store, k := etcdtest.New(), fake.New()
+		if c.config != "" {
+			store.Force(configKey, c.config)
+		}
+		n := catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t, c.option)}
+		if c.option == "" {
+			n.NetworkSpec = spec(t)
+		}
+		if c.change != nil {
+			c.change(k, &n)
+		}
+		_, err := newDriver(store).Join(context.Background(), k, n)
+		if err == nil || !strings.Contains(err.Error(), c.want) || catenet.HintOf(err) == "" {
+			t.Errorf("%s: %v (hint %q), want %q", name, err, catenet.HintOf(err), c.want)
+		}
+		if left := store.Pairs(subnetKeys); len(left) != 0 {
+			t.Errorf("%s: it has taken %+v", name, left)
+		}
+	}
+}
+
+// A network that stands for somebody else's containers has no bridge, and hides nobody
+// unless it is asked to.
+func TestWithoutABridge(t *testing.T) {
+	for hides, options := range map[bool][]string{false: {"bridge=none"}, true: {"bridge=none", "ip-masq=true"}} {
+		n, k := joined(t, "b1", vxlan, options...), fake.New()
+		d := newDriver(etcdtest.New())
+		state, err := d.Up(context.Background(), k, n)
+		if w := state.Firewall[0]; err != nil || w.Link != "" || len(w.Span) != 1 || len(w.By) != 1 || w.V4.Masquerade != hides || strings.Contains(k.String(), "bridge") {
+			t.Errorf("%v: wants %+v (%v), and there is\n%s", options, w, err, k)
+		}
+		if err := d.ValidateEndpoint(n, catenet.EndpointSpec{}); !catenet.IsUnsupported(err) {
+			t.Errorf("an endpoint: %v", err)
+		}
+		if err := d.Down(context.Background(), k, n); err != nil || strings.Contains(k.String(), "flannel") {
+			t.Errorf("down (%v) leaves\n%s", err, k)
+		}
+	}
+}
