@@ -8,6 +8,7 @@ type Part struct {
 	// Span is all of the network, Subnets among it: who is of it reaches the
 	// others of it as they are.
 	Span []netip.Prefix `json:"span"`
+	By   string         `json:"by,omitempty"`   // how the other hosts are reached, as the driver calls it
 	MTU  int            `json:"mtu,omitempty"`  // of links to the other hosts, in bytes; 0: no other than the host's
 	Data string         `json:"data,omitempty"` // the driver's own: how the part is known again
 }

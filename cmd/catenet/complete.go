@@ -85,6 +85,11 @@ func (c *cli) flagWords() map[string]cobra.CompletionFunc {
 		"host":       files,
 		"dir":        folders,
 		"rootfs":     folders,
+		// of flanneld
+		"etcd-keyfile":  files,
+		"etcd-certfile": files,
+		"etcd-cafile":   files,
+		"subnet-file":   files,
 	}
 }
 

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func (c *cli) client() (*client.Client, error) {
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	c := &cli{in: in, out: out, err: errOut}
 	root := c.root()
-	root.SetArgs(args)
+	root.SetArgs(longFlags(root, args))
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
@@ -83,14 +84,15 @@ func (c *cli) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&c.host, "host", "H", host, "`socket` of the daemon (CATENET_HOST)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(catenet.Invalidf("%w", err).WithHint("see %s --help", cmd.CommandPath()))
+		hint := cmp.Or(catenet.HintOf(err), "see "+cmd.CommandPath()+" --help")
+		return usage(catenet.Invalidf("%w", err).WithHint("%s", hint))
 	})
 	root.AddCommand(
 		c.network(),
 		c.runCmd(), c.attach(), c.detach(), c.ociHook(),
 		c.ps(), c.inspect(), c.port(), c.exec(), c.logs(),
 		c.start(), c.stop(), c.rm(), c.update(), c.rename(),
-		c.events(), c.topology(), c.info(), c.version(), c.adopt(), c.completion(),
+		c.events(), c.topology(), c.info(), c.version(), c.adopt(), c.flanneld(), c.completion(),
 	)
 	c.completions(root)
 	return root

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/api/notify"
 	"github.com/catenet/catenet/internal/names"
 )
 
@@ -71,7 +72,7 @@ func TestNotifyTellsTheServiceManager(t *testing.T) {
 	}
 	defer l.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
-	if err := notify("READY=1"); err != nil {
+	if err := notify.State("READY=1"); err != nil {
 		t.Fatal(err)
 	}
 	l.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -80,7 +81,7 @@ func TestNotifyTellsTheServiceManager(t *testing.T) {
 		t.Errorf("%q, %v", buf[:n], err)
 	}
 	t.Setenv("NOTIFY_SOCKET", "")
-	if err := notify("READY=1"); err != nil {
+	if err := notify.State("READY=1"); err != nil {
 		t.Errorf("without a service manager: %v", err)
 	}
 }

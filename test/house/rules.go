@@ -75,6 +75,7 @@ var Arrows = []Arrow{
 	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
 
 	{"api/pipe", nil, "it is in programs that are started once a container: each import makes that later"},
+	{"api/notify", nil, "it is about the service manager, whoever tells it"},
 	{"api/cni/version", nil, "it is in a program that is started for every call"},
 	{"api/cni/...", []string{".", "api/cni/version", "api/pipe"}, "a front is a translation: bytes in, an engine's verbs, bytes out; which verbs it states itself"},
 	{"api/docker/...", []string{".", "api"}, "a translation is pure: the CLI shows Docker's JSON by it, the server answers by it"},

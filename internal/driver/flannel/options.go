@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/driver"
@@ -28,6 +29,7 @@ const (
 	optConfig = "write-config" // JSON, for a registry that has none
 	optIPMasq = "ip-masq"
 	optBridge = "bridge"
+	optMargin = "renew-margin" // minutes before its end in which a lease is renewed
 )
 
 // noBridge is the value of optBridge for a network without containers of ours.
@@ -37,7 +39,7 @@ const noBridge = "none"
 const optMasquerade = "com.docker.network.bridge.enable_ip_masquerade"
 
 func ownOptions() []string {
-	return []string{optEtcd, optPrefix, optCA, optCert, optKey, optUser, optIface, optIP, optIPv6, optFile, optConfig, optIPMasq, optBridge}
+	return []string{optEtcd, optPrefix, optCA, optCert, optKey, optUser, optIface, optIP, optIPv6, optFile, optConfig, optIPMasq, optBridge, optMargin}
 }
 
 // options are a network's, read.
@@ -51,6 +53,7 @@ type options struct {
 	config     string     // to be written; "" for none
 	masquerade bool
 	noBridge   bool
+	margin     time.Duration       // 0: the usual
 	base       catenet.NetworkSpec // as the bridge driver is to see it
 }
 
@@ -123,6 +126,13 @@ func (o *options) readWords(own map[string]string) (err error) {
 	default:
 		return catenet.Invalidf("option %s: %q is not known", optBridge, own[optBridge]).
 			WithHint("%s: the network has no containers of this daemon's; a bridge is named by %s", noBridge, catenet.OptionBridge)
+	}
+	if text, ok := own[optMargin]; ok {
+		minutes, err := strconv.Atoi(text)
+		if err != nil || minutes < 1 || minutes > 1439 {
+			return catenet.Invalidf("option %s: a lease cannot be renewed %q minutes before its end", optMargin, text).WithHint("1 to 1439")
+		}
+		o.margin = time.Duration(minutes) * time.Minute
 	}
 	return o.readMasquerade(own)
 }

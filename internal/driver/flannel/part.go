@@ -89,7 +89,7 @@ func (p held) part() (catenet.Part, error) {
 	if err != nil {
 		return catenet.Part{}, fmt.Errorf("write the network's part: %w", err)
 	}
-	part := catenet.Part{Subnets: []netip.Prefix{p.Subnets.IPv4}, Span: p.span(), MTU: p.mtu(), Data: string(data)}
+	part := catenet.Part{Subnets: []netip.Prefix{p.Subnets.IPv4}, Span: p.span(), By: p.backend(), MTU: p.mtu(), Data: string(data)}
 	if p.dual() {
 		part.Subnets = append(part.Subnets, p.Subnets.IPv6)
 	}

@@ -74,7 +74,9 @@ func (k *keeper) session(ctx context.Context) (err error) {
 	}
 	k.file = k.writeFile()
 	registry := flannel.Registry{Store: k.store, Prefix: k.o.prefix}
-	if k.part, err = flannel.Resume(registry, k.d.node(k.p, k.s.Network.Name), k.p.State); err != nil {
+	node := k.d.node(k.p, k.s.Network.Name)
+	node.RenewMargin = k.o.margin
+	if k.part, err = flannel.Resume(registry, node, k.p.State); err != nil {
 		return err
 	}
 	if k.p.backend() == flannel.BackendUDP {
