@@ -22,11 +22,13 @@ type Engine interface {
 	CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error)
 	Network(ctx context.Context, ref string) (catenet.NetworkStatus, error)
 	UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error)
+	Networks(ctx context.Context) ([]catenet.NetworkStatus, error)
 	RemoveNetwork(ctx context.Context, ref string) error
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
 	Leave(ctx context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error
 	CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error)
 	UpdateSandbox(ctx context.Context, ref string, up catenet.SandboxUpdate) (catenet.SandboxStatus, error)
+	Sandboxes(ctx context.Context, all bool) ([]catenet.SandboxStatus, error)
 	Sandbox(ctx context.Context, ref string) (catenet.SandboxStatus, error)
 	Remove(ctx context.Context, ref string, force bool) error
 }

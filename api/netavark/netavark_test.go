@@ -3,6 +3,7 @@ package netavark_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -43,6 +44,64 @@ func TestRefusalsNameWhatToDo(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWhatPodmanHasRemoved goes when the next network is made for Podman, and nothing
+// else does: not what has a definition, what is to be joined, or what was made here.
+func TestWhatPodmanHasRemoved(t *testing.T) {
+	dir, e := t.TempDir(), apitest.New()
+	f := netavark.New(e, slog.New(slog.DiscardHandler))
+	f.Definitions = dir
+	needs := func(name string, n int) {
+		t.Helper()
+		info := fmt.Sprintf(`{"name":%q,"id":"%04d","driver":"bridge","subnets":[{"subnet":"10.7.%d.0/24"}]}`, name, n, n)
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte(info), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		call := pipe.Call{Args: []string{"setup", "/run/netns/c"}, Stdin: fmt.Appendf(nil,
+			`{"container_id":"c","container_name":"c","networks":{%q:{"static_ips":["10.7.%d.2"],"interface_name":"eth0"}},"network_info":{%q:%s}}`, name, n, name, info)}
+		_ = f.Answer(t.Context(), call) // the twin of an engine may refuse the container
+		_ = e.Remove(t.Context(), "c", true)
+	}
+	if _, _, err := e.CreateNetwork(t.Context(), catenet.NetworkSpec{Name: "mine", Driver: "bridge"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"gone", "stays", "planned"} {
+		needs(name, i)
+	}
+	later := catenet.SandboxSpec{Name: "later", Owner: catenet.OwnerRun, Networks: []catenet.EndpointSpec{{Network: "planned"}}}
+	if _, err := e.CreateSandbox(t.Context(), later, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"gone", "planned"} {
+		if err := os.Remove(filepath.Join(dir, name+".json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(want string) {
+		t.Helper()
+		var have []string
+		all, err := e.Networks(t.Context())
+		for _, n := range all {
+			if !n.Predefined {
+				have = append(have, n.Name)
+			}
+		}
+		if got := strings.Join(have, " "); err != nil || got != want {
+			t.Errorf("there are %s, want %s (%v)", got, want, err)
+		}
+	}
+	unread := filepath.Join(dir, "half.json")
+	if err := os.WriteFile(unread, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	needs("one", 7)
+	has("gone mine one planned stays") // who knows what the other one is
+	if err := os.Remove(unread); err != nil {
+		t.Fatal(err)
+	}
+	needs("two", 8)
+	has("mine one planned stays two")
 }
 
 // TestDefinitions: Podman's file of a network is told what Podman has of it, and

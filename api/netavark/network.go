@@ -2,6 +2,9 @@ package netavark
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"slices"
 
 	"github.com/catenet/catenet"
 )
@@ -32,12 +35,19 @@ func (f *Front) network(ctx context.Context, n Network) (have catenet.NetworkSta
 			return have, err
 		}
 	}
-	made, err := f.create(ctx, n, want)
+	defined, err := f.defined()
+	if err == nil {
+		err = f.removeRemoved(ctx, defined)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.log.Warn("networks that Podman has removed may be left here", "err", err, "hint", "catenet network rm removes one")
+	}
+	made, err := f.create(ctx, n, want, slices.Contains(defined, n.ID))
 	return catenet.NetworkStatus{Network: made}, err
 }
 
-// create makes the network of a definition.
-func (f *Front) create(ctx context.Context, n Network, spec catenet.NetworkSpec) (catenet.Network, error) {
+// create makes the network of a definition, which Podman has in its folder or not.
+func (f *Front) create(ctx context.Context, n Network, spec catenet.NetworkSpec, defined bool) (catenet.Network, error) {
 	for i, s := range n.Subnets {
 		theirs, part, err := s.Leased()
 		if err != nil {
@@ -49,6 +59,9 @@ func (f *Front) create(ctx context.Context, n Network, spec catenet.NetworkSpec)
 		spec.Pools[i].SetAside = []catenet.Range{theirs}
 	}
 	labels := map[string]string{LabelID: n.ID}
+	if defined {
+		labels[labelDefined] = f.Definitions
+	}
 	for key, value := range spec.Labels {
 		labels[key] = value
 	}

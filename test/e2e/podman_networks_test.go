@@ -176,6 +176,23 @@ func podmanRefused(t *testing.T, p *podman) {
 	// One that is in use is not removed; one whose containers have stopped is.
 	p.refused([]string{"being used"}, "network", "rm", "side")
 	p.must("stop", "-t0", "near", "mover")
+	podmanRemoves(t, p)
+}
+
+// podmanRemoves: a network that Podman has removed goes when the next one is made, and
+// its subnet is Podman's to give again.
+func podmanRemoves(t *testing.T, p *podman) {
 	p.must("network", "rm", "-f", "side")
-	p.Catenet("network", "rm", "side")
+	p.must("network", "create", "--subnet", "10.87.0.0/24", "next")
+	p.must("run", "--rm", "--network", "next", "busybox", "sleep", "0")
+	if r := p.Try("network", "inspect", "side"); r.Code == 0 {
+		t.Error("Podman has removed side, and it is here still")
+	}
+	if r := p.Try("network", "inspect", "front", "back", "taken"); r.Code != 0 {
+		t.Errorf("removed as well: %s", r.Text())
+	}
+	p.must("network", "create", "--subnet", "10.79.0.0/24", "aside")
+	if got := p.must("run", "--rm", "--network", "aside", "busybox", "ip", "address"); !strings.Contains(got, "10.79.0.") {
+		t.Errorf("in the subnet of what was removed: %s", got)
+	}
 }
