@@ -191,7 +191,9 @@ func (d Driver) tryTunnel(ctx context.Context, h kernel.Host, networkID string, 
 // address once the host has a subnet.
 func (d Driver) openTunnel(ctx context.Context, networkID string, p held) (kernel.Tunnel, error) {
 	spec := kernel.TunnelSpec{
-		Device: p.Device, Alias: kernel.Mark + networkID, MTU: p.mtu(), Lanes: runtime.GOMAXPROCS(0),
+		// A processor of Go's is left to all else: who carries packets keeps one, and
+		// where none is free each of its waits costs more.
+		Device: p.Device, Alias: kernel.Mark + networkID, MTU: p.mtu(), Lanes: max(1, runtime.GOMAXPROCS(0)-1),
 		Bind: netip.AddrPortFrom(p.Local4, uint16(p.config.Backend.Port)),
 	}
 	if four := p.Subnets.IPv4; four.IsValid() {
