@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sys/unix"
 )
 
 // Server is one etcd.
@@ -35,7 +37,7 @@ type Server struct {
 // Options are what a server is to be beside the usual; zero is that.
 type Options struct {
 	NS   string // path of a network namespace that it runs in; "": the test's
-	Host string // address it listens at; "": 127.0.0.1
+	Host string // address in that namespace that it listens at
 	// Certs has it speak TLS, and ask each client for a certificate.
 	Certs *Certs
 }
@@ -43,16 +45,13 @@ type Options struct {
 // Start starts a server, which ends with the test.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	if o.Host == "" {
-		o.Host = "127.0.0.1"
-	}
 	folder, err := os.MkdirTemp("", "etcd") // t.TempDir is too long for a socket's name
 	if err != nil {
 		t.Fatal(err)
 	}
 	port, scheme := "2379", "http"
 	if o.NS == "" {
-		port = freePort(t, o.Host)
+		o.Host, port = "127.0.0.1", holdPort(t)
 	}
 	if o.Certs != nil {
 		scheme = "https"
@@ -82,15 +81,27 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// freePort returns a port that nobody listens at.
-func freePort(t testing.TB, host string) string {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+// holdPort returns a port of the loopback address that nobody else is given until
+// the test ends, also while the server is dead: it is bound, and may be bound once
+// more by who asks for it by number (SO_REUSEADDR, socket(7)).
+func holdPort(t testing.TB) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(addr.(*unix.SockaddrInet4).Port)
 }
 
 // Start starts the server again, with its data.
