@@ -48,6 +48,8 @@ var rows = []Row{
 	{"docker run", dockerRun},
 	{"stream", stream},
 	{"across hosts routes", acrossRouted},
+	{"across hosts vxlan", acrossVXLAN},
+	{"peers", peersKnown},
 	{"udp transport stream", tunnelStream},
 	{"udp transport packets", tunnelPackets},
 	{"udp transport latency", tunnelLatency},

@@ -12,7 +12,7 @@ import (
 // request is one netlink message.
 type request struct {
 	kind, flags uint16
-	quiet       bool // asks for no answer
+	quiet       bool // asks for no answer but a refusal
 	body        []byte
 }
 
@@ -40,9 +40,10 @@ func once(protocol int, rs []request) error {
 }
 
 // Do sends all requests in one call and waits for all answers.
-func (s *netlinkSocket) Do(rs ...request) error {
-	var buf []byte
-	left := 0
+func (s *netlinkSocket) Do(rs ...request) error { return s.send(pack(rs...)) }
+
+// pack makes one message of each request, and counts the answers that they ask for.
+func pack(rs ...request) (buf []byte, left int) {
 	for i, r := range rs {
 		flags := r.flags | unix.NLM_F_REQUEST
 		if !r.quiet {
@@ -56,6 +57,10 @@ func (s *netlinkSocket) Do(rs ...request) error {
 		buf = binary.NativeEndian.AppendUint32(buf, 0)
 		buf = append(buf, r.body...) // all bodies are multiples of four
 	}
+	return buf, left
+}
+
+func (s *netlinkSocket) send(buf []byte, left int) error {
 	if err := unix.Sendto(s.fd, buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("send netlink messages: %w", err)
 	}
