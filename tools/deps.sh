@@ -6,7 +6,7 @@ set -euo pipefail
 
 base=(nftables iptables iproute2 iputils-ping busybox-static conntrack curl socat procps
 	bind9-dnsutils dnsmasq-base tcpdump iperf3 util-linux
-	bash-completion zsh fish man-db containerd crun docker.io podman netavark containernetworking-plugins uidmap slirp4netns catatonit etcd-server gcc libc6-dev
+	bash-completion zsh fish man-db containerd crun docker.io podman netavark containernetworking-plugins uidmap slirp4netns catatonit etcd-server etcd-client gcc libc6-dev
 	ufw firewalld dbus-daemon qemu-system-x86 kmod xz-utils e2fsprogs debootstrap lintian)
 bench=(dnsperf)
 
