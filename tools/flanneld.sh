@@ -8,6 +8,10 @@ set -euo pipefail
 version=v0.28.10
 dest=${1:-/var/cache/catenet-flanneld/$version}
 [ ! -x "$dest/flanneld" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+	echo "flanneld: none in $dest yet; run this as root (sudo make ...)" >&2
+	exit 1
+fi
 mkdir -p "$dest"
 exec 9>"$dest/lock"
 flock 9
