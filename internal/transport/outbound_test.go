@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -303,6 +304,29 @@ func TestFragments(t *testing.T) {
 		t.Errorf("there is no room for anything, but %v", sent)
 	}
 	r.counted(TooBig, 1)
+	// Nor is anybody told of a size that no host may have.
+	if r.host(fake.Packet{Bytes: udp(ours, theirs, payload(100))}); len(r.tunnel.Given()) != 0 {
+		t.Error("told of an MTU of 27")
+	}
+}
+
+// TestAPacketThatComesAlone goes before the next one is looked at, if the one
+// before came alone, too.
+func TestAPacketThatComesAlone(t *testing.T) {
+	r := newRig(t)
+	var trains []int
+	r.tunnel.Send = func(train kernel.Train) error {
+		trains = append(trains, count(&train))
+		return nil
+	}
+	p := fake.Packet{Bytes: udp(ours, theirs, payload(10))}
+	r.host(p, p, p)
+	r.host(p)
+	r.host(p, p, p)
+	r.host(p, p, p)
+	if want := []int{3, 1, 1, 2, 3}; !slices.Equal(trains, want) {
+		t.Errorf("sent %v at a time, not %v", trains, want)
+	}
 }
 
 func TestAHostThatIsNotThere(t *testing.T) {
