@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -167,6 +168,7 @@ func TestAnUpgradeCarriesOn(t *testing.T) {
 	b.run()
 	p := start(t, a)
 	const count, upgrades = 60, 3
+	sockets := inodes(a)
 	answered := pings(t, a, count)
 	for range upgrades {
 		if err := p.Process.Signal(syscall.SIGUSR2); err != nil {
@@ -177,8 +179,22 @@ func TestAnUpgradeCarriesOn(t *testing.T) {
 	if n := answered(); n < count-upgrades {
 		t.Errorf("%d of %d answered", n, count)
 	}
+	if now := inodes(a); len(sockets) != 2 || !slices.Equal(sockets, now) {
+		t.Errorf("the sockets were %v, and are %v", sockets, now)
+	}
 	stream(t, a, b)
 	p.end(t, syscall.SIGTERM)
+}
+
+// inodes tells the sockets of a node apart.
+func inodes(n *node) (all []string) {
+	for _, word := range strings.Fields(n.host.Run("ss", "-ulnHe", "sport = :8285")) {
+		if strings.HasPrefix(word, "ino:") {
+			all = append(all, word)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // TestAfterAKill: the device is there, with its routes, and the next program
