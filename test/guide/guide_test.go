@@ -3,6 +3,7 @@ package guide
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,26 +41,29 @@ func TestPages(t *testing.T) {
 
 // follow does what a page says, on machines of its own: the host, one outside
 // of it, and one without catenet, by whose hand the same is done. The outside
-// is 192.0.2.2 to the host and 198.51.100.2 to the other.
+// is 192.0.2.2 to the host and 198.51.100.2 to the other. Where a page has a second
+// host, that is on the wire of the first.
 func follow(t *testing.T, page string, steps []Step) {
 	if len(steps) == 0 {
 		return
 	}
 	l := lab.New(t)
 	host, outside, hand := l.Host("host"), l.Host("outside"), l.Host("hand")
-	l.Join(host, outside, "192.0.2.0/24", "2001:db8::/64")
-	l.Join(hand, outside, "198.51.100.0/24", "2001:db8:1::/64")
-	host.Via(outside)
-	hand.MustRun("ip", "route", "add", "default", "via", "198.51.100.2")
-	machines := map[string]*machine{"": boot(t, host), "outside": boot(t, outside), "hand": boot(t, hand)}
-	must := func(command string) {
-		t.Helper()
-		if out, code, err := machines[""].run(command); err != nil || code != 0 {
-			t.Fatalf("%s: exit %d, %v\n%s", command, code, err, out)
-		}
+	wire, hosts := []*lab.Host{host, outside}, []string{""}
+	if slices.ContainsFunc(steps, func(s Step) bool { return s.Machine == "second" }) {
+		wire, hosts = append(wire, l.Host("second")), append(hosts, "second")
 	}
-	must(daemon)
-	defer must(end)
+	l.Switch(wire, "192.0.2.0/24", "2001:db8::/64")
+	l.Join(hand, outside, "198.51.100.0/24", "2001:db8:1::/64")
+	hand.MustRun("ip", "route", "add", "default", "via", "198.51.100.2")
+	machines := map[string]*machine{"outside": boot(t, outside), "hand": boot(t, hand)}
+	for i, name := range hosts {
+		h := wire[2*i]
+		h.Via(outside)
+		machines[name] = boot(t, h)
+		machines[name].must(t, daemon)
+		defer machines[name].must(t, end)
+	}
 	for _, s := range steps {
 		out, code, err := machines[s.Machine].run(s.Command)
 		for end := time.Now().Add(again); err == nil && s.asks() && !s.is(out, code) && time.Now().Before(end); {

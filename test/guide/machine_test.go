@@ -70,6 +70,14 @@ func boot(t *testing.T, h *lab.Host) *machine {
 	return m
 }
 
+// must runs a command that has to succeed.
+func (m *machine) must(t *testing.T, command string) {
+	t.Helper()
+	if out, code, err := m.run(command); err != nil || code != 0 {
+		t.Fatalf("%s: %s: exit %d, %v\n%s", m.Name, command, code, err, out)
+	}
+}
+
 // mark ends the output of a command; its exit code follows.
 const mark = "\x01end "
 

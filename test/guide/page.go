@@ -7,6 +7,7 @@
 //	# catenet network create front          on the host that has the daemon
 //	outside# curl http://192.0.2.1:8080/    on a machine beside it
 //	hand# ip link add br0 type bridge       on one without catenet
+//	second# catenet network ls              on a second host that has the daemon
 //
 // A command that prints nothing here may print anything. "…" stands for
 // anything within a line, with the spaces around it, and alone on a line for
@@ -33,7 +34,7 @@ type Step struct {
 }
 
 // prompt begins a command: the machine's name, none for the host.
-var prompt = regexp.MustCompile(`^(outside|hand|)# (.*)$`)
+var prompt = regexp.MustCompile(`^(outside|hand|second|)# (.*)$`)
 
 // Steps reads the commands of a page.
 func Steps(page string) (steps []Step, err error) {
