@@ -15,6 +15,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR  := $(PREFIX)/bin
 UNITDIR ?= /etc/systemd/system
+UNITS   := catenet.service catenet-flanneld.service
 SHAREDIR := $(PREFIX)/share
 MANDIR  := $(SHAREDIR)/man
 PAGES   := bin/man
@@ -58,8 +59,7 @@ install: build man
 	install -d $(DESTDIR)$(dir $(NETAVARK_DRIVER))
 	ln -sf ../catenet/netavark $(DESTDIR)$(NETAVARK_DRIVER)
 	for d in $(CNIDIRS); do install -D -m 0755 bin/catenet-cni $(DESTDIR)$$d/catenet || exit; done
-	sed 's,@BINDIR@,$(BINDIR),' packaging/catenet.service >$(DESTDIR)$(UNITDIR)/catenet.service
-	chmod 0644 $(DESTDIR)$(UNITDIR)/catenet.service
+	for u in $(UNITS); do sed 's,@BINDIR@,$(BINDIR),' packaging/$$u >$(DESTDIR)$(UNITDIR)/$$u && chmod 0644 $(DESTDIR)$(UNITDIR)/$$u || exit; done
 	for n in 1 5 8; do install -m 0644 $(PAGES)/*.$$n $(DESTDIR)$(MANDIR)/man$$n || exit; done
 	bin/catenet completion bash >$(DESTDIR)$(word 1,$(COMPLETIONS))
 	bin/catenet completion zsh >$(DESTDIR)$(word 2,$(COMPLETIONS))
@@ -73,7 +73,7 @@ install: build man
 # that still runs is an error.
 uninstall:
 	@[ -n "$(DESTDIR)" ] || [ ! -x $(BINDIR)/catenetd ] || $(BINDIR)/catenetd --remove
-	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(UNITDIR)/catenet.service
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS))
 	rm -f $(addprefix $(DESTDIR),$(NETAVARK) $(NETAVARK_DRIVER) $(addsuffix /catenet,$(CNIDIRS)) $(COMPLETIONS)) $(addprefix $(DESTDIR)$(MANDIR)/,man1/catenet.1 man1/catenet-*.1 man5/catenet.yaml.5 man8/catenetd.8)
 	[ ! -d $(DESTDIR)$(dir $(NETAVARK)) ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(dir $(NETAVARK))
 
