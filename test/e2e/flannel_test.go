@@ -263,18 +263,15 @@ func (s *shared) mended(harms []string) {
 func (s *shared) upgraded() {
 	s.T.Helper()
 	a := s.nodes[0]
-	ping := a.Ping(s.ns(a, "box"), s.boxes[len(s.boxes)-1].String(), 60)
 	serves := func() int { return strings.Count(a.Log(), "catenetd serves") }
 	before := serves()
+	ping := a.Start("nsenter", "--net="+s.ns(a, "box"), "ping", "-n", "-i0.002", "-c1000", "-W5", s.boxes[len(s.boxes)-1].String())
 	a.Upgrade()
-	s.Eventually(soon, func() string {
-		if serves() == before || ping.Answered() < 200 {
-			return "no other program has taken the daemon's place, or too few pings are answered"
-		}
-		return ""
-	})
-	if sent, lost := ping.Stop(); lost != 0 {
-		s.T.Errorf("%d of %d pings were lost while the daemon was replaced", lost, sent)
+	if out := ping.Wait(); !strings.Contains(out, " 1000 received") {
+		s.T.Errorf("pings were lost while the daemon was replaced:\n%s", out)
+	}
+	if serves() == before {
+		s.T.Error("no other program has taken the daemon's place")
 	}
 }
 

@@ -21,14 +21,18 @@ type carrier struct {
 	err    error         // why; once it has ended
 }
 
-// carry begins with a table that has nobody.
-func (d Driver) carry(ctx context.Context, networkID string, p held) (*carrier, error) {
+// carry begins with the peers that are known: what waits in the queues that an earlier
+// daemon has left is for them.
+func (d Driver) carry(ctx context.Context, networkID string, p held, known map[string]way) (*carrier, error) {
 	tunnel, err := d.openTunnel(ctx, networkID, p)
 	if err != nil {
 		return nil, err
 	}
 	c := &carrier{tunnel: tunnel, route: kernel.Reach{Link: p.Device, Subnet: p.config.Network}, port: uint16(p.config.Backend.Port), ended: make(chan struct{})}
 	t, err := transport.New(tunnel, &c.table, p.Subnets.IPv4.Addr(), d.log)
+	if err == nil {
+		err = c.set(known)
+	}
 	if err != nil {
 		return nil, errors.Join(err, tunnel.Close())
 	}

@@ -80,7 +80,7 @@ func (k *keeper) session(ctx context.Context) (err error) {
 		return err
 	}
 	if k.p.backend() == flannel.BackendUDP {
-		if k.carry, err = k.d.carry(ctx, k.s.Network.ID, k.p); err != nil {
+		if k.carry, err = k.d.carry(ctx, k.s.Network.ID, k.p, k.ways); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, k.carry.close()) }()

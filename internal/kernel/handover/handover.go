@@ -140,6 +140,20 @@ func (p *Parcel) Take(name string) *os.File {
 	return f
 }
 
+// TakeAll returns the files whose names begin so, by name; they are the caller's then.
+func (p *Parcel) TakeAll(prefix string) map[string]*os.File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	taken := make(map[string]*os.File)
+	for name, f := range p.files {
+		if strings.HasPrefix(name, prefix) {
+			taken[name] = f
+			delete(p.files, name)
+		}
+	}
+	return taken
+}
+
 // Read reads the note of a name into v, and reports whether there is one.
 func (p *Parcel) Read(name string, v any) (bool, error) {
 	p.mu.Lock()

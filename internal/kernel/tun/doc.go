@@ -14,8 +14,10 @@
 package tun
 
 import (
+	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -25,15 +27,18 @@ import (
 	"github.com/catenet/catenet/internal/kernel/link"
 )
 
+// handedPrefix begins the names under which descriptors are handed over.
+const handedPrefix = "tunnel "
+
 // Tunnels implements kernel.Tunnels, for the namespace of the thread that calls
 // it; host is of the same.
 type Tunnels struct {
-	host      *link.Host
-	log       *slog.Logger
-	inherited *handover.Parcel // nil: nothing
+	host *link.Host
+	log  *slog.Logger
 
-	mu     sync.Mutex     // guards what follows
-	opened map[string]int // descriptors, by the name under which they are handed over
+	mu        sync.Mutex          // guards what follows
+	opened    map[string]int      // descriptors, by the name under which they are handed over
+	inherited map[string]*os.File // what nobody has opened yet, likewise
 }
 
 var _ kernel.Tunnels = (*Tunnels)(nil)
@@ -51,10 +56,18 @@ func (t *Tunnels) HandOver(p *handover.Parcel) {
 	for name, fd := range t.opened {
 		p.PutFD(name, fd)
 	}
+	for name, f := range t.inherited {
+		p.PutFD(name, int(f.Fd()))
+	}
 }
 
-// Inherit has queues be opened with what is in p, where it has them.
-func (t *Tunnels) Inherit(p *handover.Parcel) { t.inherited = p }
+// Inherit has queues be opened with what is in p, where it has them, whenever that
+// is: until then what comes waits in them.
+func (t *Tunnels) Inherit(p *handover.Parcel) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.inherited = p.TakeAll(handedPrefix)
+}
 
 // open returns the descriptor that an earlier program has handed over under a
 // name, or else a new one.
@@ -76,10 +89,26 @@ func (t *Tunnels) open(name string, anew func() (int, error)) (fd int, err error
 
 // take returns what was handed over, or nil.
 func (t *Tunnels) take(name string) *os.File {
-	if t.inherited == nil {
-		return nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.inherited[name]
+	delete(t.inherited, name)
+	return f
+}
+
+// forget closes what was handed over of a device and is not as it is opened now: the
+// kernel would go on to fill a queue that nobody reads.
+func (t *Tunnels) forget(device string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for name, f := range t.inherited {
+		if strings.HasPrefix(name, handedPrefix+device+" ") {
+			errs = append(errs, f.Close())
+			delete(t.inherited, name)
+		}
 	}
-	return t.inherited.Take(name)
+	return errors.Join(errs...)
 }
 
 // drop closes a descriptor.

@@ -47,7 +47,7 @@ func (n *tunnel) openLane(i int) (err error) {
 
 // handed is the name under which a descriptor is handed over.
 func (n *tunnel) handed(end string, i int) string {
-	return fmt.Sprintf("tunnel %s %s %s %d", n.spec.Device, n.spec.Bind, end, i)
+	return fmt.Sprintf(handedPrefix+"%s %s %s %d", n.spec.Device, n.spec.Bind, end, i)
 }
 
 // Wait waits in ppoll(2).

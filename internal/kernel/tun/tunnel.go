@@ -56,6 +56,9 @@ func (t *Tunnels) OpenTunnel(ctx context.Context, spec kernel.TunnelSpec) (_ ker
 			return nil, err
 		}
 	}
+	if err := t.forget(spec.Device); err != nil {
+		return nil, err
+	}
 	return n, n.settle(ctx)
 }
 
