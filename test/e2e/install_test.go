@@ -73,6 +73,7 @@ func TestInstall(t *testing.T) {
 	}
 	const verbs = "-rw-r--r-- /usr/local/share/man/man1/catenet-"
 	want := `-rw-r--r-- /etc/fish/completions/catenet.fish
+-rw-r--r-- /etc/systemd/system/catenet-flanneld.service
 -rw-r--r-- /etc/systemd/system/catenet.service
 -rwxr-xr-x /opt/cni/bin/catenet
 -rwxr-xr-x /usr/lib/cni/catenet
@@ -172,8 +173,10 @@ func TestInstallBuildsAndItsUnitIsSound(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		return // nobody here to ask
 	}
-	out, err = exec.Command("systemd-analyze", "verify", filepath.Join(units, "catenet.service")).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "catenet.service") {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	for _, unit := range []string{"catenet.service", "catenet-flanneld.service"} {
+		out, err = exec.Command("systemd-analyze", "verify", filepath.Join(units, unit)).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "catenet") {
+			t.Errorf("systemd-analyze verify %s: %v\n%s", unit, err, out)
+		}
 	}
 }
