@@ -136,6 +136,9 @@ func (p held) suits() error {
 	case p.mtu() < least:
 		return catenet.Invalidf("packets of %d bytes are too small for a network: %s takes no more than %d", p.mtu(), p.Under, p.underlay()).
 			WithHint("%d bytes at least; -o %s= names another link", least, optIface)
+	case p.dual() && !p.IPv6.IsValid():
+		return catenet.NotFoundf("the network has IPv6, and link %s has no IPv6 address at which this host is reached", p.Under).
+			WithHint("give it one, or name another with -o %s= or -o %s=", optIPv6, optIface)
 	case p.backend() != flannel.BackendHostGW:
 		return nil
 	case p.IP != p.Local4:

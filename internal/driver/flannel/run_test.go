@@ -273,6 +273,26 @@ func TestAnotherPart(t *testing.T) {
 	})
 }
 
+// A host that loses its IPv6 for a while says so, and stays whom the others know.
+func TestNoIPv6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := etcdtest.New()
+		h := newHost(t, store, new(fake.Tunnels), "192.0.2.1", dual)
+		h.run()
+		later(2 * time.Second)
+		before := store.Pairs(subnetKeys)
+		h.k.NoIPv6()
+		later(time.Minute)
+		if _, trouble := h.says(); len(h.parts) != 0 || !strings.Contains(trouble, "no IPv6 address") {
+			t.Errorf("parts %+v, trouble %s", h.parts, trouble)
+		}
+		if after := store.Pairs(subnetKeys); len(after) != 1 || after[0].Created != before[0].Created {
+			t.Errorf("the registry had %+v, and has %+v", before, after)
+		}
+		h.stop()
+	})
+}
+
 // A host on no wire of ours is named; the others are reached, and let in.
 func TestHostGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

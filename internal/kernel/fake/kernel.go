@@ -26,6 +26,7 @@ type Kernel struct {
 	reach    map[netip.Prefix]kernel.Reach
 	uplink   string
 	address  netip.Addr // of the uplink
+	four     bool       // it has no other
 	mtu      int
 	forward4 bool
 	forward6 bool

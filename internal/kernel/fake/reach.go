@@ -79,6 +79,9 @@ func (k *Kernel) Underlay(ctx context.Context, which string) (kernel.Underlay, e
 		return kernel.Underlay{Link: which, MTU: l.MTU}, nil
 	}
 	u := kernel.Underlay{Link: k.uplink, MTU: k.mtu, IPv4: []netip.Addr{k.address}, IPv6: []netip.Addr{uplink6}}
+	if k.four {
+		u.IPv6 = nil
+	}
 	if which != "" && which != k.uplink && which != k.address.String() && which != uplink6.String() {
 		return u, catenet.NotFoundf("this host has no link %s", which).WithHint("see those that it has with: ip link")
 	}
@@ -109,6 +112,13 @@ func (k *Kernel) Move(to netip.Addr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.address = to
+}
+
+// NoIPv6 takes the uplink's IPv6 addresses.
+func (k *Kernel) NoIPv6() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.four = true
 }
 
 // Lose takes the way to a subnet, as somebody else would.
