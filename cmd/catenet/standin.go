@@ -119,7 +119,7 @@ func (s *standIn) remake(ctx context.Context, was catenet.NetworkStatus) error {
 	s.log.Info("the flags have changed: the network is made anew", "network", was.Name)
 	file := was.Options["subnet-file"]
 	text, err := os.ReadFile(file)
-	if err == nil {
+	if err == nil || errors.Is(err, os.ErrNotExist) { // an empty one tells of nothing
 		err = s.daemon.RemoveNetwork(ctx, was.ID)
 	}
 	if err == nil {

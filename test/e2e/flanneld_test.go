@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/catenet/catenet/test/etcdserver"
+	"github.com/catenet/catenet/test/flanneld"
 	"github.com/catenet/catenet/test/lab"
 )
 
@@ -120,6 +121,72 @@ func TestFlanneldStandsIn(t *testing.T) {
 	p = s.flanneld()
 	if out := p.Wait(); !strings.Contains(out, "--network chooses another name") {
 		t.Errorf("a network of that name that is none of flanneld's:\n%s", out)
+	}
+
+	for _, step := range []string{"user add root:secret", "user grant-role root root", "auth enable"} {
+		etcdctl(strings.Fields(step)...)
+	}
+	if out := s.flanneld("-network=known", "-etcd-username=root", "-etcd-password=wrong").Wait(); !strings.Contains(out, "catenet: ") {
+		t.Errorf("with a password that is wrong:\n%s", out)
+	}
+	p = s.flanneld("-network=known", "-etcd-username=root", "-etcd-password=secret")
+	s.awaits(l, "readyz", "200")
+	if info, err := os.Stat(filepath.Join(filepath.Dir(s.file), "known.etcd-user")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the password's file is %v, %v", info, err)
+	}
+	if shown := a.Catenet("network", "inspect", "known"); strings.Contains(shown, "secret") {
+		t.Errorf("inspect shows the password:\n%s", shown)
+	}
+	p.Signal(syscall.SIGTERM)
+}
+
+// TestFromFlanneldToItsStandIn: a host moves over from flanneld and keeps its subnet.
+func TestFromFlanneldToItsStandIn(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	a, b := l.Host("a"), l.Host("b")
+	l.Join(a, b, "192.0.2.0/24")
+	etcd := etcdserver.Start(t, etcdserver.Options{NS: b.NS.Path, Host: b.Addr4.String()})
+	a.Daemon()
+	for _, c := range []struct{ backend, network, route string }{
+		{"vxlan", "10.5.0.0/16", "dev flannel.1"}, {"host-gw", "10.6.0.0/16", "via 192.0.2.2"},
+	} {
+		prefix := "/" + c.backend
+		b.MustRun("env", "ETCDCTL_API=3", "etcdctl", "--endpoints="+etcd.Endpoint, "put", prefix+"/config", fmt.Sprintf(`{"Network": %q, "Backend": {"Type": %q}}`, c.network, c.backend))
+		theirs := flanneld.Start(t, a.NS.Path, etcd.Endpoint, "eth0", "--etcd-prefix", prefix)
+		other := standIn{b, t, flanneld.Start(t, b.NS.Path, etcd.Endpoint, "eth0", "--etcd-prefix", prefix).SubnetFile, ""}
+		s := standIn{a, t, theirs.SubnetFile, etcd.Endpoint}
+		subnet, way := s.subnet(), strings.Replace(other.subnet(), ".1/", ".0/", 1)
+		l.Eventually(soon, func() string {
+			if a.Run("ip", "route", "show", way).Stdout == "" {
+				return "flanneld has no route to " + way
+			}
+			return ""
+		})
+		theirs.Kill()
+		flags := []string{"-etcd-prefix=" + prefix, "-network=" + c.backend}
+		switch c.backend {
+		case "vxlan":
+			if out := s.flanneld(flags...).Wait(); !strings.Contains(out, "ip link del flannel.1") {
+				t.Errorf("flanneld's device is in the way, and it says:\n%s", out)
+			}
+			a.MustRun("ip", "link", "del", "flannel.1")
+		case "host-gw":
+			a.MustRun("ip", "route", "flush", "root", c.network, "proto", "boot")
+		}
+		p := s.flanneld(flags...)
+		s.awaits(l, "readyz", "200")
+		if got := s.subnet(); got != subnet {
+			t.Errorf("%s: the subnet is %s, and was flanneld's %s", c.backend, got, subnet)
+		}
+		l.Eventually(soon, func() string {
+			if got := a.MustRun("ip", "route", "show", way); !strings.Contains(got, c.route) || !strings.Contains(got, "proto 159") {
+				return fmt.Sprintf("%s: the way to the other host is %q", c.backend, got)
+			}
+			return ""
+		})
+		p.Signal(syscall.SIGTERM)
+		a.Catenet("network", "rm", c.backend)
 	}
 }
 
