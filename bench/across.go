@@ -36,8 +36,7 @@ func acrossRouted(ctx context.Context, b *Bench) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pair []string
-	var to netip.Addr
+	mine := laid{name: "catenet"}
 	for i, host := range hosts {
 		own, peer := i+1, 2-i
 		spec := catenet.NetworkSpec{
@@ -45,54 +44,71 @@ func acrossRouted(ctx context.Context, b *Bench) ([]Line, error) {
 			Pools:   []catenet.Pool{{Subnet: netip.MustParsePrefix(fmt.Sprintf(partOf, own))}},
 			Options: map[string]string{"peers": fmt.Sprintf(partOf+"="+hostOn, peer, peer)},
 		}
-		container, addr, err := joined(ctx, b, host, spec)
-		if err != nil {
+		if err := mine.join(ctx, b, host, spec); err != nil {
 			return nil, err
 		}
-		pair, to = append(pair, container), addr
 	}
-	byHand, far, err := handmadeAcross(ctx, b, "1500", func(own, peer int) []string {
+	route := func(own, peer int) []string {
 		return []string{fmt.Sprintf("ip route add "+partOf+" via "+hostOn, peer, peer)}
+	}
+	byHand, err := handmadeAcross(ctx, b, "routes by hand", "1500", route)
+	if err != nil {
+		return nil, err
+	}
+	tracked, err := handmadeAcross(ctx, b, "routes and one rule that tracks, by hand", "1500", func(own, peer int) []string {
+		return append(route(own, peer),
+			"nft add table ip hand",
+			"nft add chain ip hand forward { type filter hook forward priority 0 ; }",
+			"nft add rule ip hand forward ct state established accept")
 	})
 	if err != nil {
 		return nil, err
 	}
-	return streamAcross(ctx, b, Line{Work: "TCP stream across hosts: routes", Peer: "routes by hand"}, pair, to.String(), byHand, far)
+	return streamAcross(ctx, b, "TCP stream across hosts: routes", mine, byHand, tracked)
 }
 
-// joined starts a daemon on a host, makes the network there, and a container in it.
-func joined(ctx context.Context, b *Bench, host string, spec catenet.NetworkSpec) (container string, addr netip.Addr, err error) {
+// laid is a network of two hosts with a container on each.
+type laid struct {
+	name       string
+	containers []string // namespaces
+	to         string   // the second's address
+}
+
+// join starts a daemon on a host, makes the network there, and a container in it.
+func (l *laid) join(ctx context.Context, b *Bench, host string, spec catenet.NetworkSpec) error {
 	o, err := startOursAt(ctx, b, host)
 	if err != nil {
-		return "", addr, err
+		return err
 	}
 	if _, _, err = o.CreateNetwork(ctx, spec); err != nil {
-		return "", addr, err
+		return err
 	}
-	if container, err = b.Place(ctx); err != nil {
-		return "", addr, err
+	container, err := b.Place(ctx)
+	if err != nil {
+		return err
 	}
 	got, err := o.CreateSandbox(ctx, catenet.SandboxSpec{
 		Name: "c", Owner: catenet.OwnerAttach, Netns: container,
 		Networks: []catenet.EndpointSpec{{Network: spec.Name}},
 	}, true)
 	if err != nil {
-		return "", addr, err
+		return err
 	}
-	return container, got.Endpoints[0].IPv4.Addr(), nil
+	l.containers, l.to = append(l.containers, container), got.Endpoints[0].IPv4.Addr().String()
+	return nil
 }
 
 // handmadeAcross lays the same with ip(8) and bridge(8): a bridge and a container
 // on each of two hosts, whose links have that MTU, and what leads from one host to
-// the other. It returns the containers, and the second's address.
-func handmadeAcross(ctx context.Context, b *Bench, mtu string, leads func(own, peer int) []string) ([]string, string, error) {
+// the other.
+func handmadeAcross(ctx context.Context, b *Bench, name, mtu string, leads func(own, peer int) []string) (l laid, err error) {
 	hosts, err := wired(ctx, b)
 	if err != nil {
-		return nil, "", err
+		return l, err
 	}
 	pair, err := b.Places(ctx, 2)
 	if err != nil {
-		return nil, "", err
+		return l, err
 	}
 	for i, host := range hosts {
 		own, peer := i+1, 2-i
@@ -112,29 +128,32 @@ func handmadeAcross(ctx context.Context, b *Bench, mtu string, leads func(own, p
 			steps = append(steps, step{host, argv})
 		}
 		if err := b.steps(ctx, steps...); err != nil {
-			return nil, "", err
+			return l, err
 		}
 	}
-	return pair, "10.94.2.2", nil
+	return laid{name, pair, "10.94.2.2"}, nil
 }
 
-// streamAcross measures one stream between containers of ours, and between those
-// of the network by hand.
-func streamAcross(ctx context.Context, b *Bench, l Line, pair []string, to string, byHand []string, far string) ([]Line, error) {
-	mine, err := streaming(ctx, b, "catenet", pair, to)
+// streamAcross measures one stream between containers of each, the first against the
+// others: as fast as the second, which is the goal, and next to what comes then.
+func streamAcross(ctx context.Context, b *Bench, work string, mine laid, others ...laid) (lines []Line, err error) {
+	var cs []Contender
+	for _, l := range append([]laid{mine}, others...) {
+		c, err := streaming(ctx, b, l.name, l.containers, l.to)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, c)
+	}
+	s, err := interleave(ctx, b.Rounds(15), cs...)
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := streaming(ctx, b, "by hand", byHand, far)
-	if err != nil {
-		return nil, err
+	for i, l := range others {
+		lines = append(lines, Line{Work: work, Ours: gbits(s.Median(0)), Peer: l.name + " " + gbits(s.Median(i+1)),
+			Ratio: s.Ratio(0, i+1), Goal: []float64{1, 0.97}[i]})
 	}
-	s, err := interleave(ctx, b.Rounds(15), mine, theirs)
-	if err != nil {
-		return nil, err
-	}
-	l.Ours, l.Peer, l.Ratio, l.Goal = gbits(s.Median(0)), l.Peer+" "+gbits(s.Median(1)), s.Ratio(0, 1), 1
-	return []Line{l}, nil
+	return lines, nil
 }
 
 // step is a command in a namespace, its words apart by blanks.

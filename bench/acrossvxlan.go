@@ -20,23 +20,21 @@ func acrossVXLAN(ctx context.Context, b *Bench) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pair []string
-	var to string
+	mine := laid{name: "catenet"}
 	for _, host := range hosts {
 		folder, err := b.Folder("part")
 		if err != nil {
 			return nil, err
 		}
-		container, addr, err := joined(ctx, b, host, catenet.NetworkSpec{Name: "across", Driver: "flannel", Options: map[string]string{
+		err = mine.join(ctx, b, host, catenet.NetworkSpec{Name: "across", Driver: "flannel", Options: map[string]string{
 			"etcd": registry, "iface": "wire0", "subnet-file": filepath.Join(folder, "subnet.env"),
 			"write-config": `{"Network": "10.94.0.0/16", "Backend": {"Type": "vxlan"}}`,
 		}})
 		if err != nil {
 			return nil, err
 		}
-		pair, to = append(pair, container), addr.String()
 	}
-	byHand, far, err := handmadeAcross(ctx, b, "1450", func(own, peer int) []string {
+	byHand, err := handmadeAcross(ctx, b, "vxlan device by hand", "1450", func(own, peer int) []string {
 		next := fmt.Sprintf("10.94.%d.0", peer)
 		return []string{
 			fmt.Sprintf("ip link add flannel.1 mtu 1450 address 02:00:00:00:00:0%d type vxlan id 1 dstport 8472 local "+hostOn+" dev wire0 nolearning", own, own),
@@ -50,7 +48,7 @@ func acrossVXLAN(ctx context.Context, b *Bench) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return streamAcross(ctx, b, Line{Work: "TCP stream across hosts: vxlan", Peer: "vxlan device by hand"}, pair, to, byHand, far)
+	return streamAcross(ctx, b, "TCP stream across hosts: vxlan", mine, byHand)
 }
 
 // etcd starts one on a host, and returns its URL.
