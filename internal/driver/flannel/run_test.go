@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -176,14 +177,14 @@ func TestRun(t *testing.T) {
 		peer(h.store, 2)
 		h.run()
 		h.leads("at first", ways(2)...)
+		before := h.tells
 		for i := 3; i < 200; i++ {
 			peer(h.store, i)
+			later(pause / 100)
 		}
-		synctest.Wait()
-		before := h.tells
-		later(3 * time.Second)
-		if peers, _ := h.says(); len(peers) != 198 || peers[0].By != "vxlan" || h.tells-before > 3 {
-			t.Errorf("it has told %d times, and of %d peers", h.tells-before, len(peers))
+		later(2 * pause)
+		if peers, _ := h.says(); len(peers) != 198 || peers[0].By != "vxlan" || h.tells-before > 4 || len(h.hosts) != 0 {
+			t.Errorf("it has told %d times, of %d peers and of hosts %v", h.tells-before, len(peers), h.hosts)
 		}
 		for i := 4; i < 200; i++ {
 			h.store.Drop(fmt.Sprintf("%s10.5.%d.0-24", subnetKeys, i))
@@ -268,6 +269,40 @@ func TestAnotherPart(t *testing.T) {
 			if strings.HasSuffix(p.Key, flannel.Subnets{IPv4: own}.Key()) != strings.Contains(string(p.Value), "192.0.2.77") || strings.Contains(string(p.Value), `"192.0.2.1"`) {
 				t.Errorf("the registry has %s %s", p.Key, p.Value)
 			}
+		}
+		h.stop()
+	})
+}
+
+// Who makes containers of his own is told in a file, unless it tells of another network.
+func TestSubnetFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := taken(t, vxlan, `{"PublicIP":"192.0.2.1","BackendType":"vxlan"}`)
+		file := h.n.Options[optFile]
+		h.run()
+		text, err := os.ReadFile(file)
+		if want := "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"; err != nil || string(text) != want {
+			t.Errorf("the file says\n%s(%v), want\n%s", text, err, want)
+		}
+		h.stop()
+		const theirs = "FLANNEL_NETWORK=10.9.0.0/16\nFLANNEL_SUBNET=10.9.1.1/24\n"
+		if err := os.WriteFile(file, []byte(theirs), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		h.run()
+		later(2 * pause)
+		if text, err = os.ReadFile(file); err != nil || string(text) != theirs {
+			t.Errorf("another network's file says\n%s(%v)", text, err)
+		}
+		if _, trouble := h.says(); !strings.Contains(trouble, file) {
+			t.Errorf("trouble %s", trouble)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		later(inspection * pause)
+		if _, trouble := h.says(); trouble != "<nil>" {
+			t.Errorf("without that file: %s", trouble)
 		}
 		h.stop()
 	})
