@@ -42,7 +42,22 @@ com.docker.network. before each:
   bridge.host_binding_ipv4=ADDR
       where ports are published that name no address
   bridge.enable_ip_masquerade, bridge.enable_icc, bridge.name, driver.mtu,
-  container_iface_prefix`
+  container_iface_prefix
+
+A network of several hosts (-d routed, -d flannel) has these too, and of its own:
+
+  routed: peers=CIDR=GATEWAY,…
+      the other hosts' subnets, and their addresses on the wire
+  flannel: etcd=URL,… [prefix=PATH]
+      where the network is registered; subnets come from there
+  flannel: etcd-ca=FILE, etcd-cert=FILE, etcd-key=FILE, etcd-user=FILE
+      how to get in; the last is a file with NAME:PASSWORD
+  flannel: iface=LINK|ADDR, public-ip=ADDR, public-ipv6=ADDR
+      the link that the other hosts are behind, and where they reach this one
+  flannel: write-config=JSON
+      the network's config, for a registry that has none
+  flannel: subnet-file=PATH, ip-masq=true|false, bridge=none
+      what is told to who makes containers of his own; none: only he does`
 
 func (c *cli) networkCreate() *cobra.Command {
 	var f createFlags
