@@ -20,7 +20,7 @@ type EndpointSpec struct {
 	GwPriority int `json:"gw_priority,omitempty"`
 	// NoDefault4 and 6: whatever the priority, no default route of that family
 	// goes through the endpoint.
-	NoDefault4 bool              `json:"no_default4,omitempty"`
+	NoDefault4 bool `json:"no_default4,omitempty"`
 	NoDefault6 bool `json:"no_default6,omitempty"`
 	// OwnResolver: the container is told an address of its resolver for this
 	// network alone, one of 127.128.0.0/9.
