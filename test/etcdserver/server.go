@@ -4,9 +4,11 @@ package etcdserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,15 +117,33 @@ func (s *Server) Start() {
 		s.t.Fatal(err)
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		c, err := net.Dial("unix", strings.TrimPrefix(s.Unix, "unix://"))
+		err := s.healthy()
 		if err == nil {
-			c.Close()
 			return
 		}
 		if time.Now().After(end) {
-			s.t.Fatalf("etcd does not listen: %v", err)
+			s.t.Fatalf("etcd does not answer: %v", err)
 		}
 	}
+}
+
+// healthy asks whether the server serves. One that is killed before it ever did may
+// have a log without itself as a member, with which it never does.
+func (s *Server) healthy() error {
+	at := strings.TrimPrefix(s.Unix, "unix://")
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", at)
+	}
+	c := http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	r, err := c.Get("http://etcd/health")
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("its health is %s", r.Status)
+	}
+	return nil
 }
 
 // Kill ends the server at once; what it has acknowledged is on its disk.
