@@ -98,8 +98,10 @@ func (d Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (drive
 	if err != nil {
 		err = errors.Join(err, h.DeleteLinks(context.WithoutCancel(ctx), made...))
 	}
-	wants := &state.Firewall[0]
-	wants.Span, wants.By, wants.Hosts = p.span(), p.by(), p.hostsOf(reached)
+	for i := range state.Firewall { // none where the bridge driver cannot read the network
+		wants := &state.Firewall[i]
+		wants.Span, wants.By, wants.Hosts = p.span(), p.by(), p.hostsOf(reached)
+	}
 	state.Links = p.tunnels()
 	return state, err
 }
