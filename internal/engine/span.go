@@ -255,6 +255,9 @@ func (e *Engine) sweepReach(ctx context.Context) error {
 	}
 	var known []netip.Prefix
 	for _, n := range e.networks {
+		if n.Part != nil { // one that is not up is still to be reached
+			known = append(known, n.Part.Span...)
+		}
 		for _, f := range n.state.Firewall {
 			known = append(known, f.Span...)
 		}

@@ -218,10 +218,13 @@ func TestSpanSweep(t *testing.T) {
 	known := kernel.Reach{Link: "eth0", Subnet: prefix("10.5.9.0/24"), Via: addr("192.0.2.2")}
 	orphan := kernel.Reach{Link: "eth0", Subnet: prefix("10.6.9.0/24"), Via: addr("192.0.2.2")}
 	must(t, w.kernel.Reach(ctx, []kernel.Reach{known, orphan}, nil))
-	w.restart()
-	left, err := w.kernel.Reached(ctx)
-	must(t, err)
-	if !reflect.DeepEqual(left, []kernel.Reach{known}) {
-		t.Errorf("left is %+v", left)
+	for _, drivers := range [][]driver.Driver{w.drivers, nil} { // none: an older daemon's
+		w.drivers = drivers
+		w.restart()
+		left, err := w.kernel.Reached(ctx)
+		must(t, err)
+		if !reflect.DeepEqual(left, []kernel.Reach{known}) {
+			t.Errorf("with %d more drivers left is %+v", len(drivers), left)
+		}
 	}
 }
