@@ -19,3 +19,13 @@ type Peer struct {
 	Host    netip.Addr     `json:"host"` // where the host is reached
 	By      string         `json:"by"`   // how: "route", or the kind of tunnel
 }
+
+// Traffic is what has been counted of packets between hosts that the daemon itself
+// carries, since it began to.
+type Traffic struct {
+	Datapath string `json:"datapath"` // what carries them, such as "userspace"
+	// Carried are packets that went on, their bytes, and what was done to them;
+	// Dropped are packets that did not, by reason. Keys are for people.
+	Carried map[string]uint64 `json:"carried"`
+	Dropped map[string]uint64 `json:"dropped"`
+}

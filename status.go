@@ -18,6 +18,8 @@ type NetworkStatus struct {
 	// from being in order.
 	Peers   []Peer `json:"peers,omitempty"`
 	Trouble string `json:"trouble,omitempty"`
+	// Traffic is nil where the kernel carries the packets.
+	Traffic *Traffic `json:"traffic,omitempty"`
 }
 
 // AddressOwner says who has an address of a network: the name of a sandbox, or

@@ -34,13 +34,15 @@ func present(m map[string]string) map[string]string {
 }
 
 // Inspected is a network as docker network inspect shows it, and what Docker
-// does not tell: who owns its addresses, its static routes, and how its other hosts
-// are reached.
+// does not tell: who owns its addresses, its static routes, how its other hosts are
+// reached, and what became of packets to and from them.
 type Inspected struct {
 	network.Inspect
 	Status *Status         `json:",omitempty"` // in place of Inspect's
 	Routes []catenet.Route `json:",omitempty"` // inside each container
 	Peers  []Peer          `json:",omitempty"` // in place of Inspect's
+	// Traffic to them, where the daemon carries it.
+	Traffic *catenet.Traffic `json:",omitempty"`
 }
 
 // Peer is another host's part of a network, named by where the host is.
@@ -84,7 +86,7 @@ func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
 			Name: names[ep.SandboxID], EndpointID: ep.ID, MacAddress: network.HardwareAddr(mac), IPv4Address: ep.IPv4, IPv6Address: ep.IPv6,
 		}
 	}
-	out := Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status, Routes: n.Routes}
+	out := Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status, Routes: n.Routes, Traffic: n.Traffic}
 	for _, p := range n.Peers {
 		out.Peers = append(out.Peers, Peer{network.PeerInfo{Name: p.Host.String(), IP: p.Host}, p.Subnets, p.By})
 	}

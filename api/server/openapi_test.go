@@ -24,7 +24,7 @@ import (
 var described = []any{
 	api.Error{}, api.NetworkCreated{}, api.Pruned{}, api.ConnectRequest{}, api.DisconnectRequest{}, api.WaitReply{}, api.LogLine{},
 	catenet.Version{}, catenet.Info{}, catenet.DriverOptions{}, catenet.FirewallInfo{}, catenet.Obstacle{},
-	catenet.NetworkSpec{}, catenet.NetworkUpdate{}, catenet.Pool{}, catenet.Route{}, catenet.Network{}, catenet.PoolUse{}, catenet.NetworkStatus{}, catenet.AddressOwner{}, catenet.Part{}, catenet.Peer{},
+	catenet.NetworkSpec{}, catenet.NetworkUpdate{}, catenet.Pool{}, catenet.Route{}, catenet.Network{}, catenet.PoolUse{}, catenet.NetworkStatus{}, catenet.AddressOwner{}, catenet.Part{}, catenet.Peer{}, catenet.Traffic{},
 	catenet.EndpointSpec{}, catenet.Bandwidth{}, catenet.Rate{}, catenet.Link{}, catenet.Endpoint{}, catenet.Parked{},
 	catenet.SandboxSpec{}, catenet.SandboxUpdate{}, catenet.PortSpec{}, catenet.PortBinding{}, catenet.DNSConfig{}, catenet.HostEntry{}, catenet.Process{},
 	catenet.Sandbox{}, catenet.SandboxStatus{}, catenet.ExecSpec{}, catenet.Event{},

@@ -90,7 +90,7 @@ func ours(ctx context.Context, n node) error {
 	}
 	t.SetLocal(n.local)
 	err = t.Run(ctx)
-	log.Info("done", "counts", t.Counts())
+	log.Info("done", "traffic", t.Traffic())
 	return err
 }
 

@@ -32,6 +32,8 @@ type engineCollector struct {
 	things   *prometheus.Desc
 	pool     *prometheus.Desc
 	obstacle *prometheus.Desc
+	carried  *prometheus.Desc
+	dropped  *prometheus.Desc
 }
 
 func newCollector(e counts, l lookups) *engineCollector {
@@ -42,6 +44,8 @@ func newCollector(e counts, l lookups) *engineCollector {
 		things:   prometheus.NewDesc("catenet_things", "How many networks, sandboxes, running sandboxes, endpoints and published ports there are.", []string{"thing"}, nil),
 		pool:     prometheus.NewDesc("catenet_pool_addresses", "Addresses of a network's pool, used and free.", []string{"network", "subnet", "state"}, nil),
 		obstacle: prometheus.NewDesc("catenet_obstacles", "Rules of other firewalls that swallow packets of ours.", nil, nil),
+		carried:  prometheus.NewDesc("catenet_carried_total", "What the daemon has carried between hosts of a network itself: packets, their bytes, and what was done to them.", []string{"network", "what"}, nil),
+		dropped:  prometheus.NewDesc("catenet_dropped_packets_total", "Packets between hosts of a network that the daemon did not carry on, by reason.", []string{"network", "reason"}, nil),
 	}
 }
 
@@ -51,6 +55,8 @@ func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.pool
 	ch <- c.obstacle
 	ch <- c.dns
+	ch <- c.carried
+	ch <- c.dropped
 }
 
 // Collect implements prometheus.Collector.
@@ -79,10 +85,24 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, n := range networks {
-		for _, u := range n.Use {
-			ch <- prometheus.MustNewConstMetric(c.pool, prometheus.GaugeValue, float64(u.Used), n.Name, u.Subnet.String(), "used")
-			ch <- prometheus.MustNewConstMetric(c.pool, prometheus.GaugeValue, float64(u.Free), n.Name, u.Subnet.String(), "free")
-		}
+		c.network(ch, n)
+	}
+}
+
+// network is what is told of one network.
+func (c *engineCollector) network(ch chan<- prometheus.Metric, n catenet.NetworkStatus) {
+	for _, u := range n.Use {
+		ch <- prometheus.MustNewConstMetric(c.pool, prometheus.GaugeValue, float64(u.Used), n.Name, u.Subnet.String(), "used")
+		ch <- prometheus.MustNewConstMetric(c.pool, prometheus.GaugeValue, float64(u.Free), n.Name, u.Subnet.String(), "free")
+	}
+	if n.Traffic == nil {
+		return
+	}
+	for what, k := range n.Traffic.Carried {
+		ch <- prometheus.MustNewConstMetric(c.carried, prometheus.CounterValue, float64(k), n.Name, what)
+	}
+	for reason, k := range n.Traffic.Dropped {
+		ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(k), n.Name, reason)
 	}
 }
 

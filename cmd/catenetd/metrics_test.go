@@ -26,6 +26,7 @@ func (someCounts) Networks(context.Context) ([]catenet.NetworkStatus, error) {
 	return []catenet.NetworkStatus{{
 		Network: catenet.Network{NetworkSpec: catenet.NetworkSpec{Name: "front"}},
 		Use:     []catenet.PoolUse{{Subnet: netip.MustParsePrefix("10.1.0.0/24"), Used: 3, Free: 251}},
+		Traffic: &catenet.Traffic{Carried: map[string]uint64{"packets sent": 7}, Dropped: map[string]uint64{"TTL expired": 2}},
 	}}, nil
 }
 
@@ -56,7 +57,8 @@ func TestMetrics(t *testing.T) {
 		`catenet_things{thing="networks"} 4`, `catenet_things{thing="running"} 2`, `catenet_obstacles 1`,
 		`catenet_dns_queries_total{what="all"} 9`, `catenet_dns_queries_total{what="cached"} 4`,
 		`catenet_dns_queries_total{what="forwarded"} 3`, `catenet_dns_queries_total{what="failed"} 1`,
-		`catenet_pool_addresses{network="front",state="free",subnet="10.1.0.0/24"} 251`, `go_goroutines `,
+		`catenet_pool_addresses{network="front",state="free",subnet="10.1.0.0/24"} 251`,
+		`catenet_carried_total{network="front",what="packets sent"} 7`, `catenet_dropped_packets_total{network="front",reason="TTL expired"} 2`, `go_goroutines `,
 	} {
 		if !strings.Contains(string(body), line) {
 			t.Errorf("no %q in\n%s", line, body)

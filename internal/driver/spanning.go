@@ -51,6 +51,9 @@ type News struct {
 	// addresses; all of them.
 	Hosts  []netip.Addr
 	Memory []byte
+	// Traffic counts the packets of a driver that carries them itself, whenever it
+	// is asked.
+	Traffic func() catenet.Traffic
 	// Trouble, always told, is what keeps the network from being in order; nil for
 	// nothing.
 	Trouble error

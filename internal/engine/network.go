@@ -460,6 +460,9 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 	st.Peers = n.state.Peers
 	if n.span != nil {
 		st.Peers = n.span.peers
+		if n.span.traffic != nil {
+			st.Traffic = new(n.span.traffic())
+		}
 	}
 	if err := n.trouble(); err != nil {
 		st.Trouble = err.Error()

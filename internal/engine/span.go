@@ -24,7 +24,8 @@ type span struct {
 	done chan struct{} // closed when nobody keeps it any more
 
 	peers   []catenet.Peer
-	hosts   []netip.Addr // nil: not told yet
+	hosts   []netip.Addr           // nil: not told yet
+	traffic func() catenet.Traffic // nil: the kernel carries it
 	trouble error
 }
 
@@ -121,6 +122,9 @@ func (e *Engine) hear(ctx context.Context, n *network, s *span, news driver.News
 		}
 		if news.Hosts != nil {
 			s.hosts = news.Hosts
+		}
+		if news.Traffic != nil {
+			s.traffic = news.Traffic
 		}
 	})
 	trouble = errors.Join(trouble, e.settle(ctx, n, n.state))

@@ -113,8 +113,11 @@ func TestSpan(t *testing.T) {
 		t.Errorf("the container has %s", ep.IPv4)
 	}
 	peers := []catenet.Peer{{Host: addr("192.0.2.2"), Subnets: []netip.Prefix{prefix("10.5.9.0/24")}, By: "route"}}
-	f.running(t).Tell(driver.News{Peers: peers, Hosts: []netip.Addr{peers[0].Host}, Memory: []byte("who is where"), Trouble: errors.New("the store is away")})
+	f.running(t).Tell(driver.News{Peers: peers, Hosts: []netip.Addr{peers[0].Host}, Memory: []byte("who is where"), Traffic: func() catenet.Traffic { return catenet.Traffic{Datapath: "by hand"} }, Trouble: errors.New("the store is away")})
 	st := status(t, w, "wide")
+	if st.Traffic == nil || st.Traffic.Datapath != "by hand" {
+		t.Errorf("traffic %+v", st.Traffic)
+	}
 	if !reflect.DeepEqual(st.Peers, peers) || st.Trouble != "the store is away" || !strings.Contains(w.warnings(), "network wide: the store is away") {
 		t.Errorf("status %+v, warnings %q", st, w.warnings())
 	}

@@ -41,6 +41,10 @@ type Tunnel interface {
 	// Refused counts how often the kernel refused an offload of the socket,
 	// and datagrams went one by one instead.
 	Refused() uint64
+	// Overflown counts the datagrams that came while the socket was full, and
+	// are lost. It can be asked at any time, and has nothing to say once the
+	// tunnel is closed.
+	Overflown() uint64
 	// Interrupt makes every Wait return net.ErrClosed, from now on.
 	Interrupt()
 	// Close closes the lanes, which nobody may use any more. The device

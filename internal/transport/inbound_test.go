@@ -322,7 +322,7 @@ func TestADeviceThatTakesNoGroups(t *testing.T) {
 		}
 	}
 	r.counted(Received, 3)
-	if n := r.tr.Counts()["offload_refused"]; n != 1 {
+	if n := r.tr.Traffic().Carried[refusals]; n != 1 {
 		t.Errorf("refused %d", n)
 	}
 	r.tunnel.Write = func(kernel.Offload) error { return errors.New("no buffer") }
@@ -402,7 +402,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	if allocated != 0 {
 		t.Errorf("%v allocations", allocated)
 	}
-	if c := r.tr.Counts(); c["sent"] != 101*(43+20) || c["received"] != 101*100 {
+	if c := r.tr.Traffic().Carried; c[Sent.String()] != 101*(43+20) || c[Received.String()] != 101*100 {
 		t.Errorf("counted %v", c)
 	}
 }

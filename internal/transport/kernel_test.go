@@ -191,13 +191,13 @@ func TestBetweenHosts(t *testing.T) {
 	b.run()
 	stream(t, a, b)
 	stream(t, b, a)
-	c := b.tr.Counts()
+	c := b.tr.Traffic().Carried
 	for _, n := range []*node{a, b} {
-		if c := n.tr.Counts(); c["offload_refused"] != 0 || c["failed"] != 0 {
+		if c := n.tr.Traffic(); c.Carried[refusals] != 0 || c.Dropped[Failed.String()] != 0 || c.Dropped[overflow] != 0 {
 			t.Errorf("node %d: %v", n.n, c)
 		}
 	}
-	if c["received_bytes"] < 24<<20 {
+	if c[ReceivedBytes.String()] < 24<<20 {
 		t.Errorf("it did not go this way: %v", c)
 	}
 	echo(t, a, b, every()...)
@@ -271,12 +271,12 @@ func TestASmallerPath(t *testing.T) {
 	}
 	a.box.Run("ip", "route", "flush", "cache")
 	a.box.Run("ping", "-c1", "-W5", "-Mdont", "-s1400", "10.5.2.2")
-	if a.tr.Counts()["fragmented"] == 0 {
+	if a.tr.Traffic().Carried[Fragmented.String()] == 0 {
 		t.Error("nothing was fragmented")
 	}
 	a.box.Run("ip", "route", "flush", "cache")
 	stream(t, a, b)
-	if c := a.tr.Counts(); c["too_big"] < 2 || c["offload_refused"] != 0 {
+	if c := a.tr.Traffic(); c.Dropped[TooBig.String()] < 2 || c.Carried[refusals] != 0 {
 		t.Errorf("%v", c)
 	}
 }

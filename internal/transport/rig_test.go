@@ -77,7 +77,7 @@ func (r *rig) receive() []fake.Packet {
 // counted checks a counter.
 func (r *rig) counted(c Counter, want uint64) {
 	r.t.Helper()
-	if got := r.tr.Counts()[c.String()]; got != want {
+	if got := r.tr.tally[c].Load(); got != want {
 		r.t.Errorf("%s: counted %d, not %d", c, got, want)
 	}
 }

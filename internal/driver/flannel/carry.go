@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/transport"
 )
@@ -16,9 +17,11 @@ type carrier struct {
 	table  transport.Table
 	route  kernel.Reach // of all of the network, into the device
 	port   uint16       // the same on all hosts
-	stop   context.CancelFunc
-	ended  chan struct{} // closed when nothing is carried any more
-	err    error         // why; once it has ended
+
+	traffic func() catenet.Traffic
+	stop    context.CancelFunc
+	ended   chan struct{} // closed when nothing is carried any more
+	err     error         // why; once it has ended
 }
 
 // carry begins with the peers that are known: what waits in the queues that an earlier
@@ -36,6 +39,7 @@ func (d Driver) carry(ctx context.Context, networkID string, p held, known map[s
 	if err != nil {
 		return nil, errors.Join(err, tunnel.Close())
 	}
+	c.traffic = t.Traffic
 	t.SetLocal(p.Subnets.IPv4)
 	ctx, c.stop = context.WithCancel(ctx)
 	go func() {

@@ -169,6 +169,9 @@ func (k *keeper) tell() {
 		return
 	}
 	news := driver.News{Trouble: trouble}
+	if k.carry != nil {
+		news.Traffic = k.carry.traffic
+	}
 	if k.change {
 		news.Peers, news.Hosts = k.p.peersOf(k.ways), neighbours(k.ways)
 		var err error

@@ -143,6 +143,8 @@ func (t *Tunnel) PathMTU(netip.Addr) (int, error) { return t.MTU, nil }
 
 func (t *Tunnel) Refused() uint64 { return 0 }
 
+func (t *Tunnel) Overflown() uint64 { return 0 }
+
 func (t *Tunnel) Interrupt() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

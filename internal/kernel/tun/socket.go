@@ -3,6 +3,7 @@ package tun
 import (
 	"fmt"
 	"net/netip"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -69,6 +70,24 @@ func setUpDatagram(fd int) error {
 		}
 	}
 	return nil
+}
+
+// Overflown asks the kernel (SO_MEMINFO of socket(7), in linux/sock_diag.h).
+func (n *tunnel) Overflown() (all uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.probe < 0 {
+		return 0
+	}
+	for _, l := range n.lanes {
+		var info [unix.SK_MEMINFO_VARS]uint32
+		size := uint32(unsafe.Sizeof(info))
+		if _, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(l.socket), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0); errno == 0 {
+			all += uint64(info[unix.SK_MEMINFO_DROPS])
+		}
+	}
+	return all
 }
 
 // PathMTU asks the kernel, whose knowledge is of routes and of what routers

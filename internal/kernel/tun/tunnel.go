@@ -23,8 +23,8 @@ type tunnel struct {
 	refused atomic.Uint64
 	said    sync.Once // that an offload was refused
 
-	mu    sync.Mutex // held while probe is used
-	probe int        // a socket that is connected to whom a path's MTU is asked for
+	mu    sync.Mutex // held while probe is used, or sockets are asked for what they have lost
+	probe int        // a socket that is connected to whom a path's MTU is asked for; -1: closed
 }
 
 var _ kernel.Tunnel = (*tunnel)(nil)
@@ -85,12 +85,15 @@ func (n *tunnel) refuse(to netip.AddrPort, errno unix.Errno) {
 func (n *tunnel) Interrupt() { n.bell.ring() }
 
 func (n *tunnel) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	var errs []error
 	for _, fd := range []int{int(n.bell), n.probe} {
 		if fd >= 0 {
 			errs = append(errs, unix.Close(fd))
 		}
 	}
+	n.probe = -1
 	for i, l := range n.lanes {
 		errs = append(errs, n.t.drop(n.handed("device", i), l.device), n.t.drop(n.handed("socket", i), l.socket))
 	}

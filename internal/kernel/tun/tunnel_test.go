@@ -330,3 +330,32 @@ func TestTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestTooMuchAtOnce: what finds the socket full is counted, until the tunnel is
+// closed.
+func TestTooMuchAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tunnel, err := s.try(s.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := tunnel.Overflown(); n != 0 {
+		t.Errorf("at first %d", n)
+	}
+	b := make([]byte, 1400)
+	for range 40000 {
+		if _, err := s.far.WriteToUDPAddrPort(b, s.spec.Bind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := tunnel.Overflown(); n < 10000 {
+		t.Errorf("of 56 MB %d datagrams were too many", n)
+	}
+	if err := tunnel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := tunnel.Overflown(); n != 0 {
+		t.Errorf("closed: %d", n)
+	}
+}
