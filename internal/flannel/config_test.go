@@ -19,7 +19,7 @@ func TestConfigDefaults(t *testing.T) {
 		`{"Network":"10.5.0.0/16","Backend":{"Type":"VXLAN"}}`:                                                                                 "10.5.0.0/16 24 10.5.1.0 10.5.255.0 {vxlan 0 1 0 false false false}",
 		`{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789,"MTU":9000,"GBP":true,"Learning":true,"DirectRouting":true}}`: "10.5.0.0/16 24 10.5.1.0 10.5.255.0 {vxlan 4789 42 9000 true true true}",
 		`{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw","VNI":7},"Unheard":[1]}`:                                                         "10.5.0.0/16 24 10.5.1.0 10.5.255.0 {host-gw 0 0 0 false false false}",
-		`{"Network":"0.0.0.0/0"}`: "0.0.0.0/0 24 0.0.1.0 255.255.255.0 {udp 8285 0 0 false false false}",
+		`{"Network":"223.255.0.0/16"}`: "223.255.0.0/16 24 223.255.1.0 223.255.255.0 {udp 8285 0 0 false false false}",
 	} {
 		c, err := ParseConfig([]byte(text))
 		if err != nil {
@@ -57,6 +57,9 @@ func TestConfigErrors(t *testing.T) {
 		`{"Network":"10.5.0.0"}`:     "Network:",
 		`{"Network":"fc00::/48"}`:    "Network:",
 		`{"Network":"10.5.0.0/29"}`:  "Network:",
+		`{"Network":"0.0.0.0/0"}`:    "Network: 0.0.0.0/0 has addresses",
+		`{"Network":"127.5.0.0/16"}`: "Network: 127.5.0.0/16 has addresses",
+		`{"Network":"192.0.0.0/2"}`:  "Network: 192.0.0.0/2 has addresses",
 		`{"Network":"10.5.0.0/16","SubnetLen":"24"}`:                                                      "SubnetLen: a string",
 		`{"Network":"10.5.0.0/16","SubnetLen":-1}`:                                                        "SubnetLen: a number -1",
 		`{"Network":"10.5.0.0/16","SubnetLen":31}`:                                                        "SubnetLen: 31",
@@ -70,6 +73,7 @@ func TestConfigErrors(t *testing.T) {
 		`{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fc00::/48","IPv6SubnetLen":127}`:       "IPv6SubnetLen: 127",
 		`{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fc00::/48","IPv6SubnetMin":"fc00::1"}`: "IPv6SubnetMin: no subnet of /64",
 		`{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fc00::/48","IPv6SubnetMax":"fd00::"}`:  "IPv6SubnetMax: no address",
+		`{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fe80::/48"}`:                           "IPv6Network: fe80::/48 has addresses",
 		`{"Network":"10.5.0.0/16","EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fc00::/48"}`:        "EnableIPv4",
 		`{"Network":"10.5.0.0/16","Backend":{}}`:                                                          `Backend.Type: there is no ""`,
 		`{"Network":"10.5.0.0/16","Backend":null}`:                                                        `Backend.Type: there is no ""`,

@@ -14,6 +14,12 @@ type family struct {
 	usual   int    // length of a subnet in a network that has room for four of them
 }
 
+// nobodys are addresses that no host can have, or none that others reach (RFC 6890).
+var nobodys = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"),
+	netip.MustParsePrefix("::/8"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+}
+
 // fill checks one half of a config, and fills in what it does not say: the first
 // subnet is left out, and where four of the usual length do not fit the network is
 // parted in four.
@@ -48,6 +54,11 @@ func (f family) network(text string) (netip.Prefix, error) {
 	}
 	if most := f.bits - 4; p.Bits() > most {
 		return p, catenet.Invalidf("flannel config: %sNetwork: %v has no room for four nodes", f.prefix, p).WithHint("a network of /%d at most", most)
+	}
+	for _, no := range nobodys {
+		if no.Overlaps(p) {
+			return p, catenet.Invalidf("flannel config: %sNetwork: %v has addresses that no host can have, of %v", f.prefix, p, no).WithHint("such as %s", f.example)
+		}
 	}
 	return p.Masked(), nil
 }

@@ -93,7 +93,11 @@ func readVTEP(data json.RawMessage) (MAC, error) {
 
 // reachable reports whether one host can have that address.
 func reachable(a netip.Addr) bool {
-	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	if a.Is4() {
+		first := a.As4()[0]
+		return first != 0 && first != 127 && first < 224 // RFC 6890; from 224 on are groups, and what is reserved
+	}
+	return a.IsGlobalUnicast()
 }
 
 // within reports whether p is a part of net, and not all of it.

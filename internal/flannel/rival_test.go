@@ -87,6 +87,8 @@ func TestHostileRecords(t *testing.T) {
 			"10.5.17.0-24":           {`{"PublicIP":"192.0.2.3","BackendType":"host-gw"}`, "host-gw"},
 			"10.5.18.0-24":           {`{"PublicIP":"192.0.2.3"}`, `""`},
 			"10.5.19.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "127.0.0.1", 1), "127.0.0.1"},
+			"10.5.29.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "240.0.0.1", 1), "240.0.0.1"},
+			"10.5.30.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "0.1.2.3", 1), "0.1.2.3"},
 			"10.5.20.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "10.5.20.1", 1), "inside"},
 			"10.5.21.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "10.5.7.1", 1), "inside"},
 			"10.5.22.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "2001:db8::1", 1), "2001:db8::1"},

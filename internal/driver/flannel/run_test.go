@@ -384,6 +384,13 @@ func TestUDP(t *testing.T) {
 		if peers, _ := a.says(); len(peers) != 1 || peers[0].By != "udp, userspace" {
 			t.Errorf("it tells of %v", peers)
 		}
+		for key, host := range map[string]string{"10.5.251.0-24": "240.0.0.1", "10.5.252.0-24": "0.1.2.3", "10.5.253.0-24": "255.255.255.255", "10.5.254.0-24": "192.0.2.4"} {
+			store.Force(subnetKeys+key, fmt.Sprintf(`{"PublicIP":%q}`, host))
+		}
+		later(2 * time.Second)
+		if peers, trouble := a.says(); len(peers) != 2 || peers[1].Host.String() != "192.0.2.4" || trouble != "<nil>" || a.ended != nil {
+			t.Errorf("among hosts that cannot be reached are %v, with trouble %s (%v)", peers, trouble, a.ended)
+		}
 		ours.Interrupt()
 		synctest.Wait()
 		if a.ended == nil {
