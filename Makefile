@@ -141,7 +141,7 @@ lab-down:
 	@demo/lab.sh down
 
 # One row or some: make bench ROWS="attach dns"; ROUNDS=50 for more pairs.
-bench: deps-bench build
+bench: deps-bench flanneld build
 	@$(GO) build -trimpath -o bin/catenet-bench ./bench
 	@$(GO) build -trimpath -o bin/catenet-bench-forward ./bench/forward
 	@BENCH_ROUNDS=$(ROUNDS) bin/catenet-bench $(ROWS)

@@ -48,7 +48,12 @@ func acrossVXLAN(ctx context.Context, b *Bench) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return streamAcross(ctx, b, "TCP stream across hosts: vxlan", mine, byHand)
+	byHand.goal = 1
+	theirs, err := flanneldAcross(ctx, b, "vxlan", "1450")
+	if err != nil {
+		return nil, err
+	}
+	return streamAcross(ctx, b, "TCP stream across hosts: vxlan", mine, byHand, theirs)
 }
 
 // etcd starts one on a host, and returns its URL.
