@@ -41,7 +41,8 @@ func (c Config) choose(known map[string]*entry, previous Subnets) (Subnets, erro
 	if c.fits(previous) && isFree(previous.IPv4, four) && isFree(previous.IPv6, six) {
 		return previous, nil
 	}
-	s, err := Subnets{}, error(nil)
+	var s Subnets
+	var err error
 	if s.IPv4, err = anyFree(c.Network, c.SubnetLen, c.SubnetMin, c.SubnetMax, four); err == nil && c.EnableIPv6 {
 		s.IPv6, err = anyFree(c.IPv6Network, c.IPv6SubnetLen, c.IPv6SubnetMin, c.IPv6SubnetMax, six)
 	}

@@ -172,7 +172,7 @@ func (p *Part) take(ctx context.Context) error {
 			return p.put(ctx, s)
 		}
 		p.node.Log.Info("the node's earlier subnets do not fit the network's config and are given back", "key", e.key, "network", p.config.Network)
-		if err := p.registry.Store.Delete(ctx, e.Pair.Key, e.Revision); err != nil {
+		if err := p.registry.Store.Delete(ctx, e.Key, e.Revision); err != nil {
 			return err
 		}
 		delete(p.known, e.key)
@@ -188,7 +188,7 @@ func (p *Part) take(ctx context.Context) error {
 func (p *Part) move(ctx context.Context) error {
 	lost := p.own()
 	if e, ok := p.at(lost); ok && e.peer.PublicIP == p.node.PublicIP {
-		if err := p.registry.Store.Delete(ctx, e.Pair.Key, e.Revision); err != nil {
+		if err := p.registry.Store.Delete(ctx, e.Key, e.Revision); err != nil {
 			return err
 		}
 		delete(p.known, e.key)

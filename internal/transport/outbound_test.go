@@ -99,8 +99,9 @@ func TestCutIntoSegments(t *testing.T) {
 				return nil
 			}
 			sent := r.host(left(c.whole, c.kind, c.size))
-			h, all := int(c.whole[0]&15)*4, 0
-			if all, _ = headers(c.whole, h, c.kind == kernel.SegmentTCP); len(sent) != (len(c.whole)-all+c.size-1)/c.size {
+			h := int(c.whole[0]&15) * 4
+			all, _ := headers(c.whole, h, c.kind == kernel.SegmentTCP)
+			if len(sent) != (len(c.whole)-all+c.size-1)/c.size {
 				t.Fatalf("%d segments", len(sent))
 			}
 			var got []byte

@@ -1,6 +1,7 @@
 package tun
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"unsafe"
@@ -43,11 +44,11 @@ func bindDatagram(at netip.AddrPort, beside bool) (fd int, err error) {
 		return fd, nil
 	}
 	unix.Close(fd)
-	switch err {
-	case unix.EADDRINUSE:
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
 		return -1, catenet.Conflictf("UDP port %d of %s is taken", at.Port(), at.Addr()).
 			WithHint("see who has it: ss -ulnp sport = %d; where it is flanneld, stop that", at.Port())
-	case unix.EADDRNOTAVAIL:
+	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return -1, catenet.Invalidf("this host has no address %s", at.Addr()).WithHint("see its addresses: ip address")
 	}
 	return -1, fmt.Errorf("bind %s: %w", at, err)
