@@ -230,7 +230,8 @@ func TestReach6(t *testing.T) {
 	}
 }
 
-// Whatever may have taken a way to another host is told.
+// Whatever may have taken a way to another host is told, and what may have the others
+// know this one otherwise.
 func TestWatchReach(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]string{
@@ -238,6 +239,9 @@ func TestWatchReach(t *testing.T) {
 		"neighbour":  "ip neigh del 10.5.2.0 dev flannel.7",
 		"forwarding": "bridge fdb del 02:00:00:00:00:02 dev flannel.7",
 		"link":       "ip link set wan down; ip link set wan up",
+		"smaller":    "ip link set wan mtu 1400",
+		"address":    "ip addr add 198.51.100.1/24 dev wan",
+		"no address": "ip addr del 192.0.2.1/24 dev wan",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,7 +18,8 @@ const atHost = -1
 
 // Watch tells of links set down or removed or not shaped as they were, of
 // addresses and routes and, inside, redirects removed, of neighbours of tunnels,
-// and of links of others that come up. Sockets on the host hear all namespaces that
+// and of what other hosts may be behind: links of others that come up or take other
+// packets, and their addresses that come or go. Sockets on the host hear all namespaces that
 // the host has a number for (NETLINK_LISTEN_ALL_NSID, netlink(7)): those that a
 // veth of it leads to. They keep none of them alive. What DeleteLinks removes
 // on the host is not told. A Loss with neither field set says that events were
@@ -42,7 +43,7 @@ func (h *Host) Watch(ctx context.Context, lost func(kernel.Loss)) error {
 	}
 	h.watching(1)
 	defer h.watching(-1)
-	w := watch{h: h, lost: lost, names: map[int]string{}, tunnels: map[int]bool{}, shapes: map[int]shaping{}}
+	w := watch{h: h, lost: lost, names: map[int]string{}, tunnels: map[int]bool{}, shapes: map[int]shaping{}, mtus: map[int]int{}}
 	if err := h.with(ctx, w.learn); err != nil {
 		return fmt.Errorf("watch links: %w", err)
 	}
@@ -141,6 +142,7 @@ type watch struct {
 	names   map[int]string // index → name of the host's links that are ours
 	tunnels map[int]bool   // those of them that have neighbours of ours
 	shapes  map[int]shaping
+	mtus    map[int]int // of the host's links that are others'
 }
 
 // learn reads which links of the host are ours.
@@ -152,11 +154,14 @@ func (w *watch) learn(c *conn) error {
 	clear(w.names)
 	clear(w.tunnels)
 	clear(w.shapes)
+	clear(w.mtus)
 	for _, i := range all {
-		if i.ours() {
-			w.know(i)
-			w.shapes[i.index] = shaping{bucket: &bucket{}, to: new(int)} // not known: whatever is heard is told
+		if !i.ours() {
+			w.mtus[i.index] = i.mtu
+			continue
 		}
+		w.know(i)
+		w.shapes[i.index] = shaping{bucket: &bucket{}, to: new(int)} // not known: whatever is heard is told
 	}
 	return nil
 }
@@ -174,8 +179,8 @@ func (w *watch) take(nsid int, b []byte) {
 		switch m.Type {
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 			w.link(nsid, m)
-		case unix.RTM_DELADDR:
-			w.address(nsid, m.Data)
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			w.address(nsid, m)
 		case unix.RTM_DELROUTE: // ours, says the filter
 			if nsid != atHost {
 				w.inside(nsid)
@@ -231,8 +236,8 @@ func (w *watch) link(nsid int, m wire.Message) {
 		w.inside(nsid)
 	}
 	if !i.ours() {
-		if nsid == atHost && i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0) {
-			w.lost(kernel.Loss{Reach: true}) // when it went down, its routes went without a word
+		if nsid == atHost {
+			w.theirs(i, m.Type == unix.RTM_DELLINK)
 		}
 		return
 	}
@@ -269,10 +274,28 @@ func (h *Host) isRemoving(name string, done bool) bool {
 	return ok
 }
 
-// address reads the end of an address.
-func (w *watch) address(nsid int, body []byte) {
-	a, ok := readAddress(body)
-	if !ok || !a.ours {
+// theirs reads an event about a link of somebody else's on the host.
+func (w *watch) theirs(i info, gone bool) {
+	if gone {
+		delete(w.mtus, i.index)
+		return
+	}
+	// When it went down, its routes went without a word.
+	raised := i.up() && i.change&unix.IFF_UP != 0 && i.change != ^uint32(0)
+	was, known := w.mtus[i.index]
+	w.mtus[i.index] = i.mtu
+	if raised || known && was != i.mtu {
+		w.lost(kernel.Loss{Reach: true})
+	}
+}
+
+// address reads an event about an address.
+func (w *watch) address(nsid int, m wire.Message) {
+	a, ok := readAddress(m.Data)
+	if ok && nsid == atHost && !a.ours && m.Data[3] == unix.RT_SCOPE_UNIVERSE {
+		w.lost(kernel.Loss{Reach: true}) // other hosts may know this one by it
+	}
+	if !ok || !a.ours || m.Type != unix.RTM_DELADDR {
 		return
 	}
 	if nsid != atHost {

@@ -99,7 +99,7 @@ func TestWatchTellsOnlyLosses(t *testing.T) {
 	a := newAttached(t)
 	losses := a.watched()
 	a.host.Run("ip", "link", "add", "theirs", "type", "bridge")
-	a.host.Run("ip", "addr", "add", "10.88.0.1/24", "dev", "theirs")
+	a.host.Run("ip", "addr", "add", "169.254.0.1/24", "scope", "link", "dev", "theirs")
 	a.host.Run("ip", "link", "del", "theirs")
 	a.ctr.Run("ip", "addr", "add", "10.9.7.7/32", "dev", "eth0")
 	a.ctr.Run("ip", "addr", "del", "10.9.7.7/32", "dev", "eth0")
