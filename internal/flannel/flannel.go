@@ -97,7 +97,7 @@ type Status struct {
 	Peers   int
 	Refused []Refusal // by key
 	// Trouble is what keeps the part from being in order: the store is away
-	// (unavailable), another node claims the PublicIP or the subnet (conflict); nil
-	// for nothing.
+	// (unavailable), another node claims the PublicIP or the subnet (conflict), the
+	// config in the registry is another one now (conflict), wrong or gone; nil for nothing.
 	Trouble error
 }

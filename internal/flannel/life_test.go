@@ -331,7 +331,9 @@ func TestRestoredFromSnapshot(t *testing.T) {
 			if err := leaver.part.Leave(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			b := w.host(3).join().run()
+			b := w.host(3)
+			b.spec.Previous.IPv4 = netip.MustParsePrefix("10.5.200.0/24") // not the leaver's, which may be back
+			b.join().run()
 			later(24 * time.Hour) // a has renewed
 			keys := []string{a.key(), b.key()}
 			if passed {
@@ -493,5 +495,46 @@ func TestWriteConfig(t *testing.T) {
 			t.Errorf("another config: %v", err)
 		}
 		w.host(1).join()
+	})
+}
+
+// A config that is changed, gone or wrong is told of while the node goes on, also by who
+// was away meanwhile; one that says the same in other words, or again, is none.
+func TestConfigIsChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, vxlan)
+		a := w.host(1).join().run()
+		for _, c := range []struct{ text, says string }{
+			{strings.Replace(vxlan, "vxlan", "host-gw", 1), "has been changed"},
+			{` {"network": "10.5.0.0/16", "SubnetLen": 24, "Backend": {"VNI": 1, "Type": "VXLAN"}}`, ""},
+			{strings.Replace(vxlan, "10.5", "10.6", 1), "10.6.0.0/16"},
+			{`{"Network": 7}`, "Network: a number"},
+			{"", "is gone"},
+			{vxlan, ""},
+		} {
+			for _, away := range []bool{false, true} {
+				w.Force(prefix+"/config", vxlan)
+				w.Force(prefix+"/config2", "no config")
+				later(time.Second)
+				a.ownsIt()
+				a.store.Cut(away)
+				if w.Force(prefix+"/config", c.text); c.text == "" {
+					w.Drop(prefix + "/config")
+				}
+				if away {
+					w.Compact()
+					later(time.Minute)
+					a.store.Cut(false)
+				}
+				later(time.Minute)
+				if s := a.part.Status(); !s.Owned || (s.Trouble != nil) != (c.says != "") || c.says != "" && !strings.Contains(s.Trouble.Error(), c.says) {
+					t.Errorf("the config is %q now (away: %t): %+v", c.text, away, s)
+				}
+				if s := a.part.Status(); s.Trouble != nil && catenet.HintOf(s.Trouble) == "" {
+					t.Errorf("no hint: %v", s.Trouble)
+				}
+			}
+		}
+		a.stop()
 	})
 }

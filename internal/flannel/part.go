@@ -26,6 +26,9 @@ type Part struct {
 	claim claim
 	said  map[string]string // refusals that are in the log
 
+	configs  <-chan etcd.Batch // what becomes of the network's config; nil: it may not be watched
+	outdated error             // how the registry's differs from ours; nil: not
+
 	mu     sync.Mutex // guards status
 	status Status
 }

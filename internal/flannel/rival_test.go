@@ -156,7 +156,8 @@ func TestPeerChanges(t *testing.T) {
 	})
 }
 
-// A thousand peers cost one list and one watch, and none of their events a call.
+// A thousand peers cost one list and one watch, and none of their events a call; the
+// config costs two calls more.
 func TestCallsDoNotGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, `{"Network": "10.0.0.0/8", "Backend": {"Type": "vxlan"}}`)
@@ -181,7 +182,7 @@ func TestCallsDoNotGrow(t *testing.T) {
 		if got := len(a.told()); got > 12 {
 			t.Errorf("a thousand nodes that came within a second were told one after the other, in %d deltas", got)
 		}
-		if got := a.store.Calls(); got["List"] != 1 || got["Watch"] != 1 || len(got) != 2 {
+		if got := a.store.Calls(); got["List"] != 1 || got["Watch"] != 2 || got["Get"] != 1 || len(got) != 3 {
 			t.Errorf("it took %v", got)
 		}
 		later(24 * time.Hour)

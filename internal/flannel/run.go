@@ -1,6 +1,7 @@
 package flannel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -65,6 +66,10 @@ func (p *Part) session(ctx context.Context, tell func(Delta)) (listed bool, err 
 	p.tell(tell, true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := p.compare(ctx, revision); err != nil {
+		return true, err
+	}
+	p.report(nil)
 	watch := p.registry.Store.Watch(ctx, p.folder(), revision)
 	for {
 		err := p.await(ctx, watch)
@@ -86,6 +91,8 @@ func (p *Part) await(ctx context.Context, watch <-chan etcd.Batch) error {
 		return nil
 	case <-renew:
 		return p.keep(ctx)
+	case b := <-p.configs:
+		return p.hear(b)
 	case b, ok := <-watch:
 		if !ok {
 			return nil // ctx has ended
@@ -164,7 +171,7 @@ func (p *Part) sayRefused(refused map[string]string) {
 
 // report notes how the part is doing, and says so when that changes.
 func (p *Part) report(err error) {
-	err = trouble(p.claim.rival, err)
+	err = cmp.Or(trouble(p.claim.rival, err), p.outdated)
 	was := p.Status().Trouble
 	p.set(func(s *Status) { s.Trouble = err })
 	switch {

@@ -152,7 +152,7 @@ func (k *keeper) readdress(ctx context.Context, next *held) error {
 	node := k.d.node(*next, name)
 	data := node.Backend
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
-		if c != k.p.config {
+		if !c.Same(k.p.config) {
 			return flannel.BackendData{}, catenet.Conflictf("the flannel network's config has been changed since").
 				WithHint("remove the network, and make it anew")
 		}

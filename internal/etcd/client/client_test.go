@@ -208,7 +208,7 @@ func TestCredentials(t *testing.T) {
 	if _, err := s.Get(t.Context(), "/elsewhere"); catenet.KindOf(err) != catenet.KindForbidden {
 		t.Errorf("a key that the user may not read: %v", err)
 	}
-	if b := <-s.Watch(t.Context(), "/elsewhere", 0); b.Err == nil {
+	if b := <-s.Watch(t.Context(), "/elsewhere", 0); catenet.KindOf(b.Err) != catenet.KindForbidden {
 		t.Errorf("watching what the user may not read: %+v", b)
 	}
 	// With a password too, a store opens while there is no server.

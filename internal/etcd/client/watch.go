@@ -7,6 +7,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
@@ -55,6 +56,8 @@ func (s *Store) watch(ctx context.Context, prefix string, after int64, send func
 		switch {
 		case r.CompactRevision != 0:
 			return etcd.ErrCompacted
+		case r.Canceled && r.CancelReason == rpctypes.ErrGRPCPermissionDenied.Error():
+			return fmt.Errorf("watch %s: %w", prefix, kind(rpctypes.ErrGRPCPermissionDenied))
 		case r.Canceled:
 			return catenet.Errorf(catenet.KindUnavailable, "etcd ends the watch of %s: %s", prefix, r.CancelReason)
 		case r.Header.Revision < after:
