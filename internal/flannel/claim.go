@@ -66,7 +66,7 @@ func (p *Part) fate() fate {
 // subnets: of both families nodes that come at once can choose the same one of one.
 func (p *Part) overtaken(own Subnets, mine entry, there bool) bool {
 	for _, e := range p.known {
-		if e.key == own.Key() || e.reason != "" || astray(e.peer, own, p.node) != "" || there && mine.Created < e.Created {
+		if e.key == own.Key() || e.reason != "" || astray(e.peer, p.self()) != "" || there && mine.Created < e.Created {
 			continue
 		}
 		if e.peer.IPv4.Overlaps(own.IPv4) || own.IPv6.IsValid() && e.peer.IPv6.IsValid() && e.peer.IPv6.Overlaps(own.IPv6) {

@@ -56,7 +56,7 @@ func FuzzRecord(f *testing.F) {
 			t.Fatal(err)
 		}
 		e := readEntry(key, etcd.Pair{Value: value}, c)
-		for _, p := range viewOf(map[string]*entry{key: e}, own, Node{PublicIP: ip(1)}).peers {
+		for _, p := range viewOf(map[string]*entry{key: e}, Peer{Subnets: own, PublicIP: ip(1)}).peers {
 			if !within(p.IPv4, c.Network) || p.IPv4.Overlaps(own.IPv4) || !p.PublicIP.Is4() || p.PublicIP == ip(1) || p.contains(p.PublicIP) {
 				t.Errorf("%q %q is the peer %+v of %v", key, value, p, own)
 			}

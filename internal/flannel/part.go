@@ -18,6 +18,7 @@ type Part struct {
 	registry Registry
 	node     Node
 	config   Config
+	data     BackendData
 	record   string // what the registry is to have of this node
 
 	// What follows is Run's alone, once it runs.
@@ -133,7 +134,7 @@ func newPart(r Registry, n Node, text string) (*Part, error) {
 	if n.Log == nil {
 		n.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Part{registry: r, node: n, config: config, record: record}, nil
+	return &Part{registry: r, node: n, config: config, data: data, record: record}, nil
 }
 
 // Config returns the network's, as it was when the node joined.
@@ -150,6 +151,18 @@ func (p *Part) Status() Status {
 }
 
 func (p *Part) own() Subnets { return p.Status().Subnets }
+
+// self is this node as the others see it.
+func (p *Part) self() Peer {
+	me := Peer{Subnets: p.own(), PublicIP: p.node.PublicIP, PublicIPv6: p.node.PublicIPv6}
+	if p.data.V4 != nil {
+		me.VTEP4 = p.data.V4.VtepMAC
+	}
+	if p.data.V6 != nil {
+		me.VTEP6 = p.data.V6.VtepMAC
+	}
+	return me
+}
 
 // set changes the status.
 func (p *Part) set(change func(*Status)) {

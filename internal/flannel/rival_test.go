@@ -1,6 +1,7 @@
 package flannel
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,7 @@ func TestHostileRecords(t *testing.T) {
 			"10.5.20.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "10.5.20.1", 1), "inside"},
 			"10.5.21.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "10.5.7.1", 1), "inside"},
 			"10.5.22.0-24":           {strings.Replace(record(ip(3), mac(3)), "192.0.2.3", "2001:db8::1", 1), "2001:db8::1"},
+			"10.5.31.0-24":           {record(ip(7), mac(1)), "own"},
 			"10.5.23.0-24":           {`[]`, "cannot be read"},
 			"10.5.24.0-24":           {`{"PublicIP":7}`, "cannot be read"},
 			"10.5.25.0-24":           {`{}`, "PublicIP"},
@@ -130,6 +132,32 @@ func TestHostileRecords(t *testing.T) {
 			t.Errorf("what overlapped is next, and it sees %q", a.sees())
 		}
 		a.ownsIt()
+		a.stop()
+	})
+}
+
+// A MAC leads to one host: to the one that came last, which may be the other one at
+// another address. Two subnets of one host are no contradiction.
+func TestOneMAC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, vxlan)
+		a := w.host(1).join().run()
+		sees := func(when string, want ...string) {
+			t.Helper()
+			later(time.Second)
+			if got := a.sees(); !slices.Equal(got, want) {
+				t.Errorf("%s it sees %q, want %q", when, got, want)
+			}
+		}
+		own := mac(2).String()
+		w.Force(subnets+"10.5.0.128-25", record(ip(2), mac(2)))
+		w.Force(subnets+"10.5.0.64-26", record(ip(2), mac(2)))
+		sees("at first", "10.5.0.128-25 192.0.2.2 "+own, "10.5.0.64-26 192.0.2.2 "+own)
+		w.Force(subnets+"10.5.0.32-27", record(ip(3), mac(2)))
+		sees("then", "10.5.0.32-27 192.0.2.3 "+own)
+		a.says("level=WARN", "10.5.0.128-25", own, "192.0.2.3")
+		w.Drop(subnets + "10.5.0.32-27")
+		sees("at last", "10.5.0.128-25 192.0.2.2 "+own, "10.5.0.64-26 192.0.2.2 "+own)
 		a.stop()
 	})
 }

@@ -140,7 +140,7 @@ func (p *Part) follow(e etcd.Event) {
 // tell says what has changed since it was told last, or all.
 func (p *Part) tell(tell func(Delta), full bool) {
 	own, told := p.own(), p.view.own
-	now := viewOf(p.known, own, p.node)
+	now := viewOf(p.known, p.self())
 	d := now.delta(p.view)
 	if full {
 		d = now.delta(view{})

@@ -15,13 +15,17 @@ type view struct {
 	refused map[string]string
 }
 
-// viewOf judges all records. Of two that overlap the one that came first has the
-// subnet; what would take ours, or lead packets for ours astray, is never a peer.
-func viewOf(known map[string]*entry, own Subnets, n Node) view {
+// viewOf judges all records, as the node self. Of two that overlap the one that came
+// first has the subnet; of two hosts with one MAC the one that came last is it, for that
+// may be the other one at another address. What would take ours, or lead packets for
+// ours astray, is never a peer.
+func viewOf(known map[string]*entry, self Peer) view {
+	own := self.Subnets
 	v := view{own, map[string]Peer{}, map[string]string{}}
 	var four, six ground
 	four.take(own.IPv4, own.Key())
 	six.take(own.IPv6, own.Key())
+	hosts := map[station]netip.Addr{}
 	byAge := slices.SortedFunc(maps.Values(known), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.key, b.key))
 	})
@@ -31,7 +35,7 @@ func viewOf(known map[string]*entry, own Subnets, n Node) view {
 		}
 		reason := e.reason
 		if reason == "" {
-			reason = astray(e.peer, own, n)
+			reason = astray(e.peer, self)
 		}
 		if reason == "" {
 			reason = cmp.Or(four.overlap(e.peer.IPv4), six.overlap(e.peer.IPv6))
@@ -43,23 +47,50 @@ func viewOf(known map[string]*entry, own Subnets, n Node) view {
 		four.take(e.peer.IPv4, e.key)
 		six.take(e.peer.IPv6, e.key)
 		v.peers[e.key] = e.peer
+		maps.Insert(hosts, e.peer.stations)
+	}
+	for key, p := range v.peers {
+		for st, host := range p.stations {
+			if hosts[st] != host {
+				delete(v.peers, key)
+				v.refused[key] = fmt.Sprintf("its VtepMAC %v is at %v by now", st.mac, hosts[st])
+			}
+		}
 	}
 	return v
 }
 
 // astray says why a peer's addresses are not to be routed; "" if they are.
-func astray(p Peer, own Subnets, n Node) string {
+func astray(p, self Peer) string {
 	switch {
-	case p.PublicIP == n.PublicIP:
+	case p.PublicIP == self.PublicIP:
 		return fmt.Sprintf("it claims this node's own PublicIP %v", p.PublicIP)
-	case p.PublicIPv6.IsValid() && p.PublicIPv6 == n.PublicIPv6:
+	case p.PublicIPv6.IsValid() && p.PublicIPv6 == self.PublicIPv6:
 		return fmt.Sprintf("it claims this node's own PublicIPv6 %v", p.PublicIPv6)
-	case p.contains(n.PublicIP) || p.contains(n.PublicIPv6):
+	case p.contains(self.PublicIP) || p.contains(self.PublicIPv6):
 		return "this node's own public address is in its subnet"
-	case p.contains(p.PublicIP) || p.contains(p.PublicIPv6) || own.contains(p.PublicIP) || own.contains(p.PublicIPv6):
+	case p.contains(p.PublicIP) || p.contains(p.PublicIPv6) || self.contains(p.PublicIP) || self.contains(p.PublicIPv6):
 		return fmt.Sprintf("its PublicIP %v is inside of a subnet of the network", p.PublicIP)
+	case p.VTEP4 != (MAC{}) && p.VTEP4 == self.VTEP4, p.VTEP6 != (MAC{}) && p.VTEP6 == self.VTEP6:
+		return "it claims the VtepMAC of this node's own device"
 	}
 	return ""
+}
+
+// station is the end of a tunnel, among those of one family.
+type station struct {
+	six bool
+	mac MAC
+}
+
+// stations goes through a vxlan peer's, and the host that each is at.
+func (p Peer) stations(yield func(station, netip.Addr) bool) {
+	if p.VTEP4 != (MAC{}) && !yield(station{false, p.VTEP4}, p.PublicIP) {
+		return
+	}
+	if p.VTEP6 != (MAC{}) {
+		yield(station{true, p.VTEP6}, p.PublicIPv6)
+	}
 }
 
 func (s Subnets) contains(a netip.Addr) bool {
