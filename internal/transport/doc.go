@@ -25,7 +25,17 @@
 // A host is a router here, twice, and says so: TTL goes down on both sides, and
 // who sent what cannot go on is told by ICMP (RFC 1812). What arrives and is not
 // for a subnet of this host is dropped and never sent out again; so is what lies
-// about itself, and what comes from an address that is no peer's.
+// about itself.
+//
+// A datagram is a peer's if it comes from his host's address, or if the packet in
+// it comes from his subnet: hosts behind a translation of addresses, or with several
+// addresses, send from others than they are reached at. So of hosts that are no
+// peers nobody sends as a container of this host, as the host itself or as somebody
+// outside of the network, and nobody has an answer: that goes to the peer whose
+// subnet was named. Who writes a peer's address on his own datagrams can do more,
+// and nothing in the format keeps him from it; so containers are as safe from the
+// underlay as it is from forged sources, and no safer. Where that is not enough the
+// host's firewall has the port's last word.
 //
 // The room knows neither the kernel nor where peers come from: both ends are
 // behind one contract (kernel.Tunnel), and the Table is handed in, since other

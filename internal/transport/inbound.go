@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
@@ -43,28 +44,29 @@ func (i *inbound) some() error {
 
 // train takes what came in one piece from one host.
 func (i *inbound) train(a *kernel.Arrival) {
-	size := max(a.Size, 1)
-	if !i.t.peers.knows(a.From.Addr()) {
-		i.t.tally.add(Stranger, (len(a.Data)+size-1)/size)
-		i.t.once("packets come from a host that is no peer, and are dropped", "host", a.From.Addr())
-		return
-	}
+	size, known := max(a.Size, 1), i.t.peers.knows(a.From.Addr())
 	for data := a.Data; len(data) > 0; {
 		n := min(size, len(data))
-		i.packet(data[:n:n])
+		i.packet(data[:n:n], a.From.Addr(), known)
 		data = data[n:]
 	}
 }
 
-// packet takes one packet.
-func (i *inbound) packet(p []byte) {
+// packet takes one packet; known: from the address of a peer's host.
+func (i *inbound) packet(p []byte, host netip.Addr, known bool) {
 	h := header(p)
 	if h == 0 || fold(sum(p[:h], 0)) != 0xffff {
 		i.t.tally.add(Malformed, 1)
 		return
 	}
-	if from := source(p); !isUnicast(from) || i.t.isLocal(from) {
+	from := source(p)
+	if !isUnicast(from) || i.t.isLocal(from) {
 		i.t.tally.add(Martian, 1)
+		return
+	}
+	if !known && !i.t.peers.has(from) {
+		i.t.tally.add(Stranger, 1)
+		i.t.once("packets that are no host's of the network come, and are dropped", "host", host, "source", from)
 		return
 	}
 	if !i.t.isLocal(destination(p)) {

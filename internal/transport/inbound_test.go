@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/catenet/catenet"
@@ -280,12 +281,31 @@ func TestWhatIsDropped(t *testing.T) {
 		}
 		r.counted(c.as, 1)
 	}
-	r := newRig(t)
-	r.tunnel.Arrive(netip.MustParseAddrPort("192.0.2.66:8285"), len(good), append(append([]byte(nil), good...), good...))
-	if given := r.receive(); len(given) != 0 {
-		t.Errorf("from a stranger: %v", given)
+}
+
+// TestFromElsewhere: from no peer's address comes only what is of a peer's subnet,
+// which a peer may send from any address; a peer's own host sends for others, too.
+func TestFromElsewhere(t *testing.T) {
+	r, world := newRig(t), [4]byte{198, 51, 100, 1}
+	for _, c := range []struct {
+		from string
+		p    []byte
+		as   Counter
+	}{
+		{"192.0.2.66:40000", udp(theirs, ours, payload(30)), Received},
+		{"192.0.2.66:8285", udp(world, ours, payload(30)), Stranger},
+		{"192.0.2.66:8285", udp([4]byte{10, 5, 9, 9}, ours, payload(30)), Stranger},
+		{"192.0.2.66:8285", udp([4]byte{10, 5, 1, 9}, ours, payload(30)), Martian},
+		{"192.0.2.2:8285", udp(world, ours, payload(30)), Received},
+	} {
+		before := r.tr.tally[c.as].Load()
+		r.tunnel.Arrive(netip.MustParseAddrPort(c.from), len(c.p), slices.Concat(c.p, c.p))
+		given := r.receive()
+		if (len(given) != 0) != (c.as == Received) {
+			t.Errorf("from %s: given %v", c.from, given)
+		}
+		r.counted(c.as, before+2)
 	}
-	r.counted(Stranger, 2)
 }
 
 func TestTheTTLEndsHere(t *testing.T) {

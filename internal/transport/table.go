@@ -91,6 +91,12 @@ func (t *Table) find(a netip.Addr) (netip.AddrPort, bool) {
 	return now.by.Lookup(a)
 }
 
+// has tells whether an address is of a peer's subnet.
+func (t *Table) has(a netip.Addr) bool {
+	_, ok := t.find(a)
+	return ok
+}
+
 // knows tells whether an address is the host of a peer.
 func (t *Table) knows(host netip.Addr) bool {
 	now := t.now.Load()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/holder"
 	"github.com/catenet/catenet/internal/kernel/kerneltest"
 )
 
@@ -155,7 +156,7 @@ func TestHoldSaysWhy(t *testing.T) {
 		{key("tcp", "[fe80::1]:80"), catenet.KindInvalid, "fe80::1"},
 		{key("dccp", "0.0.0.0:80"), catenet.KindUnsupported, "80/dccp"},
 	} {
-		time.Sleep(holderPause)
+		time.Sleep(holder.Pause)
 		ns.MustDo(func() error {
 			h, err := s.Hold(ctx, c.key)
 			if err == nil {

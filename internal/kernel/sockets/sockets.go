@@ -21,6 +21,7 @@ import (
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/handover"
+	"github.com/catenet/catenet/internal/kernel/holder"
 	"github.com/catenet/catenet/internal/kernel/limit"
 )
 
@@ -28,7 +29,7 @@ import (
 // that the process runs in.
 type Sockets struct {
 	log       *slog.Logger
-	holder    holderSearch
+	holder    holder.Search
 	inherited *handover.Parcel // nil: nothing
 
 	mu    sync.Mutex // guards what follows, and the fields of every port
@@ -84,7 +85,7 @@ func (s *Sockets) open(key kernel.HeldPort) (*port, error) {
 		fd, err = bind(key)
 	}
 	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, taken(key, s.holder.find(key))
+		return nil, taken(key, s.holder.Find(key, "another published port"))
 	}
 	if err != nil {
 		return nil, refused(key, err)

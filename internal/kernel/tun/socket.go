@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/holder"
 	"github.com/catenet/catenet/internal/kernel/limit"
 )
 
@@ -46,12 +48,21 @@ func bindDatagram(at netip.AddrPort, beside bool) (fd int, err error) {
 	unix.Close(fd)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return -1, catenet.Conflictf("UDP port %d of %s is taken", at.Port(), at.Addr()).
-			WithHint("see who has it: ss -ulnp sport = %d; where it is flanneld, stop that", at.Port())
+		return -1, taken(at)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return -1, catenet.Invalidf("this host has no address %s", at.Addr()).WithHint("see its addresses: ip address")
 	}
 	return -1, fmt.Errorf("bind %s: %w", at, err)
+}
+
+// taken says that an address is taken, and by whom if that is known.
+func taken(at netip.AddrPort) error {
+	err := catenet.Conflictf("UDP port %d of %s is taken", at.Port(), at.Addr())
+	by := new(holder.Search).Find(kernel.HeldPort{Proto: "udp", IP: at.Addr(), Port: at.Port()}, "another network of this daemon")
+	if by == "" {
+		return err.WithHint("see who has it: ss -ulnp sport = %d; where it is flanneld, stop that", at.Port())
+	}
+	return err.WithHint("%s has it: stop that, or choose another Backend.Port for all hosts", by)
 }
 
 // setUpDatagram gives a socket its options. A kernel without UDP_GRO hands over each

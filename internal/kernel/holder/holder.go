@@ -1,4 +1,5 @@
-package sockets
+// Package holder finds out who has a port that somebody else wants.
+package holder
 
 import (
 	"bufio"
@@ -15,19 +16,18 @@ import (
 	"github.com/catenet/catenet/internal/kernel"
 )
 
-// holderSearch finds out who has a port. It reads every process's
-// descriptors, so it is asked only when a port is taken, and finds nothing
-// when it was asked a moment ago: a range of taken ports is gone through
-// without it.
-type holderSearch struct{ last time.Time }
+// Search finds out who has a port. It reads every process's descriptors, so it
+// is asked only when a port is taken, and finds nothing when it was asked a
+// moment ago: a range of taken ports is gone through without it.
+type Search struct{ last time.Time }
 
-// holderPause is how long a search keeps others from being made.
-const holderPause = 100 * time.Millisecond
+// Pause is how long a search keeps others from being made.
+const Pause = 100 * time.Millisecond
 
-// find returns something like "nginx (process 123)", or "" if it does not
-// know.
-func (h *holderSearch) find(key kernel.HeldPort) string {
-	if time.Since(h.last) < holderPause {
+// Find returns something like "nginx (process 123)", or "" if it does not
+// know; own is what this process's is called.
+func (h *Search) Find(key kernel.HeldPort, own string) string {
+	if time.Since(h.last) < Pause {
 		return ""
 	}
 	defer func() { h.last = time.Now() }()
@@ -49,7 +49,7 @@ func (h *holderSearch) find(key kernel.HeldPort) string {
 		}
 		pid := strings.Split(link, "/")[2]
 		if pid == strconv.Itoa(os.Getpid()) {
-			return "another published port"
+			return own
 		}
 		comm, err := os.ReadFile("/proc/" + pid + "/comm")
 		if err != nil {
