@@ -26,7 +26,9 @@ type Store interface {
 	List(ctx context.Context, prefix string) ([]Pair, int64, error)
 	// Grant makes a lease that ends by itself after ttl (whole seconds; the server
 	// may take more, for short ones), and with it the pairs that were last put under it.
-	Grant(ctx context.Context, ttl time.Duration) (LeaseID, error)
+	// The caller names it: so he can end it whatever became of the answer. One that
+	// there is already begins anew, with the time that it was made for.
+	Grant(ctx context.Context, lease LeaseID, ttl time.Duration) error
 	// Revoke ends a lease now. One that has ended already is no error.
 	Revoke(ctx context.Context, lease LeaseID) error
 	// Put writes a pair, under a lease unless that is 0, and returns its revision.
@@ -45,7 +47,8 @@ type Store interface {
 	Close() error
 }
 
-// LeaseID names a lease; 0 is none. No two leases of a store have the same.
+// LeaseID names a lease, and is positive; 0 is none. No two leases of a store have
+// the same: it is to be chosen where nobody else chooses it, at random or by a hash.
 type LeaseID int64
 
 // Pair is a key and its value.

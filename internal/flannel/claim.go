@@ -2,7 +2,6 @@ package flannel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,10 +18,9 @@ const ttl = 24 * time.Hour
 // claim is what a node knows about its own key. Whose a key is its lease tells,
 // which no two nodes have in common; so a write whose answer was lost is known again.
 type claim struct {
-	leases   map[etcd.LeaseID]bool // under which this node has written the key, or tried to
-	revision int64                 // of its last write that was answered; 0: none by this process
-	renew    time.Time             // when to write again; zero: never
-	rival    string                // who has the key now under our PublicIP; "" for nobody
+	revision int64     // of its last write that was answered; 0: none by this process
+	renew    time.Time // when to write again; zero: never
+	rival    string    // who has the key now under our PublicIP; "" for nobody
 }
 
 // fate is what has become of the own key.
@@ -54,7 +52,7 @@ func (p *Part) fate() fate {
 		return isTaken
 	case !there, !ip.IsValid():
 		return isMissing
-	case same && (p.claim.leases[e.Lease] || e.Lease == 0 && p.claim.revision > 0):
+	case same && (e.Lease == p.node.Lease || e.Lease == 0 && p.claim.revision > 0):
 		return isOurs
 	case p.claim.revision == 0, e.Revision <= p.claim.revision:
 		return isMissing
@@ -123,32 +121,24 @@ func rivalry(record string, e entry) string {
 	return fmt.Sprintf("another node claims %v too: it has written the record of %s, %s, where this node's is %s", e.peer.PublicIP, e.key, e.Value, record)
 }
 
-// put writes the own key, over what is known to be there, under a new lease; a
-// reservation stays one.
+// put writes the own key, over what is known to be there, under a lease that begins
+// anew; a reservation stays one.
 func (p *Part) put(ctx context.Context, s Subnets) error {
 	e, there := p.at(s)
 	var lease etcd.LeaseID
 	granted := time.Now()
 	if reserved := there && e.Lease == 0 && e.peer.PublicIP == p.node.PublicIP; !reserved {
-		var err error
-		if lease, err = p.registry.Store.Grant(ctx, ttl); err != nil {
+		lease = p.node.Lease
+		if err := p.registry.Store.Grant(ctx, lease, ttl); err != nil {
 			return err
 		}
-		if p.claim.leases == nil {
-			p.claim.leases = map[etcd.LeaseID]bool{}
-		}
-		p.claim.leases[lease] = true
 	}
 	revision, err := p.registry.Store.Put(ctx, p.key(s), p.record, e.Revision, lease)
-	if catenet.IsConflict(err) && lease != 0 {
-		return errors.Join(err, p.registry.Store.Revoke(ctx, lease))
-	}
 	if err != nil {
 		return err // the key may be written all the same, and then its lease says so
 	}
 	p.claim = claim{revision: revision}
 	if lease != 0 {
-		p.claim.leases = map[etcd.LeaseID]bool{lease: true}
 		p.claim.renew = granted.Add(ttl - p.node.RenewMargin)
 	}
 	created := e.Created

@@ -41,6 +41,9 @@ type Registry struct {
 type Node struct {
 	PublicIP   netip.Addr // where the others reach it
 	PublicIPv6 netip.Addr // the same of the other family; zero if it has none
+	// Lease is what all that it writes goes with: no other node has it, and it is
+	// the same for as long as the node has a part.
+	Lease etcd.LeaseID
 	// Backend is asked once the config is known, and before anything is written:
 	// for what the record says beside the addresses, or for the reason why this
 	// host cannot take part in such a network.

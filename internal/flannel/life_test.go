@@ -27,18 +27,33 @@ func TestJoinAndLeave(t *testing.T) {
 			t.Errorf("a was told %+v", d)
 		}
 		b.stop()
-		if err := b.part.Leave(t.Context()); err != nil {
+		if err := Leave(t.Context(), b.registry(), b.spec.Lease); err != nil {
 			t.Error(err)
 		}
 		later(time.Second)
 		if got := a.sees(); len(got) != 0 || len(w.Pairs(subnets)) != 1 || w.Leases() != 1 {
 			t.Errorf("after b has left a sees %q, and there are %v", got, w.Pairs(subnets))
 		}
-		if err := b.part.Leave(t.Context()); err != nil {
+		if err := Leave(t.Context(), b.registry(), b.spec.Lease); err != nil {
 			t.Error("leaving once more:", err)
 		}
 		a.ownsIt()
 		a.stop()
+	})
+}
+
+// A node that never heard that it has joined gives back what it has.
+func TestLeaveUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, vxlan)
+		a := w.host(1)
+		a.store.LoseAnswers(1)
+		if _, err := Join(t.Context(), a.registry(), a.spec); err == nil || len(w.Pairs(subnets)) != 1 {
+			t.Fatalf("an answer that is lost: %v, the registry has %v", err, w.Pairs(subnets))
+		}
+		if err := Leave(t.Context(), a.registry(), a.spec.Lease); err != nil || len(w.Pairs(subnets))+w.Leases() != 0 {
+			t.Errorf("after it has left (%v) there are %v and %d leases", err, w.Pairs(subnets), w.Leases())
+		}
 	})
 }
 
@@ -165,7 +180,7 @@ func TestRenewal(t *testing.T) {
 			}
 			later(2 * time.Minute)
 			after := a.pair()
-			if after.Revision == before.Revision || after.Lease == before.Lease || after.Created != before.Created {
+			if after.Revision == before.Revision || after.Lease != before.Lease || after.Created != before.Created {
 				t.Errorf("day %d: %+v, then %+v", day, before, after)
 			}
 			before = after
@@ -204,7 +219,7 @@ func TestReservation(t *testing.T) {
 				t.Errorf("the reservation of %v has a lease: %+v", n.spec.PublicIP, n.pair())
 			}
 			n.stop()
-			if err := n.part.Leave(t.Context()); err != nil || n.pair().Value == nil {
+			if err := Leave(t.Context(), n.registry(), n.spec.Lease); err != nil || n.pair().Value == nil {
 				t.Errorf("leaving gave a reservation away (%v)", err)
 			}
 		}
@@ -328,7 +343,7 @@ func TestRestoredFromSnapshot(t *testing.T) {
 			a := w.host(1).join().run()
 			leaver := w.host(2).join()
 			snap := w.Snapshot()
-			if err := leaver.part.Leave(t.Context()); err != nil {
+			if err := Leave(t.Context(), leaver.registry(), leaver.spec.Lease); err != nil {
 				t.Fatal(err)
 			}
 			b := w.host(3)
@@ -452,6 +467,7 @@ func TestResume(t *testing.T) {
 		a, b := w.host(1).join(), w.host(2).join().run()
 		state := a.part.State()
 		again := w.host(1)
+		again.spec.Lease = a.spec.Lease
 		again.store.Cut(true)
 		part, err := Resume(again.registry(), again.spec, state)
 		if err != nil {

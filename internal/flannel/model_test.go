@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/catenet/catenet/internal/etcd"
 	"github.com/catenet/catenet/internal/etcd/etcdtest"
 )
 
@@ -44,6 +45,7 @@ type model struct {
 // start starts node i, anew or with what it remembers.
 func (m *model) start(i int, state *State) *node {
 	n := m.host(i)
+	n.spec.Lease = etcd.LeaseID(100 + i) // also after a crash
 	if state == nil {
 		for {
 			part, err := Join(m.t.Context(), n.registry(), n.spec)

@@ -117,6 +117,8 @@ func newPart(r Registry, n Node, text string) (*Part, error) {
 		return nil, catenet.Invalidf("no node can be reached at %v", n.PublicIP).WithHint("give an IPv4 address that the other nodes reach")
 	case config.EnableIPv6 && config.Backend.Type != BackendUDP && (!reachable(n.PublicIPv6) || !n.PublicIPv6.Is6()):
 		return nil, catenet.Invalidf("the network has IPv6, and no IPv6 address is known at which this node is reached").WithHint("give one that the other nodes reach")
+	case n.Lease <= 0:
+		return nil, fmt.Errorf("the node has no lease to write under")
 	case n.RenewMargin < time.Minute || n.RenewMargin >= ttl:
 		return nil, catenet.Invalidf("a lease cannot be renewed %v before its end", n.RenewMargin).WithHint("1 minute to 1439 minutes")
 	}
@@ -195,22 +197,13 @@ func (p *Part) learn(pair etcd.Pair) {
 	p.known[key] = readEntry(key, pair, p.config)
 }
 
-// Leave gives the subnets back. Run must have ended. A key that is not as this node
-// wrote it is left alone, and so is one without a lease: somebody has reserved it.
-// If the store is away, they come free by themselves within a day.
-func (p *Part) Leave(ctx context.Context) error {
-	pair, err := p.registry.Store.Get(ctx, p.key(p.own()))
-	switch {
-	case catenet.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("give %v back: %w", p.own(), err)
-	case string(pair.Value) != p.record || pair.Lease == 0 || p.claim.rival != "":
-		return nil
-	}
-	// What somebody has put under another lease since stays.
-	if err := p.registry.Store.Revoke(ctx, pair.Lease); err != nil {
-		return fmt.Errorf("give %v back: %w", p.own(), err)
+// Leave gives back whatever a node has under its lease, also if it is not known what
+// that is; who has run its part has ended. What others have put under leases of their
+// own since stays, and so does a reservation. If the store is away, it all comes free
+// by itself within a day.
+func Leave(ctx context.Context, r Registry, lease etcd.LeaseID) error {
+	if err := r.Store.Revoke(ctx, lease); err != nil {
+		return fmt.Errorf("give the node's subnets back: %w", err)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func TestTwoOfOnePublicIP(t *testing.T) {
 			}
 			b.stop()
 			a.stop()
-			if err := a.part.Leave(t.Context()); err != nil || b.pair().Value == nil {
+			if err := Leave(t.Context(), a.registry(), a.spec.Lease); err != nil || b.pair().Value == nil {
 				t.Errorf("the first node leaves with what is the second's (%v)", err)
 			}
 			a.run()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,11 +29,12 @@ const (
 // world is a registry in memory and the nodes at it.
 type world struct {
 	*etcdtest.Cluster
-	t *testing.T
+	t     *testing.T
+	hosts atomic.Int64
 }
 
 func newWorld(t *testing.T, config string) *world {
-	w := &world{etcdtest.New(), t}
+	w := &world{Cluster: etcdtest.New(), t: t}
 	w.Force(prefix+"/config", config)
 	return w
 }
@@ -59,7 +61,7 @@ func mac(i int) MAC { return MAC{0x0e, 0, 0, 0, byte(i >> 8), byte(i)} }
 // host makes node i, which has not joined yet.
 func (w *world) host(i int) *node {
 	n := &node{w: w, store: w.Client(), peers: map[string]Peer{}}
-	n.spec = Node{PublicIP: ip(i), Log: slog.New(slog.NewTextHandler(&n.log, nil)), Backend: func(c Config) (BackendData, error) {
+	n.spec = Node{PublicIP: ip(i), Lease: etcd.LeaseID(w.hosts.Add(1)), Log: slog.New(slog.NewTextHandler(&n.log, nil)), Backend: func(c Config) (BackendData, error) {
 		if c.Backend.Type != BackendVXLAN {
 			return BackendData{}, nil
 		}

@@ -45,6 +45,9 @@ type operation struct {
 // elsewhere are the doors that no operation passes, and why.
 var elsewhere = map[string]string{
 	"tun.persist": "only networks across hosts pass it, which need a registry",
+	"etcd.grant":  "as tun.persist",
+	"etcd.revoke": "as tun.persist",
+	"etcd.write":  "as tun.persist",
 	"bpf.unpin":   "the machine's cgroup2 would have to be mounted anew",
 }
 

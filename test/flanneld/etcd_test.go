@@ -26,6 +26,7 @@ func TestNodeOnEtcd(t *testing.T) {
 	join := func(ip string) *flannel.Part {
 		n := ourNode()
 		n.PublicIP = netip.MustParseAddr(ip)
+		n.Lease = leaseOf(n.PublicIP)
 		var part *flannel.Part
 		Await(t, ip, func() bool {
 			var err error
@@ -34,7 +35,8 @@ func TestNodeOnEtcd(t *testing.T) {
 		})
 		return part
 	}
-	part, gone := join("192.0.2.2"), join("192.0.2.3")
+	part := join("192.0.2.2")
+	join("192.0.2.3")
 	own := part.Status().Subnets
 	peers := follow(t, part)
 	Await(t, "the first peer", func() bool { return len(peers()) == 1 })
@@ -42,7 +44,9 @@ func TestNodeOnEtcd(t *testing.T) {
 	server.Kill()
 	Await(t, "word of the outage", func() bool { return part.Status().Trouble != nil })
 	server.Start()
-	Await(t, "leaving", func() bool { return gone.Leave(t.Context()) == nil })
+	Await(t, "leaving", func() bool {
+		return flannel.Leave(t.Context(), registry, leaseOf(netip.MustParseAddr("192.0.2.3"))) == nil
+	})
 	join("192.0.2.4")
 	compact(t, server.Unix)
 	Await(t, "the second peer, after the outage", func() bool {
@@ -77,6 +81,7 @@ func TestEtcdIsRestored(t *testing.T) {
 	join := func(ip string) (part *flannel.Part) {
 		n := ourNode()
 		n.PublicIP = netip.MustParseAddr(ip)
+		n.Lease = leaseOf(n.PublicIP)
 		Await(t, ip, func() bool {
 			err := flannel.WriteConfig(t.Context(), registry, `{"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}}`)
 			if err == nil {

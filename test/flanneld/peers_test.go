@@ -60,8 +60,11 @@ func open(t *testing.T, cfg etcd.Config) *client.Store {
 	return s
 }
 
+// leaseOf is one of each node's own.
+func leaseOf(ip netip.Addr) etcd.LeaseID { return etcd.LeaseID(ip.As4()[3]) }
+
 func ourNode() flannel.Node {
-	return flannel.Node{PublicIP: ours4, PublicIPv6: ours6, Log: slog.New(slog.DiscardHandler), Backend: func(c flannel.Config) (flannel.BackendData, error) {
+	return flannel.Node{PublicIP: ours4, PublicIPv6: ours6, Lease: leaseOf(ours4), Log: slog.New(slog.DiscardHandler), Backend: func(c flannel.Config) (flannel.BackendData, error) {
 		if c.Backend.Type != flannel.BackendVXLAN {
 			return flannel.BackendData{}, nil
 		}

@@ -42,7 +42,7 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network) (par
 			return part, err
 		}
 	}
-	node := d.node(p, n.Name)
+	node := d.node(p, n)
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		p.config = c
 		return p.backendData(c), d.admit(ctx, h, n.ID, &p)
@@ -207,19 +207,14 @@ func (d Driver) openTunnel(ctx context.Context, networkID string, p held) (kerne
 
 // Leave implements driver.Spanning.
 func (d Driver) Leave(ctx context.Context, n catenet.Network) (err error) {
-	o, p, err := d.read(n)
+	o, err := d.parse(n.NetworkSpec)
 	if err != nil {
 		return err
 	}
-	err = flannel.RemoveEnv(o.file, p.env(o.masquerade))
-	store, serr := d.store(o)
-	if serr != nil {
-		return errors.Join(err, serr)
+	store, err := d.store(o)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	part, serr := flannel.Resume(flannel.Registry{Store: store, Prefix: o.prefix}, d.node(p, n.Name), p.State)
-	if serr == nil {
-		serr = part.Leave(ctx)
-	}
-	return errors.Join(err, serr)
+	return flannel.Leave(ctx, flannel.Registry{Store: store, Prefix: o.prefix}, lease(n.ID))
 }

@@ -2,6 +2,7 @@ package flannel
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -53,16 +54,21 @@ func TestJoinAndLeave(t *testing.T) {
 		if err := flannel.WriteEnv(o.file, p.env(true)); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Leave(context.Background(), n); err != nil || len(store.Pairs(subnetKeys)) != 0 {
+		bare := n // as it is on record before it has a part
+		bare.Part = nil
+		if err := d.Leave(context.Background(), bare); err != nil || len(store.Pairs(subnetKeys)) != 0 {
 			t.Errorf("%s: after it has left (%v) the registry has %+v", config, err, store.Pairs(subnetKeys))
 		}
+		if err := d.Down(context.Background(), k, n); err != nil {
+			t.Errorf("%s: down: %v", config, err)
+		}
 		if _, err := os.Stat(o.file); !os.IsNotExist(err) {
-			t.Errorf("%s: after it has left there is still the subnet file (%v)", config, err)
+			t.Errorf("%s: down leaves the subnet file (%v)", config, err)
 		}
 		if err := flannel.WriteEnv(o.file, flannel.Env{Network: p.config.Network, Subnets: p.Subnets, MTU: 9}); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Leave(context.Background(), n); err != nil {
+		if err := errors.Join(d.Leave(context.Background(), n), d.Down(context.Background(), k, n)); err != nil {
 			t.Errorf("%s: leaving again: %v", config, err)
 		}
 		if _, err := os.Stat(o.file); err != nil {

@@ -141,15 +141,10 @@ func (k *keeper) locate(ctx context.Context) error {
 
 // readdress has the registry know this host by another address. It keeps its subnets.
 func (k *keeper) readdress(ctx context.Context, next *held) error {
-	registry, name := flannel.Registry{Store: k.store, Prefix: k.o.prefix}, k.s.Network.Name
-	was, err := flannel.Resume(registry, k.d.node(k.p, name), k.p.State)
-	if err == nil {
-		err = was.Leave(ctx)
-	}
-	if err != nil {
+	if err := flannel.Leave(ctx, flannel.Registry{Store: k.store, Prefix: k.o.prefix}, lease(k.s.Network.ID)); err != nil {
 		return err
 	}
-	node := k.d.node(*next, name)
+	node := k.d.node(*next, k.s.Network)
 	data := node.Backend
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		if !c.Same(k.p.config) {
@@ -158,7 +153,7 @@ func (k *keeper) readdress(ctx context.Context, next *held) error {
 		}
 		return data(c)
 	}
-	_, err = k.d.take(ctx, k.o, k.store, node, next)
+	_, err := k.d.take(ctx, k.o, k.store, node, next)
 	return err
 }
 

@@ -2,12 +2,15 @@ package flannel
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/etcd"
 	"github.com/catenet/catenet/internal/flannel"
 )
 
@@ -143,8 +146,8 @@ func (p held) env(masquerade bool) flannel.Env {
 }
 
 // node is this host as the registry is to know it.
-func (d Driver) node(p held, name string) flannel.Node {
-	return flannel.Node{PublicIP: p.IP, PublicIPv6: p.IPv6, Previous: p.Subnets, Log: d.log.With("network", name),
+func (d Driver) node(p held, n catenet.Network) flannel.Node {
+	return flannel.Node{PublicIP: p.IP, PublicIPv6: p.IPv6, Lease: lease(n.ID), Previous: p.Subnets, Log: d.log.With("network", n.Name),
 		Backend: func(c flannel.Config) (flannel.BackendData, error) { return p.backendData(c), nil }}
 }
 
@@ -158,6 +161,13 @@ func (p held) backendData(c flannel.Config) (data flannel.BackendData) {
 		data.V6 = &flannel.VTEP{VNI: vni, VtepMAC: p.MAC6}
 	}
 	return data
+}
+
+// lease is what all that a network has in the registry goes with: known before there is
+// a part of it, and another one of each network.
+func lease(networkID string) etcd.LeaseID {
+	sum := sha256.Sum256([]byte(networkID))
+	return etcd.LeaseID(max(1, binary.BigEndian.Uint64(sum[:])>>1))
 }
 
 // vtep is the MAC of a network's vxlan device of a family: the same whenever it is

@@ -74,7 +74,7 @@ func (k *keeper) session(ctx context.Context) (err error) {
 	}
 	k.file = k.writeFile()
 	registry := flannel.Registry{Store: k.store, Prefix: k.o.prefix}
-	node := k.d.node(k.p, k.s.Network.Name)
+	node := k.d.node(k.p, k.s.Network)
 	node.RenewMargin = k.o.margin
 	if k.part, err = flannel.Resume(registry, node, k.p.State); err != nil {
 		return err

@@ -153,7 +153,8 @@ func sorted(hosts []netip.Addr) []netip.Addr {
 	return slices.Compact(hosts)
 }
 
-// Down removes the routes and devices, by their marks, then the bridge.
+// Down removes the routes and devices, by their marks, the subnet file, if it tells of
+// this network, then the bridge.
 func (d Driver) Down(ctx context.Context, h kernel.Host, n catenet.Network) error {
 	o, p, err := d.read(n)
 	if err != nil {
@@ -171,5 +172,5 @@ func (d Driver) Down(ctx context.Context, h kernel.Host, n catenet.Network) erro
 	if len(devices) > 0 {
 		lerr = errors.Join(lerr, h.DeleteLinks(ctx, devices...))
 	}
-	return errors.Join(err, lerr, d.Driver.Down(ctx, h, n))
+	return errors.Join(err, lerr, flannel.RemoveEnv(o.file, p.env(o.masquerade)), d.Driver.Down(ctx, h, n))
 }

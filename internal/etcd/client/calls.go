@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/etcd"
+	"github.com/catenet/catenet/internal/failpoint"
 )
 
 // Get returns one pair.
@@ -41,19 +43,46 @@ func (s *Store) List(ctx context.Context, prefix string) ([]etcd.Pair, int64, er
 	return pairs, r.Header.Revision, nil
 }
 
-// Grant makes a lease.
-func (s *Store) Grant(ctx context.Context, ttl time.Duration) (etcd.LeaseID, error) {
-	r, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseGrantResponse, error) {
-		return c.Grant(ctx, int64(ttl/time.Second))
+// Grant makes a lease, or has it begin anew. The client's own Grant leaves its ID to
+// the server.
+func (s *Store) Grant(ctx context.Context, lease etcd.LeaseID, ttl time.Duration) error {
+	failpoint.Before("etcd.grant")
+	_, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*pb.LeaseGrantResponse, error) {
+		r, err := clientv3.RetryLeaseClient(c).LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: int64(lease), TTL: int64(ttl / time.Second)})
+		if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseExist) {
+			return nil, renew(ctx, c, lease)
+		}
+		return r, err
 	})
+	failpoint.After("etcd.grant")
 	if err != nil {
-		return 0, fmt.Errorf("grant lease: %w", err)
+		return fmt.Errorf("grant lease: %w", err)
 	}
-	return etcd.LeaseID(r.ID), nil
+	return nil
+}
+
+// renew has a lease begin anew. The client's own call tries again without a pause
+// where no server is there.
+func renew(ctx context.Context, c *clientv3.Client, lease etcd.LeaseID) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream
+	defer cancel()
+	stream, err := clientv3.RetryLeaseClient(c).LeaseKeepAlive(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
+		return err
+	}
+	r, err := stream.Recv()
+	if err == nil && r.TTL <= 0 {
+		return rpctypes.ErrLeaseNotFound // it has ended meanwhile
+	}
+	return err
 }
 
 // Revoke ends a lease.
 func (s *Store) Revoke(ctx context.Context, lease etcd.LeaseID) error {
+	failpoint.Before("etcd.revoke")
 	_, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.LeaseRevokeResponse, error) {
 		r, err := c.Revoke(ctx, clientv3.LeaseID(lease))
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
@@ -61,6 +90,7 @@ func (s *Store) Revoke(ctx context.Context, lease etcd.LeaseID) error {
 		}
 		return r, err
 	})
+	failpoint.After("etcd.revoke")
 	if err != nil {
 		return fmt.Errorf("revoke lease: %w", err)
 	}
@@ -80,9 +110,11 @@ func (s *Store) Delete(ctx context.Context, key string, at int64) error {
 
 // change does op if key is at a revision, where an absent key is at 0.
 func (s *Store) change(ctx context.Context, key string, at int64, op clientv3.Op) (int64, error) {
+	failpoint.Before("etcd.write")
 	r, err := ask(ctx, s, func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
 		return c.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", at)).Then(op).Commit()
 	})
+	failpoint.After("etcd.write")
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", key, err)
 	}

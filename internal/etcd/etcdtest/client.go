@@ -99,7 +99,7 @@ func (cl *Client) ask(ctx context.Context, method string, do func(c *Cluster) er
 		return cl.away()
 	}
 	err := do(c)
-	if cl.lose > 0 && (method == "Put" || method == "Delete") {
+	if cl.lose > 0 && (method == "Put" || method == "Delete" || method == "Revoke") {
 		cl.lose--
 		return cl.away()
 	}
@@ -127,13 +127,9 @@ func (cl *Client) List(ctx context.Context, prefix string) (pairs []etcd.Pair, r
 	return pairs, revision, err
 }
 
-// Grant makes a lease.
-func (cl *Client) Grant(ctx context.Context, ttl time.Duration) (id etcd.LeaseID, err error) {
-	err = cl.ask(ctx, "Grant", func(c *Cluster) error {
-		id, err = c.grant(ttl)
-		return err
-	})
-	return id, err
+// Grant makes a lease, or has it begin anew.
+func (cl *Client) Grant(ctx context.Context, lease etcd.LeaseID, ttl time.Duration) error {
+	return cl.ask(ctx, "Grant", func(c *Cluster) error { return c.grant(lease, ttl) })
 }
 
 // Revoke ends a lease.

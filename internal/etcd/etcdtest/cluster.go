@@ -22,7 +22,6 @@ type Cluster struct {
 	log       []etcd.Event // what has changed since
 	timers    map[etcd.LeaseID]*time.Timer
 	clients   []*Client
-	granted   etcd.LeaseID
 	down      bool
 }
 
@@ -212,12 +211,15 @@ func (c *Cluster) expire(id etcd.LeaseID) {
 	c.drop(keys...)
 }
 
-func (c *Cluster) grant(ttl time.Duration) (etcd.LeaseID, error) {
-	if ttl < time.Second {
-		return 0, catenet.Errorf(catenet.KindUnavailable, "a lease of %v is too short", ttl)
+func (c *Cluster) grant(id etcd.LeaseID, ttl time.Duration) error {
+	if ttl < time.Second || id <= 0 {
+		return catenet.Errorf(catenet.KindUnavailable, "there can be no lease %d of %v", id, ttl)
 	}
-	c.granted++ // never again, whatever is restored
-	c.state.leases[c.granted] = ttl
-	c.arm(c.granted, ttl)
-	return c.granted, nil
+	if t := c.timers[id]; t != nil {
+		t.Stop()
+		ttl = c.state.leases[id]
+	}
+	c.state.leases[id] = ttl
+	c.arm(id, ttl)
+	return nil
 }

@@ -23,7 +23,7 @@ type World struct {
 // test runs in what makes time pass for it: for the twin synctest.Test.
 func Conform(t *testing.T, in func(*testing.T, func(*testing.T)), open func(t *testing.T) World) {
 	for name, test := range map[string]func(*testing.T, World){
-		"pairs": pairs, "compare": compare, "leases": leases, "watch": watching, "compaction": compaction, "away": away, "close": closing,
+		"pairs": pairs, "compare": compare, "leases": leases, "renewal": renewal, "watch": watching, "compaction": compaction, "away": away, "close": closing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T) { test(t, open(t)) })
@@ -97,10 +97,11 @@ func compare(t *testing.T, w World) {
 
 func leases(t *testing.T, w World) {
 	ctx, s := t.Context(), w.Store
-	short := must[etcd.LeaseID](t)(s.Grant(ctx, time.Second))
-	long := must[etcd.LeaseID](t)(s.Grant(ctx, 24*time.Hour))
-	if short == long || short == 0 {
-		t.Errorf("leases %d and %d", short, long)
+	const short, long etcd.LeaseID = 1, 1<<63 - 1
+	for lease, ttl := range map[etcd.LeaseID]time.Duration{short: time.Second, long: 24 * time.Hour} {
+		if err := s.Grant(ctx, lease, ttl); err != nil {
+			t.Fatal(err)
+		}
 	}
 	must[int64](t)(s.Put(ctx, "k/short", "x", 0, short))
 	moved := must[int64](t)(s.Put(ctx, "k/moved", "x", 0, short))
@@ -127,6 +128,29 @@ func leases(t *testing.T, w World) {
 	}
 	_, err = s.Put(ctx, "k/late", "x", 0, long)
 	wantKind(t, "writing under a lease that has ended", err, catenet.KindUnavailable)
+}
+
+// renewal: a lease that is granted again before its end has all of its time.
+func renewal(t *testing.T, w World) {
+	const lease, other etcd.LeaseID = 5, 6
+	ctx, s := t.Context(), w.Store
+	grant := func(lease etcd.LeaseID, ttl time.Duration) {
+		if err := s.Grant(ctx, lease, ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant(lease, 3*time.Second)
+	revision := must[int64](t)(s.Put(ctx, "k/renewed", "x", 0, lease))
+	time.Sleep(2 * time.Second)
+	grant(lease, 3*time.Second)
+	grant(other, 2*time.Second) // which ends between the two ends of that one
+	must[int64](t)(s.Put(ctx, "k/other", "x", 0, other))
+	gone := read(t, s.Watch(ctx, "k/", revision+1), 2)
+	if gone[0].Key != "k/other" || gone[1].Key != "k/renewed" {
+		t.Errorf("ended are %+v", gone)
+	}
+	grant(lease, 3*time.Second) // once it has ended
+	must[int64](t)(s.Put(ctx, "k/renewed", "x", 0, lease))
 }
 
 // read takes events off a watch.
@@ -200,8 +224,7 @@ func away(t *testing.T, w World) {
 	wantKind(t, "reading", err, catenet.KindUnavailable)
 	_, err = s.Put(ctx, "k", "two", revision, 0)
 	wantKind(t, "writing", err, catenet.KindUnavailable)
-	_, err = s.Grant(ctx, time.Hour)
-	wantKind(t, "a lease", err, catenet.KindUnavailable)
+	wantKind(t, "a lease", s.Grant(ctx, 7, time.Hour), catenet.KindUnavailable)
 	if b := <-s.Watch(ctx, "k", revision); catenet.KindOf(b.Err) != catenet.KindUnavailable {
 		t.Errorf("another watch: %+v", b)
 	}
