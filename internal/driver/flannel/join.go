@@ -190,19 +190,15 @@ func (d Driver) tryTunnel(ctx context.Context, h kernel.Host, networkID string, 
 	return nil
 }
 
-// openTunnel opens the TUN device and the socket of the udp backend. The device has an
-// address once the host has a subnet.
+// openTunnel opens the TUN device and the socket of the udp backend.
 func (d Driver) openTunnel(ctx context.Context, networkID string, p held) (kernel.Tunnel, error) {
-	spec := kernel.TunnelSpec{
+	tun := p.tun(networkID)
+	return d.tunnels.OpenTunnel(ctx, kernel.TunnelSpec{
 		// A processor of Go's is left to all else: who carries packets keeps one, and
 		// where none is free each of its waits costs more.
-		Device: p.Device, Alias: kernel.Mark + networkID, MTU: p.mtu(), Lanes: max(1, runtime.GOMAXPROCS(0)-1),
+		Device: tun.Name, Alias: tun.Alias, MTU: tun.MTU, Addrs: tun.Addrs, Lanes: max(1, runtime.GOMAXPROCS(0)-1),
 		Bind: netip.AddrPortFrom(p.Local4, uint16(p.config.Backend.Port)),
-	}
-	if four := p.Subnets.IPv4; four.IsValid() {
-		spec.Addrs = []netip.Prefix{netip.PrefixFrom(four.Addr(), 32)}
-	}
-	return d.tunnels.OpenTunnel(ctx, spec)
+	})
 }
 
 // Leave implements driver.Spanning.

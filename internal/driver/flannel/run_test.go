@@ -51,7 +51,7 @@ type devices struct {
 }
 
 func (d devices) OpenTunnel(ctx context.Context, spec kernel.TunnelSpec) (kernel.Tunnel, error) {
-	if err := d.k.EnsureLink(ctx, kernel.Link{Name: spec.Device, Kind: "tun", Alias: spec.Alias, MTU: spec.MTU, Addrs: spec.Addrs}); err != nil {
+	if err := d.k.EnsureLink(ctx, kernel.Link{Name: spec.Device, Kind: "tun", Alias: spec.Alias, MTU: spec.MTU, Addrs: spec.Addrs, NoIPv6: true}); err != nil {
 		return nil, err
 	}
 	return d.Tunnels.OpenTunnel(ctx, spec)
@@ -390,6 +390,13 @@ func TestUDP(t *testing.T) {
 		later(2 * time.Second)
 		if peers, trouble := a.says(); len(peers) != 2 || peers[1].Host.String() != "192.0.2.4" || trouble != "<nil>" || a.ended != nil {
 			t.Errorf("among hosts that cannot be reached are %v, with trouble %s (%v)", peers, trouble, a.ended)
+		}
+		right := a.k.String()
+		if err := a.k.EnsureLink(t.Context(), kernel.Link{Name: "flannel0", Kind: "tun", Alias: kernel.Mark + a.n.ID, MTU: 1000}); err != nil {
+			t.Fatal(err)
+		}
+		if a.up(); a.k.String() != right {
+			t.Errorf("without its address, and with another MTU, the device stays so:\n%s\nwant\n%s", a.k, right)
 		}
 		ours.Interrupt()
 		synctest.Wait()

@@ -37,6 +37,16 @@ func (p held) devices(networkID string) []kernel.Link {
 	return all
 }
 
+// tun is the TUN device of the udp backend. It has an address once the host has a
+// subnet.
+func (p held) tun(networkID string) kernel.Link {
+	l := kernel.Link{Name: p.Device, Kind: "tun", Alias: kernel.Mark + networkID, MTU: p.mtu(), NoIPv6: true}
+	if four := p.Subnets.IPv4; four.IsValid() {
+		l.Addrs = []netip.Prefix{netip.PrefixFrom(four.Addr(), 32)}
+	}
+	return l
+}
+
 // vxlan is what the device of a family is called.
 func (p held) vxlan(four bool) string {
 	if four {
@@ -115,15 +125,19 @@ func (d Driver) onHost(ctx context.Context, h kernel.Host, n catenet.Network, o 
 	return driver.State{Firewall: []firewall.Network{{ID: n.ID, Subnets: n.Part.Subnets, Internal: n.Internal, V4: hide, V6: hide}}}, nil
 }
 
-// makeDevices makes the vxlan devices, and returns those that were not there.
+// makeDevices makes the vxlan devices, and returns those that were not there. The TUN
+// device of udp is Run's to make; where it is, it is put right.
 func (p held) makeDevices(ctx context.Context, h kernel.Host, networkID string) (made []string, err error) {
 	devices := p.devices(networkID)
-	if len(devices) == 0 {
+	if len(devices) == 0 && p.Device == "" {
 		return nil, nil
 	}
 	ours, err := h.Links(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if tun := p.tun(networkID); slices.ContainsFunc(ours, func(o kernel.Link) bool { return o.Name == tun.Name && o.Alias == tun.Alias }) {
+		devices = append(devices, tun)
 	}
 	for _, l := range devices {
 		if err := h.EnsureLink(ctx, l); catenet.IsConflict(err) && !kernel.Looks(ctx) {
