@@ -57,12 +57,12 @@ func bindDatagram(at netip.AddrPort, beside bool) (fd int, err error) {
 
 // taken says that an address is taken, and by whom if that is known.
 func taken(at netip.AddrPort) error {
-	err := catenet.Conflictf("UDP port %d of %s is taken", at.Port(), at.Addr())
 	by := new(holder.Search).Find(kernel.HeldPort{Proto: "udp", IP: at.Addr(), Port: at.Port()}, "another network of this daemon")
 	if by == "" {
-		return err.WithHint("see who has it: ss -ulnp sport = %d; where it is flanneld, stop that", at.Port())
+		by = "somebody"
 	}
-	return err.WithHint("%s has it: stop that, or choose another Backend.Port for all hosts", by)
+	return catenet.Conflictf("UDP port %d of %s is taken by %s", at.Port(), at.Addr(), by).
+		WithHint("stop that (ss -ulnp sport = %d shows it), or choose another Backend.Port for all hosts", at.Port())
 }
 
 // setUpDatagram gives a socket its options. A kernel without UDP_GRO hands over each

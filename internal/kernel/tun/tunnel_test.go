@@ -143,8 +143,8 @@ func TestWhatIsTaken(t *testing.T) {
 		}
 	}
 	s.open(s.spec)
-	if _, err := s.try(edit(func(k *kernel.TunnelSpec) { k.Device = "flannel1" })); !catenet.IsConflict(err) || !strings.HasPrefix(catenet.HintOf(err), "another network of this daemon has it") {
-		t.Errorf("one port, twice: %v (%s)", err, catenet.HintOf(err))
+	if _, err := s.try(edit(func(k *kernel.TunnelSpec) { k.Device = "flannel1" })); !catenet.IsConflict(err) || !strings.HasSuffix(err.Error(), "is taken by another network of this daemon") {
+		t.Errorf("one port, twice: %v", err)
 	}
 	s.ns.Run("ip", "tuntap", "add", "theirs0", "mode", "tun", "multi_queue", "vnet_hdr")
 	s.ns.Run("ip", "link", "add", "theirs1", "type", "bridge")
