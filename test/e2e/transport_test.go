@@ -28,8 +28,9 @@ func carried(t *testing.T) *shared {
 	router.MustRun("sysctl", "-qw", "net.ipv4.ip_forward=1")
 	router.MustRun("ip", "addr", "add", "192.0.2.102/24", "dev", "eth0")
 	s.translate(router, `table ip nat {
-		chain in { type nat hook prerouting priority dstnat; ip daddr 192.0.2.102 udp dport 8285 dnat to 198.51.100.2; }
-		chain out { type nat hook postrouting priority srcnat; oif eth0 snat to 192.0.2.2; }
+		chain in { type filter hook prerouting priority raw; ip daddr 192.0.2.102 udp dport 8285 ip daddr set 198.51.100.2 notrack; ip saddr 198.51.100.2 udp sport 8285 notrack; }
+		chain out { type filter hook postrouting priority srcnat; ip saddr 198.51.100.2 udp sport 8285 ip saddr set 192.0.2.2; }
+		chain rest { type nat hook postrouting priority srcnat; oif eth0 masquerade; }
 	}`)
 	// flanneld receives where its interface's address is, and sends from there.
 	theirs.Addr4 = netip.MustParseAddr("192.0.2.104")
