@@ -11,6 +11,9 @@ type Part struct {
 	By   string         `json:"by,omitempty"`   // how the other hosts are reached, as the driver calls it
 	MTU  int            `json:"mtu,omitempty"`  // of links to the other hosts, in bytes; 0: no other than the host's
 	Data string         `json:"data,omitempty"` // the driver's own: how the part is known again
+	// Theirs: the containers of Subnets are another program's, which may have their
+	// gateway's address on a bridge of its own.
+	Theirs bool `json:"theirs,omitempty"`
 }
 
 // Peer is another host's part of such a network.

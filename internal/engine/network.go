@@ -103,7 +103,7 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 	if err = e.takePart(ctx, &n, &u); err != nil {
 		return nil, err
 	}
-	net, err := e.enter(n, ipam.Surroundings{Host: host, Defaults: e.o.Pools, Seed: e.o.Store.NodeID()})
+	net, err := e.enter(n, ipam.Surroundings{Host: besides(n.Part, host), Defaults: e.o.Pools, Seed: e.o.Store.NodeID()})
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,15 @@ func (e *Engine) takePart(ctx context.Context, n *catenet.Network, u *undo) erro
 	return nil
 }
 
+// besides are the addresses and routes of the host that a part may not have as well: a
+// gateway of somebody else's containers is on his bridge, if he has it already.
+func besides(part *catenet.Part, host []netip.Prefix) []netip.Prefix {
+	if part != nil && part.Theirs {
+		return nil
+	}
+	return host
+}
+
 // apart refuses a part whose span has addresses of another network's. e.mu is
 // held.
 func apart(part *catenet.Part, neighbours []catenet.Network) error {

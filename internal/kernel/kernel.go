@@ -75,8 +75,9 @@ const RouteProtocol = 159
 // and idempotent.
 type Host interface {
 	// EnsureLink makes the link exist as described. A link of that name that
-	// is of its kind and carries its alias is repaired where it differs; any
-	// other is a conflict. On failure nothing that it made is left.
+	// is of its kind and carries its alias is repaired where it differs, and so
+	// is a vxlan without alias that somebody has left with the same VXLAN and MAC;
+	// any other is a conflict. On failure nothing that it made is left.
 	EnsureLink(ctx context.Context, l Link) error
 	// DeleteLinks removes links in one batch. An absent one is no error; one
 	// that does not carry our Mark is left, save a veth with the prefix of
@@ -97,6 +98,9 @@ type Host interface {
 	PartPair(ctx context.Context, l Link) error
 	// Links returns the links that carry our Mark.
 	Links(ctx context.Context) ([]Link, error)
+	// Link returns the link of that name, whosever it is: its kind, alias, MTU, MAC
+	// and VXLAN. There is none: not found.
+	Link(ctx context.Context, name string) (Link, error)
 	// Routes returns the destinations of all routes, of every table (VPNs have
 	// their own), except default routes; and all addresses with their subnets'
 	// lengths.

@@ -11,8 +11,9 @@ import (
 type Crossing interface {
 	// Reach makes the host reach add, and remove no longer; what both have in
 	// common stays without a gap. It all goes to the kernel in batches, and one
-	// that is refused keeps no other. A subnet that somebody else has a route to
-	// is a conflict; one that is reached otherwise is led the new way.
+	// that is refused keeps no other. A subnet that is reached otherwise is led
+	// the new way. Somebody else's route to one is a conflict, unless it leads the
+	// same way, or by the same tunnel: then it is ours from now on, without a gap.
 	Reach(ctx context.Context, add, remove []Reach) error
 	// Reached returns what Reach made and is still there: all routes, with what
 	// is behind them where they leave by one of the given links. What is left
@@ -25,6 +26,9 @@ type Crossing interface {
 	// Direct returns those of hosts that are reached without a gateway, and by which
 	// link.
 	Direct(ctx context.Context, hosts ...netip.Addr) (map[netip.Addr]string, error)
+	// Runs returns the ID of a process of that program (of its name the first 15
+	// bytes count, as in proc(5)) in the host's network namespace; 0 for none.
+	Runs(ctx context.Context, program string) (pid int, err error)
 }
 
 // Underlay is a link of the host that carries what is sent to other hosts.

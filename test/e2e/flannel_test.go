@@ -80,9 +80,15 @@ func (s *shared) flanneld(t *testing.T) {
 	h := s.nodes[len(s.nodes)-1]
 	h.MustRun("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 	d := flanneld.Start(t, h.NS.Path, s.server.Endpoint, "eth0", "--public-ip", h.Addr4.String(), "--public-ipv6", h.Addr6.String())
-	text, err := os.ReadFile(d.SubnetFile)
+	s.byHand(h, d.SubnetFile)
+}
+
+// byHand makes a box on a bridge, as Docker would by flanneld's file.
+func (s *shared) byHand(h *lab.Host, file string) {
+	s.T.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	s.netns(h, "box")
 	box := s.Name(h.Name + "-box")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // standIn is a host with catenet flanneld.
 type standIn struct {
 	*lab.Host
-	t    *testing.T
+	t    testing.TB
 	file string // subnet.env
 	etcd string
 }
@@ -140,53 +141,147 @@ func TestFlanneldStandsIn(t *testing.T) {
 	p.Signal(syscall.SIGTERM)
 }
 
-// TestFromFlanneldToItsStandIn: a host moves over from flanneld and keeps its subnet.
+// TestFromFlanneldToItsStandIn: a host moves over from flanneld and back, and no packet
+// of its containers' is lost; nobody else's record changes, and its own not by a byte.
 func TestFromFlanneldToItsStandIn(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
-	a, b := l.Host("a"), l.Host("b")
-	l.Join(a, b, "192.0.2.0/24")
-	etcd := etcdserver.Start(t, etcdserver.Options{NS: b.NS.Path, Host: b.Addr4.String()})
-	a.Daemon()
-	for _, c := range []struct{ backend, network, route string }{
-		{"vxlan", "10.5.0.0/16", "dev flannel.1"}, {"host-gw", "10.6.0.0/16", "via 192.0.2.2"},
+	for name, c := range map[string]struct {
+		config  string
+		devices []string // what flanneld leaves
+	}{
+		"vxlan":   {`{` + wideDual + `, "Backend": {"Type": "vxlan"}}`, []string{"flannel.1", "flannel-v6.1"}},
+		"host-gw": {`{` + wideDual + `, "Backend": {"Type": "host-gw"}}`, nil},
 	} {
-		prefix := "/" + c.backend
-		b.MustRun("env", "ETCDCTL_API=3", "etcdctl", "--endpoints="+etcd.Endpoint, "put", prefix+"/config", fmt.Sprintf(`{"Network": %q, "Backend": {"Type": %q}}`, c.network, c.backend))
-		theirs := flanneld.Start(t, a.NS.Path, etcd.Endpoint, "eth0", "--etcd-prefix", prefix)
-		other := standIn{b, t, flanneld.Start(t, b.NS.Path, etcd.Endpoint, "eth0", "--etcd-prefix", prefix).SubnetFile, ""}
-		s := standIn{a, t, theirs.SubnetFile, etcd.Endpoint}
-		subnet, way := s.subnet(), strings.Replace(other.subnet(), ".1/", ".0/", 1)
-		l.Eventually(soon, func() string {
-			if a.Run("ip", "route", "show", way).Stdout == "" {
-				return "flanneld has no route to " + way
-			}
-			return ""
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			newMove(t, c.config).thereAndBack(c.devices)
 		})
-		theirs.Kill()
-		flags := []string{"-etcd-prefix=" + prefix, "-network=" + c.backend}
-		switch c.backend {
-		case "vxlan":
-			if out := s.flanneld(flags...).Wait(); !strings.Contains(out, "ip link del flannel.1") {
-				t.Errorf("flanneld's device is in the way, and it says:\n%s", out)
-			}
-			a.MustRun("ip", "link", "del", "flannel.1")
-		case "host-gw":
-			a.MustRun("ip", "route", "flush", "root", c.network, "proto", "boot")
+	}
+}
+
+// move is two hosts with flanneld and a box each, of which the first moves over.
+type move struct {
+	*shared
+	a      *lab.Host
+	theirs *flanneld.Daemon // on a
+	file   string           // a's subnet.env
+}
+
+func newMove(t *testing.T, config string) *move {
+	t.Helper()
+	m := &move{shared: &shared{Lab: lab.New(t), mtu: 1450}}
+	m.a, m.etcd = m.Host("a"), m.Host("etcd")
+	m.nodes = []*lab.Host{m.a, m.Host("b")}
+	m.Switch(append([]*lab.Host{m.etcd}, m.nodes...), "192.0.2.0/24", "2001:db8::/64")
+	m.server = etcdserver.Start(t, etcdserver.Options{NS: m.etcd.NS.Path, Host: "192.0.2.1"})
+	m.etcdctl("put", "/coreos.com/network/config", config)
+	m.a.Daemon()
+	for _, h := range m.nodes {
+		h.MustRun("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+		d := m.start(h)
+		m.byHand(h, d.SubnetFile)
+		if h == m.a {
+			m.theirs, m.file = d, d.SubnetFile
 		}
-		p := s.flanneld(flags...)
-		s.awaits(l, "readyz", "200")
-		if got := s.subnet(); got != subnet {
-			t.Errorf("%s: the subnet is %s, and was flanneld's %s", c.backend, got, subnet)
+	}
+	m.everyPair("with flanneld alone")
+	return m
+}
+
+// start starts a flanneld.
+func (m *move) start(h *lab.Host) *flanneld.Daemon {
+	return flanneld.Start(m.T, h.NS.Path, m.server.Endpoint, "eth0", "--public-ip", h.Addr4.String(), "--public-ipv6", h.Addr6.String())
+}
+
+func (m *move) etcdctl(args ...string) string {
+	return m.etcd.MustRun("env", append([]string{"ETCDCTL_API=3", "etcdctl", "--endpoints=" + m.server.Endpoint}, args...)...)
+}
+
+func (m *move) records() string { return m.etcdctl("get", "--prefix", "/coreos.com/network/subnets/") }
+
+// lossless runs a stream of pings of each family between the boxes, both ways, while
+// something is done.
+func (m *move) lossless(what string, do func()) {
+	m.T.Helper()
+	var pings []*lab.Ping
+	for i, h := range m.nodes {
+		for _, boxes := range [][]netip.Addr{m.boxes, m.six} {
+			pings = append(pings, h.Ping(m.ns(h, "box"), boxes[1-i].String(), 60))
 		}
-		l.Eventually(soon, func() string {
-			if got := a.MustRun("ip", "route", "show", way); !strings.Contains(got, c.route) || !strings.Contains(got, "proto 159") {
-				return fmt.Sprintf("%s: the way to the other host is %q", c.backend, got)
+	}
+	answered := func(more int) {
+		m.T.Helper()
+		for _, p := range pings {
+			want := p.Answered() + more
+			m.Eventually(soon, func() string {
+				if got := p.Answered(); got < want {
+					return fmt.Sprintf("%s: %d pings are answered, want %d", what, got, want)
+				}
+				return ""
+			})
+		}
+	}
+	answered(50)
+	do()
+	answered(200)
+	for _, p := range pings {
+		if sent, lost := p.Stop(); lost != 0 {
+			m.T.Errorf("%s: %d of %d pings were lost", what, lost, sent)
+		}
+	}
+}
+
+func (m *move) thereAndBack(devices []string) {
+	m.T.Helper()
+	records := m.records()
+	s := standIn{m.a, m.T, m.file, m.server.Endpoint}
+	flags := []string{"-public-ip=" + m.a.Addr4.String(), "-public-ipv6=" + m.a.Addr6.String()}
+	if len(devices) > 0 {
+		if out := s.flanneld(flags...).Wait(); !strings.Contains(out, "systemctl disable --now flanneld") {
+			m.T.Errorf("while flanneld runs it says:\n%s", out)
+		}
+	}
+	var p *lab.Process
+	m.lossless("to catenet", func() {
+		m.theirs.Kill()
+		p = s.flanneld(flags...)
+		m.T.Cleanup(func() {
+			if m.T.Failed() {
+				m.T.Logf("catenet flanneld said:\n%s", p.Output())
 			}
-			return ""
 		})
+		s.awaits(m.Lab, "readyz", "200")
+		m.ours(devices)
+	})
+	if got := m.records(); got != records {
+		m.T.Errorf("the registry has\n%s\nand had\n%s", got, records)
+	}
+	m.lossless("back to flanneld", func() {
 		p.Signal(syscall.SIGTERM)
-		a.Catenet("network", "rm", c.backend)
+		m.a.Stop()
+		m.start(m.a)
+	})
+	if got := m.records(); got != records {
+		m.T.Errorf("back, the registry has\n%s\nand had\n%s", got, records)
+	}
+}
+
+// ours waits until all that leads to the other host is the daemon's.
+func (m *move) ours(devices []string) {
+	m.T.Helper()
+	m.Eventually(soon, func() string {
+		left := m.a.MustRun("sh", "-c", "ip route show root 10.5.0.0/16; ip -6 route show root fd00:5::/48")
+		for _, line := range strings.Split(strings.TrimSpace(left), "\n") {
+			if !strings.Contains(line, "proto 159") && !strings.Contains(line, "hand0") && !strings.Contains(line, "proto kernel") {
+				return "there is a route of flanneld's still: " + line
+			}
+		}
+		return ""
+	})
+	for _, d := range devices {
+		if got := m.a.MustRun("ip", "link", "show", d); !strings.Contains(got, "alias catenet:") {
+			m.T.Errorf("%s is not the daemon's:\n%s", d, got)
+		}
 	}
 }
 

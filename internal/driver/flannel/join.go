@@ -45,7 +45,8 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network) (par
 	node := d.node(p, n)
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		p.config = c
-		return p.backendData(c), d.admit(ctx, h, n.ID, &p)
+		err := d.admit(ctx, h, n.ID, &p) // which may bring other MACs
+		return p.backendData(c), err
 	}
 	return d.take(ctx, o, store, node, &p)
 }
@@ -58,7 +59,7 @@ func (d Driver) take(ctx context.Context, o options, store etcd.Store, node flan
 	}
 	p.config, p.State = joined.Config(), joined.State()
 	p.site = p.at(p.site)
-	return p.part()
+	return p.part(o)
 }
 
 // look finds where this host is. An address that it was at before and still has is
@@ -111,17 +112,22 @@ func (d Driver) admit(ctx context.Context, h kernel.Host, networkID string, p *h
 	if p.backend() == flannel.BackendUDP {
 		return d.tryTunnel(ctx, h, networkID, p)
 	}
-	for _, l := range p.devices(networkID) {
+	macs := []*flannel.MAC{&p.MAC4, &p.MAC6}
+	for i, l := range p.devices(networkID) {
 		if err := catenet.ValidateInterfaceName(l.Name); err != nil {
 			return catenet.Invalidf("flannel config: Backend.VNI: no device can be called %s", l.Name).WithHint("choose a smaller number")
 		}
-		there, err := isThere(ctx, h, l.Name)
+		left, err := h.Link(ctx, l.Name)
+		switch {
+		case catenet.IsNotFound(err):
+			continue
+		case err == nil:
+			err = inherit(ctx, h, left, l)
+		}
 		if err != nil {
 			return err
 		}
-		if there {
-			return foreign(l.Name)
-		}
+		copy(macs[i][:], left.MAC)
 	}
 	return nil
 }
@@ -151,31 +157,17 @@ func (p held) suits() error {
 	return nil
 }
 
-func isThere(ctx context.Context, h kernel.Host, link string) (bool, error) {
-	_, err := h.Underlay(ctx, link)
-	if catenet.IsNotFound(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// foreign says that somebody else has a device: flanneld leaves its own when it ends.
-func foreign(name string) error {
-	return catenet.Conflictf("this host has a link %s already, and it is not this network's", name).
-		WithHint("if flanneld runs here, end it; what it left is removed by: ip link del %s", name)
-}
-
 // tryTunnel finds a name for the TUN device, and out whether the port is free: a
 // flanneld of this host would have it.
 func (d Driver) tryTunnel(ctx context.Context, h kernel.Host, networkID string, p *held) error {
 	for i := 0; ; i++ {
 		p.Device = fmt.Sprintf("flannel%d", i)
-		there, err := isThere(ctx, h, p.Device)
+		_, err := h.Link(ctx, p.Device)
+		if catenet.IsNotFound(err) {
+			break
+		}
 		if err != nil {
 			return err
-		}
-		if !there {
-			break
 		}
 	}
 	trial := *p

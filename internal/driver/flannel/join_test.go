@@ -3,6 +3,7 @@ package flannel
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -117,6 +118,49 @@ func TestJoinIsRefused(t *testing.T) {
 		}
 		if left := store.Pairs(subnetKeys); len(left) != 0 {
 			t.Errorf("%s: it has taken %+v", name, left)
+		}
+	}
+}
+
+// What flanneld has left is this network's if it is as its config has it, and flanneld
+// has ended: with its MAC, of which the others know. What is otherwise is named.
+func TestJoinInherits(t *testing.T) {
+	left := kernel.Link{Name: "flannel.1", Kind: "vxlan", MTU: 1450, MAC: []byte{0x3a, 1, 2, 3, 4, 5},
+		VXLAN: &kernel.VXLAN{VNI: 1, Port: 8472, Local: netip.MustParseAddr("192.0.2.1"), Under: "eth0"}}
+	store, k := etcdtest.New(), fake.New()
+	store.Force(configKey, vxlan)
+	k.Add(left)
+	d := newDriver(store)
+	n := join(t, d, k, "b1", "bridge=none")
+	if pairs := store.Pairs(subnetKeys); len(pairs) != 1 || !strings.Contains(string(pairs[0].Value), `"VtepMAC":"3a:01:02:03:04:05"`) {
+		t.Errorf("in the registry is %+v", pairs)
+	}
+	if _, err := d.Up(context.Background(), k, n); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := k.Link(context.Background(), "flannel.1"); err != nil || l.Alias != kernel.Mark+n.ID || l.MAC.String() != "3a:01:02:03:04:05" {
+		t.Errorf("the device is %+v, %v", l, err)
+	}
+
+	for want, change := range map[string]func(*kernel.Link, *fake.Kernel){
+		"flanneld runs here":                  func(_ *kernel.Link, k *fake.Kernel) { k.Start("flanneld") },
+		"alias is mine":                       func(l *kernel.Link, _ *fake.Kernel) { l.Alias = "mine" },
+		"Port is 4789, not 8472":              func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.Port = 4789 },
+		"VNI is 2, not 1":                     func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.VNI = 2 },
+		"GBP is true, not false":              func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.GBP = true },
+		"Learning is true, not false":         func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.Learning = true },
+		"address is 192.0.2.9, not 192.0.2.1": func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.Local = netip.MustParseAddr("192.0.2.9") },
+		"the link that it goes by is eth1":    func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.Under = "eth1" },
+		`its kind is "bridge", not vxlan`:     func(l *kernel.Link, _ *fake.Kernel) { l.Kind, l.VXLAN = "bridge", nil },
+	} {
+		store, k, l, v := etcdtest.New(), fake.New(), left, *left.VXLAN
+		store.Force(configKey, vxlan)
+		l.VXLAN = &v
+		change(&l, k)
+		k.Add(l)
+		_, err := newDriver(store).Join(context.Background(), k, catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t)})
+		if !catenet.IsConflict(err) || !strings.Contains(err.Error(), want) || catenet.HintOf(err) == "" || len(store.Pairs(subnetKeys)) != 0 {
+			t.Errorf("%v (hint %q), want %q; it has taken %v", err, catenet.HintOf(err), want, store.Pairs(subnetKeys))
 		}
 	}
 }

@@ -87,12 +87,12 @@ func number(text string) (n int, ok bool) {
 }
 
 // part is what the engine is told.
-func (p held) part() (catenet.Part, error) {
+func (p held) part(o options) (catenet.Part, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return catenet.Part{}, fmt.Errorf("write the network's part: %w", err)
 	}
-	part := catenet.Part{Subnets: []netip.Prefix{p.Subnets.IPv4}, Span: p.span(), By: p.backend(), MTU: p.mtu(), Data: string(data)}
+	part := catenet.Part{Subnets: []netip.Prefix{p.Subnets.IPv4}, Span: p.span(), By: p.backend(), MTU: p.mtu(), Data: string(data), Theirs: o.noBridge}
 	if p.dual() {
 		part.Subnets = append(part.Subnets, p.Subnets.IPv6)
 	}

@@ -185,7 +185,7 @@ func (k *keeper) tell() {
 
 // repart tells of another part of this host: its links are to be made for that.
 func (k *keeper) repart() error {
-	part, err := k.p.part()
+	part, err := k.p.part(k.o)
 	if err != nil {
 		return err
 	}

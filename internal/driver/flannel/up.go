@@ -1,6 +1,7 @@
 package flannel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func (p held) devices(networkID string) []kernel.Link {
 	device := func(name string, mac flannel.MAC, local netip.Addr, subnet netip.Prefix, overhead int) kernel.Link {
 		l := kernel.Link{
 			Name: name, Kind: "vxlan", Alias: kernel.Mark + networkID, MTU: p.underlay() - overhead, MAC: mac[:], NoIPv6: local.Is4(),
-			VXLAN: &kernel.VXLAN{VNI: uint32(b.VNI), Port: uint16(b.Port), Local: local, Under: p.Under, Learning: b.Learning, GBP: b.GBP},
+			VXLAN: &kernel.VXLAN{VNI: uint32(b.VNI), Port: uint16(cmp.Or(b.Port, vxlanPort)), Local: local, Under: p.Under, Learning: b.Learning, GBP: b.GBP},
 		}
 		if subnet.IsValid() {
 			l.Addrs = []netip.Prefix{netip.PrefixFrom(subnet.Addr(), subnet.Addr().BitLen())}
@@ -141,7 +142,7 @@ func (p held) makeDevices(ctx context.Context, h kernel.Host, networkID string) 
 	}
 	for _, l := range devices {
 		if err := h.EnsureLink(ctx, l); catenet.IsConflict(err) && !kernel.Looks(ctx) {
-			return made, foreign(l.Name)
+			return made, foreign(l.Name, "it is not this network's")
 		} else if err != nil {
 			return made, err
 		}

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"reflect"
@@ -38,7 +39,8 @@ func (k *Kernel) EnsureLink(ctx context.Context, l kernel.Link) error {
 	}
 	l.Addrs = slices.Clone(l.Addrs)
 	old, exists := k.links[l.Name]
-	if exists && (old.Kind != l.Kind || old.Alias != l.Alias) {
+	left := exists && old.Alias == "" && old.VXLAN != nil && l.VXLAN != nil && *old.VXLAN == *l.VXLAN && bytes.Equal(old.MAC, l.MAC)
+	if exists && (old.Kind != l.Kind || old.Alias != l.Alias && !left) {
 		return catenet.Conflictf("there is a %s interface %s already, and it is not ours", old.Kind, l.Name)
 	}
 	if exists && !k.leads(l) && !kernel.Looks(ctx) {
@@ -138,6 +140,20 @@ func (k *Kernel) Links(ctx context.Context) ([]kernel.Link, error) {
 	}
 	slices.SortFunc(found, func(a, b kernel.Link) int { return strings.Compare(a.Name, b.Name) })
 	return found, nil
+}
+
+// Link implements kernel.Host.
+func (k *Kernel) Link(ctx context.Context, name string) (kernel.Link, error) {
+	err := k.call(ctx)
+	defer k.mu.Unlock()
+	if err != nil {
+		return kernel.Link{}, err
+	}
+	l, ok := k.links[name]
+	if !ok {
+		return l, catenet.NotFoundf("this host has no link %s", name)
+	}
+	return kernel.Link{Name: l.Name, Kind: l.Kind, Alias: l.Alias, MTU: l.MTU, MAC: l.MAC, VXLAN: l.VXLAN}, nil
 }
 
 // Routes implements kernel.Host.

@@ -27,6 +27,7 @@ type Kernel struct {
 	uplink   string
 	address  netip.Addr // of the uplink
 	four     bool       // it has no other
+	program  string     // of somebody else's, which runs
 	mtu      int
 	forward4 bool
 	forward6 bool

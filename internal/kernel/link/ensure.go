@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func (h *Host) EnsureLink(ctx context.Context, l kernel.Link) error {
 		if cur == nil { // gone since
 			return h.create(c, l, want)
 		}
-		if err := admit(cur, l); err != nil {
+		if err := admit(cur, l, want); err != nil {
 			return err
 		}
 		stale, err := h.stale(c, cur, l, want)
@@ -83,8 +84,8 @@ func aimOf(c *conn, l kernel.Link) (aim, error) {
 }
 
 // admit refuses a link that was made by somebody else or for something else.
-func admit(cur *info, l kernel.Link) error {
-	if cur.kind == l.Kind && (cur.alias == l.Alias || cur.cut()) {
+func admit(cur *info, l kernel.Link, want aim) error {
+	if cur.kind == l.Kind && (cur.alias == l.Alias || cur.cut() || cur.left(want)) {
 		return nil
 	}
 	if cur.ours() {
@@ -96,6 +97,11 @@ func admit(cur *info, l kernel.Link) error {
 	}
 	return catenet.Conflictf("there is a %s interface %s already, and it is not ours", kind, l.Name).
 		WithHint("choose another name, or remove it: ip link del %s", l.Name)
+}
+
+// left tells whether somebody has left the very vxlan that is wanted.
+func (i *info) left(want aim) bool {
+	return i.alias == "" && i.vxlan != nil && want.vxlan != nil && *i.vxlan == *want.vxlan && bytes.Equal(i.mac, want.mac)
 }
 
 // stale tells whether a veth leads elsewhere than it should, or a vxlan is

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
 )
 
@@ -34,8 +35,8 @@ func (h *Host) Links(ctx context.Context) (found []kernel.Link, err error) {
 			if !i.ours() {
 				continue
 			}
-			l := kernel.Link{Name: i.name, Kind: i.kind, Alias: i.alias, MTU: i.mtu, MAC: i.mac,
-				Master: names[i.master], Isolated: i.isolated, Hairpin: i.hairpin}
+			l := i.link()
+			l.Master, l.Isolated, l.Hairpin = names[i.master], i.isolated, i.hairpin
 			for _, a := range addrs {
 				if a.index == i.index && a.ours {
 					l.Addrs = append(l.Addrs, a.prefix)
@@ -46,6 +47,32 @@ func (h *Host) Links(ctx context.Context) (found []kernel.Link, err error) {
 		return nil
 	})
 	return found, err
+}
+
+func (i *info) link() kernel.Link {
+	return kernel.Link{Name: i.name, Kind: i.kind, Alias: i.alias, MTU: i.mtu, MAC: i.mac}
+}
+
+// Link asks for one, whosever it is.
+func (h *Host) Link(ctx context.Context, name string) (l kernel.Link, err error) {
+	err = h.with(ctx, func(c *conn) error {
+		i, err := c.link(name)
+		if err != nil {
+			return err
+		}
+		if i == nil {
+			return catenet.NotFoundf("this host has no link %s", name).WithHint("see those that it has with: ip link")
+		}
+		l = i.link()
+		if v := i.vxlan; v != nil {
+			l.VXLAN = &kernel.VXLAN{VNI: v.vni, Port: v.port, Local: v.local, Learning: v.learning, GBP: v.gbp}
+			if v.under != 0 {
+				l.VXLAN.Under, err = c.name(v.under)
+			}
+		}
+		return err
+	})
+	return l, err
 }
 
 // Routes returns where the host can reach without its default route.

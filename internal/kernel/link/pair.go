@@ -113,7 +113,7 @@ func (c *conn) pair(l kernel.Link) (p pair, err error) {
 		}
 	}
 	if p.waiting != nil {
-		if err := admit(p.waiting, l); err != nil {
+		if err := admit(p.waiting, l, aim{}); err != nil {
 			return p, err
 		}
 	}

@@ -132,13 +132,14 @@ func (o *crossing) takeOver(taken []kernel.Reach) {
 		o.errs = append(o.errs, err)
 		return
 	}
-	theirs := map[kernel.Route]bool{} // where they lead
+	theirs := map[kernel.Route][]route{} // by destination and metric
 	ours := map[route]bool{}
 	for _, r := range have {
 		if r.protocol == kernel.RouteProtocol {
 			ours[r] = true
 		} else {
-			theirs[kernel.Route{Dst: r.Dst, Metric: r.Metric}] = true
+			at := kernel.Route{Dst: r.Dst, Metric: r.Metric}
+			theirs[at] = append(theirs[at], r)
 		}
 	}
 	for _, d := range o.each(taken, func(r kernel.Reach) error {
@@ -149,7 +150,9 @@ func (o *crossing) takeOver(taken []kernel.Reach) {
 			return err
 		case ours[route{w, index, kernel.RouteProtocol}]:
 			return nil
-		case theirs[kernel.Route{Dst: w.Dst, Metric: w.Metric}]:
+		case slices.ContainsFunc(theirs[kernel.Route{Dst: w.Dst, Metric: w.Metric}], func(x route) bool {
+			return x.index != index || r.MAC == nil && x.Gateway != w.Gateway
+		}):
 			return catenet.Conflictf("this host has a route to %s already, and it is not ours", w.Dst).
 				WithHint("see it with: ip route show %s", w.Dst)
 		}

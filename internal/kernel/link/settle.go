@@ -53,7 +53,7 @@ func (p *plan) settle(cur *info, have []address, want aim) error {
 		p.step(nil, "set bridge port "+cur.name, unix.RTM_NEWLINK, 0, ifinfo(cur.index, 0, 0))
 		portAttr(&p.batch, *want.port)
 	}
-	p.settleAddrs(cur, have, want.addrs)
+	p.settleAddrs(cur, have, want)
 	return nil
 }
 
@@ -94,9 +94,11 @@ func (p *plan) settleLink(cur *info, want aim) {
 	p.batch.buf = append(p.batch.buf, attrs.buf...)
 }
 
-// settleAddrs plans the addresses. Those that others added stay; ours are
-// told by their protocol (IFA_PROTO, Linux 5.18), which is that of our routes.
-func (p *plan) settleAddrs(cur *info, have []address, want []netip.Prefix) {
+// settleAddrs plans the addresses. Those that others added stay, save on a link
+// that is taken over from them; ours are told by their protocol (IFA_PROTO, Linux
+// 5.18), which is that of our routes.
+func (p *plan) settleAddrs(cur *info, have []address, aim aim) {
+	want, taken := aim.addrs, cur.left(aim)
 	var missing []netip.Prefix
 	for _, w := range want {
 		if !slices.ContainsFunc(have, func(a address) bool { return a.index == cur.index && a.prefix == w }) {
@@ -109,7 +111,7 @@ func (p *plan) settleAddrs(cur *info, have []address, want []netip.Prefix) {
 		}
 		// One address cannot be there with two lengths.
 		blocks := slices.ContainsFunc(missing, func(m netip.Prefix) bool { return m.Addr() == a.prefix.Addr() })
-		if a.ours || blocks {
+		if a.ours || blocks || taken && !a.prefix.Addr().IsLinkLocalUnicast() {
 			p.step(func(b *batch) { addrMessage(b, "restore address", unix.RTM_NEWADDR, cur.index, a.prefix) },
 				"remove address "+a.prefix.String(), unix.RTM_DELADDR, 0, addrBody(cur.index, a.prefix))
 			addrAttrs(&p.batch, a.prefix)

@@ -18,7 +18,7 @@ func (h *Host) Admit(ctx context.Context, l kernel.Link) error {
 		if err != nil || cur == nil {
 			return err
 		}
-		return admit(cur, l)
+		return admit(cur, l, aim{})
 	})
 }
 

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/kernel/proc"
 	"github.com/catenet/catenet/internal/kernel/wire"
 )
 
@@ -117,6 +119,15 @@ func (h *Host) Direct(ctx context.Context, hosts ...netip.Addr) (map[netip.Addr]
 		return nil
 	})
 	return direct, err
+}
+
+// Runs looks through all processes.
+func (h *Host) Runs(_ context.Context, program string) (int, error) {
+	here, err := h.home.File.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("look at own namespace: %w", err)
+	}
+	return proc.Find(program, here)
 }
 
 // onLink returns the index of the link that a host is on; 0 for none.

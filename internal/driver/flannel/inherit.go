@@ -1,0 +1,57 @@
+package flannel
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/kernel"
+)
+
+// vxlanPort is the kernel's choice, which flanneld leaves it.
+const vxlanPort = 8472
+
+// inherit reports why a device that is there cannot become the wanted one: flanneld
+// leaves its own when it ends, with all that leads to the other hosts. With its MAC,
+// whatever that is, they need to learn nothing.
+func inherit(ctx context.Context, h kernel.Host, left, want kernel.Link) error {
+	if left.Alias != "" {
+		return foreign(want.Name, "it is not flanneld's: its alias is "+left.Alias)
+	}
+	if differs := unlike(left, want); len(differs) > 0 {
+		return foreign(want.Name, "it is not as the network's config has it: "+strings.Join(differs, ", "))
+	}
+	pid, err := h.Runs(ctx, "flanneld")
+	if err == nil && pid != 0 {
+		err = catenet.Conflictf("flanneld runs here, as process %d, and has the link %s", pid, want.Name).
+			WithHint("end it, and what it leaves is taken over without a gap: systemctl disable --now flanneld")
+	}
+	return err
+}
+
+// unlike says in what a device differs that would have to be made anew.
+func unlike(left, want kernel.Link) (differs []string) {
+	if left.Kind != want.Kind || left.VXLAN == nil {
+		return []string{fmt.Sprintf("its kind is %q, not vxlan", left.Kind)}
+	}
+	is, wants := *left.VXLAN, *want.VXLAN
+	for _, f := range []struct {
+		what      string
+		is, wants any
+	}{
+		{"VNI", is.VNI, wants.VNI}, {"Port", is.Port, wants.Port}, {"GBP", is.GBP, wants.GBP}, {"Learning", is.Learning, wants.Learning},
+		{"the local address", is.Local, wants.Local}, {"the link that it goes by", is.Under, wants.Under},
+	} {
+		if f.is != f.wants {
+			differs = append(differs, fmt.Sprintf("%s is %v, not %v", f.what, f.is, f.wants))
+		}
+	}
+	return differs
+}
+
+// foreign says that somebody else has a device of ours.
+func foreign(name, why string) error {
+	return catenet.Conflictf("this host has a link %s already, and %s", name, why).
+		WithHint("if flanneld runs here, end it; what it left is removed by: ip link del %s", name)
+}
