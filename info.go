@@ -66,6 +66,7 @@ type Info struct {
 // DriverOptions are the options that a driver knows, by full name.
 type DriverOptions struct {
 	Network  []string `json:"network,omitempty"`  // of a network: -o
+	Update   []string `json:"update,omitempty"`   // those of a network that can be changed
 	Endpoint []string `json:"endpoint,omitempty"` // of an endpoint: --driver-opt
 }
 

@@ -82,6 +82,9 @@ type NetworkUpdate struct {
 	AddDNS     []netip.Addr      `json:"add_dns,omitempty"`     // behind those there are
 	DropDNS    []netip.Addr      `json:"drop_dns,omitempty"`
 	MTU        int               `json:"mtu,omitempty"` // bytes; 0: as it is
+	// Options are of those that the driver lets change (DriverOptions.Update); the
+	// others stay.
+	Options map[string]string `json:"options,omitempty"`
 	// AddPools are further subnets: what the earlier ones have no room for is
 	// in them.
 	AddPools []Pool `json:"add_pools,omitempty"`

@@ -19,8 +19,9 @@ type Part struct {
 // Peer is another host's part of such a network.
 type Peer struct {
 	Subnets []netip.Prefix `json:"subnets"`
-	Host    netip.Addr     `json:"host"` // where the host is reached
-	By      string         `json:"by"`   // how: "route", or the kind of tunnel
+	Host    netip.Addr     `json:"host"`              // where the host is reached
+	By      string         `json:"by"`                // how: "route", or the kind of tunnel
+	Trouble string         `json:"trouble,omitempty"` // why it is not reached
 }
 
 // Traffic is what has been counted of packets between hosts that the daemon itself

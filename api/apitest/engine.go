@@ -175,8 +175,9 @@ func (e *Engine) Info(context.Context) (catenet.Info, error) {
 	info := catenet.Info{
 		Version: catenet.Version{Version: "0.0.0-test", API: catenet.APIVersion, Go: "go1", Platform: "linux/test"},
 		NodeID:  id("node", "test"), Hostname: "testhost", Kernel: "6.18.0-test", Memory: 8 << 30,
-		RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Drivers: []string{"bridge", "host", "null"},
-		Options:  map[string]catenet.DriverOptions{"bridge": {Network: []string{catenet.OptionBridge, catenet.OptionHostBinding}, Endpoint: []string{catenet.OptionInterface}}},
+		RunDir: "/run/catenet", StateDir: "/var/lib/catenet", Drivers: []string{"bridge", "routed", "host", "null"},
+		Options: map[string]catenet.DriverOptions{"bridge": {Network: []string{catenet.OptionBridge, catenet.OptionHostBinding}, Endpoint: []string{catenet.OptionInterface}},
+			"routed": {Network: []string{"peers"}, Update: []string{"peers"}}},
 		Networks: len(e.networks), Sandboxes: len(e.sandboxes),
 		Loopback: "cgroup-ebpf", Firewall: catenet.FirewallInfo{Backend: "nftables", Owner: true},
 		DNSUpstreams: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")},
@@ -227,8 +228,8 @@ func (e *Engine) CreateNetwork(_ context.Context, spec catenet.NetworkSpec) (cat
 	if spec.Driver == "" {
 		spec.Driver = "bridge"
 	}
-	if spec.Driver != "bridge" {
-		return catenet.Network{}, nil, catenet.NotFoundf("there is no driver %q", spec.Driver).WithHint("drivers: bridge")
+	if spec.Driver != "bridge" && spec.Driver != "routed" {
+		return catenet.Network{}, nil, catenet.NotFoundf("there is no driver %q", spec.Driver).WithHint("drivers: bridge, routed")
 	}
 	n := catenet.Network{ID: id("network", spec.Name), NetworkSpec: spec, Created: Now}
 	if _, ok := e.networks[n.ID]; ok {

@@ -24,6 +24,7 @@ func (e *Engine) UpdateNetwork(_ context.Context, ref string, up catenet.Network
 	maps.Copy(labels, up.AddLabels)
 	maps.DeleteFunc(labels, func(key, _ string) bool { return slices.Contains(up.DropLabels, key) })
 	maps.Copy(options, n.Options)
+	maps.Copy(options, up.Options)
 	if up.MTU != 0 {
 		options[catenet.OptionMTU] = strconv.Itoa(up.MTU)
 	}

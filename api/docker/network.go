@@ -40,9 +40,18 @@ type Inspected struct {
 	network.Inspect
 	Status *Status         `json:",omitempty"` // in place of Inspect's
 	Routes []catenet.Route `json:",omitempty"` // inside each container
+	Part   *Part           `json:",omitempty"` // this host's
 	Peers  []Peer          `json:",omitempty"` // in place of Inspect's
 	// Traffic to them, where the daemon carries it.
 	Traffic *catenet.Traffic `json:",omitempty"`
+}
+
+// Part is this host's part of a network that reaches over several: where its subnets
+// are, what all of it has, and how the others are reached.
+type Part struct {
+	Subnets, Span []netip.Prefix
+	By            string
+	MTU           int
 }
 
 // Peer is another host's part of a network, named by where the host is.
@@ -50,6 +59,7 @@ type Peer struct {
 	network.PeerInfo
 	Subnets []netip.Prefix
 	By      string // how it is reached
+	Trouble string `json:",omitempty"` // why it is not
 }
 
 // Status is what changes of a network.
@@ -87,8 +97,11 @@ func Inspect(n catenet.NetworkStatus, names map[string]string) Inspected {
 		}
 	}
 	out := Inspected{Inspect: network.Inspect{Network: Network(n.Network), Containers: containers}, Status: status, Routes: n.Routes, Traffic: n.Traffic}
+	if p := n.Part; p != nil {
+		out.Part = &Part{p.Subnets, p.Span, p.By, p.MTU}
+	}
 	for _, p := range n.Peers {
-		out.Peers = append(out.Peers, Peer{network.PeerInfo{Name: p.Host.String(), IP: p.Host}, p.Subnets, p.By})
+		out.Peers = append(out.Peers, Peer{network.PeerInfo{Name: p.Host.String(), IP: p.Host}, p.Subnets, p.By, p.Trouble})
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func TestDockerRefusals(t *testing.T) {
 		{"too large", "POST", create, js, `{"Name":"` + strings.Repeat("x", 10<<20) + `"}`, 413, "larger than"},
 		{"nameless", "POST", create, "", "", 400, "invalid name: name is empty"},
 		{"predefined name", "POST", create, js, `{"Name":"host"}`, 403, "operation is not permitted on predefined host network "},
-		{"no driver", "POST", create, js, `{"Name":"x","Driver":"foo"}`, 404, `there is no driver "foo" (drivers: bridge)`},
+		{"no driver", "POST", create, js, `{"Name":"x","Driver":"foo"}`, 404, `there is no driver "foo" (drivers: bridge, routed)`},
 		{"taken", "POST", create, js, `{"Name":"front"}`, 409, "network with name front already exists"},
 		{"ingress", "POST", create, js, `{"Name":"x","Ingress":true}`, 403, "Ingress network can only be global scope network"},
 		{"swarm", "POST", create, js, `{"Name":"x","Scope":"swarm"}`, 403, "cannot create a swarm scoped network when swarm is not active"},

@@ -65,6 +65,10 @@ func TestCompletions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	direct := catenet.NetworkSpec{Name: "direct", Driver: "routed", Options: map[string]string{"peers": "10.8.2.0/24=192.0.2.2"}}
+	if _, _, err := e.CreateNetwork(t.Context(), direct); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"web", "db"} {
 		spec := catenet.SandboxSpec{Name: name, Owner: catenet.OwnerRun, Networks: []catenet.EndpointSpec{{Network: "front"}}, Process: &catenet.Process{Args: []string{"sleep", "60"}}}
 		if _, err := e.CreateSandbox(t.Context(), spec, name == "web"); err != nil {
@@ -79,18 +83,21 @@ func TestCompletions(t *testing.T) {
 		"exec ":                         "web",
 		"detach ":                       "",
 		"logs web ":                     "",
-		"inspect ":                      "db web back bridge front host none",
-		"network rm ":                   "back front",
-		"network connect ":              "back bridge front",
+		"inspect ":                      "db web back bridge direct front host none",
+		"network rm ":                   "back direct front",
+		"network connect ":              "back bridge direct front",
 		"network connect back ":         "db web",
-		"run --network ":                "back bridge front host none container:web",
-		"attach --network ":             "back bridge front",
+		"run --network ":                "back bridge direct front host none container:web",
+		"attach --network ":             "back bridge direct front",
 		"run --network container:":      "container:web",
 		"run --network front:ip=,m":     "front:ip=,ip= front:ip=,ip6= front:ip=,mac= front:ip=,alias= front:ip=,link= front:ip=,interface_name= front:ip=,gw-priority= front:ip=,driver-opt=",
 		"run --link ":                   "web",
-		"network create -d ":            "bridge",
+		"network create -d ":            "bridge routed",
 		"network create -o ":            "com.docker.network.bridge.name= com.docker.network.bridge.host_binding_ipv4=",
 		"network create --subnet ":      "",
+		"network update -o ":            "peers=",
+		"network update direct -o ":     "peers=10.8.2.0/24=192.0.2.2",
+		"network update front -o ":      "",
 		"network connect --driver-opt ": "com.docker.network.endpoint.ifname=",
 		"network ls --filter ":          strings.Join(catenet.NetworkFilterKeys, "= ") + "=",
 		"network ls --filter type=":     "type=builtin type=custom",

@@ -73,8 +73,10 @@ func drawBox(s *strings.Builder, b box, inner int, cols [3]int, place int) {
 			twig = "╰"
 		}
 		switch {
-		case m.host:
+		case m.host && m.running:
 			dot = "◆"
+		case m.host:
+			dot = "◇"
 		case !m.running:
 			dot = "○"
 		}

@@ -111,13 +111,34 @@ func (c *cli) drivers(*cobra.Command, []string, string) (words []string, _ cobra
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-// options offers the keys that the driver knows which --driver names.
-func (c *cli) options(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+// options offers the keys that the driver knows which --driver names; where a network
+// is changed, the options that can be, as they are if it is named already.
+func (c *cli) options(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if cmd.Name() == "update" {
+		return c.changeable(args), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	}
 	driver := catenet.NetworkBridge
 	if f := cmd.Flag("driver"); f != nil {
 		driver = f.Value.String()
 	}
 	return keys(c.driverOptions()[driver].Network), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+func (c *cli) changeable(args []string) (words []string) {
+	known := c.driverOptions()
+	if len(args) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(known)) {
+			words = append(words, keys(known[name].Update)...)
+		}
+		return words
+	}
+	n := ask(c, func(ctx context.Context, cl *client.Client) (catenet.NetworkStatus, error) {
+		return cl.Network(ctx, args[0])
+	})
+	for _, key := range known[n.Driver].Update {
+		words = append(words, key+"="+n.Options[key])
+	}
+	return words
 }
 
 // endpointOptions offers the keys that any driver knows.

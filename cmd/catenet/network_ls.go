@@ -57,6 +57,8 @@ type networkRow struct {
 	Labels                  string // KEY=VALUE, separated by commas
 	CreatedAt               string
 	Pools, Use, Endpoints   any // as shape shows them
+	Part, Peers             any // of a network of several hosts
+	Trouble                 string
 
 	labels map[string]string
 }
@@ -71,6 +73,7 @@ func networkRows(f *format, ns []catenet.NetworkStatus) []networkRow {
 			ID: f.id(n.ID), Name: n.Name, Driver: n.Driver, Scope: catenet.ScopeLocal,
 			IPv4: !n.DisableIPv4, IPv6: n.IPv6, Internal: n.Internal, CreatedAt: n.Created.String(),
 			Pools: shape(n.Pools), Use: shape(n.Use), Endpoints: shape(n.Endpoints), labels: n.Labels,
+			Part: shape(n.Part), Peers: shape(n.Peers), Trouble: n.Trouble,
 		}
 		var labels []string
 		for _, k := range slices.Sorted(maps.Keys(n.Labels)) {

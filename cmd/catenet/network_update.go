@@ -17,6 +17,7 @@ type updateFlags struct {
 	mtu                   int
 	name                  string
 	aside, notAside       []string
+	options               []string
 }
 
 func (c *cli) networkUpdate() *cobra.Command {
@@ -29,8 +30,9 @@ connections. What is as asked already is no change.
 
 The name, labels, name servers and the MTU can be changed, and subnets added:
 containers that join get addresses of them when the earlier ones are full. What
-is set aside of a subnet is given to nobody unasked. Everything else is settled
-when a network is made.`,
+is set aside of a subnet is given to nobody unasked. Of a driver's options the
+peers of a routed network can be changed: all that there are to be are named.
+Everything else is settled when a network is made.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := refs("network", args[0]); err != nil {
@@ -60,10 +62,11 @@ when a network is made.`,
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usage(catenet.Invalidf("%w", err).
-			WithHint("the name, labels, DNS servers, the MTU and what is set aside can be changed, and subnets added; the rest of a network stays as it was made"))
+			WithHint("the name, labels, DNS servers, the MTU, peers and what is set aside can be changed, and subnets added; the rest of a network stays as it was made"))
 	})
 	fl := cmd.Flags()
 	fl.StringVar(&f.name, "name", "", "another `name`")
+	fl.StringArrayVarP(&f.options, "opt", "o", nil, "option of the driver to change, `KEY=VALUE`: peers=CIDR=GATEWAY,… of a routed network")
 	fl.StringArrayVar(&f.aside, "set-aside", nil, "`range` to set aside, FIRST-LAST: somebody else chooses from it")
 	fl.StringArrayVar(&f.notAside, "set-aside-rm", nil, "`range` that is set aside no more")
 	fl.StringArrayVar(&f.addLabels, "label-add", nil, "label to add or change, `KEY=VALUE`")
@@ -90,6 +93,9 @@ func (f *updateFlags) update() (up catenet.NetworkUpdate, err error) {
 		return up, err
 	}
 	if up.DropSetAside, err = readAll(f.notAside, catenet.ParseRange); err != nil {
+		return up, err
+	}
+	if up.Options, err = keyValues("opt", f.options); err != nil {
 		return up, err
 	}
 	if up.AddLabels, err = labels("--label-add", f.addLabels); err != nil {

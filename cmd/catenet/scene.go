@@ -24,7 +24,7 @@ type box struct {
 
 // member is a container's place in a network, or another host of that.
 type member struct {
-	running, host    bool
+	running, host    bool // of a host: it is reached, as far as is known
 	name, link, addr string
 	notes            string // ports, and where else it is
 }
@@ -105,6 +105,9 @@ func aboutNetwork(n catenet.NetworkStatus) string {
 	if n.Internal {
 		parts = append(parts, "internal")
 	}
+	if n.Trouble != "" {
+		parts = append(parts, "in trouble: catenet info")
+	}
 	return strings.Join(parts, " · ")
 }
 
@@ -157,9 +160,12 @@ func membersOf(n catenet.NetworkStatus, sb catenet.SandboxStatus, guests []strin
 func hostsOf(n catenet.NetworkStatus) (hosts []member) {
 	for i, p := range n.Peers {
 		if i == maxHosts {
-			return append(hosts, member{host: true, name: fmt.Sprintf("%d more", len(n.Peers)-i)})
+			return append(hosts, member{host: true, running: true, name: fmt.Sprintf("%d more", len(n.Peers)-i)})
 		}
-		m := member{host: true, name: p.Host.String(), link: p.By}
+		m := member{host: true, running: p.Trouble == "", name: p.Host.String(), link: p.By}
+		if !m.running {
+			m.notes = "not reached"
+		}
 		for _, s := range p.Subnets {
 			m.addr = strings.TrimSpace(m.addr + " " + s.String())
 		}

@@ -140,8 +140,9 @@ func TestTopologyShowsHosts(t *testing.T) {
 		n.Peers = append(n.Peers, catenet.Peer{Host: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), By: "route",
 			Subnets: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 5, byte(i), 0}), 24)}})
 	}
+	n.Peers[1].Trouble, n.Trouble = "it is on no wire of this host", "a host is not reached"
 	got := draw(scene(catenet.Info{}, []catenet.NetworkStatus{n}, nil, false))
-	for _, want := range []string{"├─◆ 192.0.2.8  route  10.5.7.0/24\n", "╰─◆ 3 more\n"} {
+	for _, want := range []string{"┤ in trouble: catenet info │", "├─◇ 192.0.2.2  route  10.5.1.0/24  not reached\n", "├─◆ 192.0.2.8  route  10.5.7.0/24\n", "╰─◆ 3 more\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -27,6 +27,32 @@ type Spanning interface {
 	Leave(ctx context.Context, n catenet.Network) error
 }
 
+// Charted is implemented by drivers whose networks' options say where the other
+// hosts are.
+type Charted interface {
+	// Elsewhere returns the other hosts' subnets; none of options that are not valid.
+	Elsewhere(spec catenet.NetworkSpec) []netip.Prefix
+	// Change makes of a network that is up what next says, as Up does, and takes
+	// away what led to hosts that next does not name.
+	Change(ctx context.Context, h kernel.Host, now, next catenet.Network) (State, error)
+}
+
+// ElsewhereOf returns the subnets of other hosts that a network's options name.
+func ElsewhereOf(d Driver, spec catenet.NetworkSpec) []netip.Prefix {
+	if c, ok := d.(Charted); ok {
+		return c.Elsewhere(spec)
+	}
+	return nil
+}
+
+// Change makes of a network that is up what next says.
+func Change(ctx context.Context, d Driver, h kernel.Host, now, next catenet.Network) (State, error) {
+	if c, ok := d.(Charted); ok {
+		return c.Change(ctx, h, now, next)
+	}
+	return d.Up(ctx, h, next)
+}
+
 // Site is what a network that spans hosts is kept with.
 type Site struct {
 	Host    kernel.Host

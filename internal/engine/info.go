@@ -33,7 +33,7 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is down: %v", n.Name, n.down))
 			}
 			if err := n.trouble(); err != nil && !n.removing {
-				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s: %v", n.Name, err))
+				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s: %s", n.Name, told(err)))
 			}
 			if n.lingers != nil {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is removed, and not gone: %v", n.Name, n.lingers))

@@ -45,11 +45,7 @@ func (e *Engine) CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (c
 	e.tell("network", "create", n.ID, "name", spec.Name, "type", n.Driver)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	warnings := slices.Clone(n.state.Warnings)
-	if n.state.Trouble != nil {
-		warnings = append(warnings, n.state.Trouble.Error())
-	}
-	return n.Network, warnings, nil
+	return n.Network, n.warnings(), nil
 }
 
 var errNoKey = catenet.Invalidf("a label has no key").WithHint("a label is written KEY=VALUE")
@@ -142,7 +138,7 @@ func (n *network) overlaps(pools []catenet.Pool, host []netip.Prefix) (warnings 
 
 // leads reports whether a route of the host's may be to the network's other hosts.
 func (n *network) leads(to netip.Prefix) bool {
-	return n.Part != nil && slices.ContainsFunc(n.Part.Span, func(s netip.Prefix) bool { return s.Overlaps(to) })
+	return slices.ContainsFunc(spanOf(n.driver, n.Network), to.Overlaps)
 }
 
 // newPools makes the allocators of pools.
@@ -172,15 +168,19 @@ func (e *Engine) enter(n catenet.Network, around ipam.Surroundings) (*network, e
 	around.Networks = e.neighbours(func(claimed netip.Prefix) bool {
 		return n.TakeClaims && slices.ContainsFunc(n.Pools, func(p catenet.Pool) bool { return p.Subnet == claimed })
 	})
-	if err := apart(n.Part, around.Networks); err != nil {
+	d := e.driverOf(n)
+	span := spanOf(d, n)
+	if err := apart(span, around.Networks); err != nil {
 		return nil, err
+	}
+	if n.Part == nil {
+		around.Host = slices.Concat(around.Host, span) // what is chosen is nobody else's
 	}
 	if n.ConfigFrom != "" {
 		if _, err := e.configNetwork(n.ConfigFrom); err != nil {
 			return nil, err // it went since it was read
 		}
 	}
-	d := e.driverOf(n)
 	if _, mode := d.(driver.Mode); !mode && !n.ConfigOnly {
 		shape := driver.ShapeOf(d)
 		around.Apart, around.Bits4, around.Bits6 = shape.Apart, shape.Bits4, shape.Bits6
@@ -219,12 +219,7 @@ func (e *Engine) neighbours(takes func(netip.Prefix) bool) (all []catenet.Networ
 	for _, n := range e.networks {
 		if !n.ConfigOnly {
 			on := n.Network
-			on.Pools = slices.Concat(n.Pools, n.coming.pools)
-			if n.Part != nil {
-				for _, s := range n.Part.Span {
-					on.Pools = append(on.Pools, catenet.Pool{Subnet: s})
-				}
-			}
+			on.Pools = slices.Concat(n.Pools, n.coming.pools, poolsOf(spanOf(n.driver, n.Network)))
 			all = append(all, on)
 		}
 	}
@@ -465,18 +460,9 @@ func (e *Engine) networkStatus(n *network) catenet.NetworkStatus {
 		}
 	}
 	if err := n.trouble(); err != nil {
-		st.Trouble = err.Error()
+		st.Trouble = told(err)
 	}
 	return st
-}
-
-// trouble is what keeps a network that is up from being in order, or nil. e.mu is
-// held.
-func (n *network) trouble() error {
-	if n.span != nil && n.span.trouble != nil {
-		return errors.Join(n.state.Trouble, n.span.trouble)
-	}
-	return n.state.Trouble
 }
 
 // membersOf goes through the endpoints in a network. e.mu is held.

@@ -46,9 +46,7 @@ func (e *Engine) takePart(ctx context.Context, n *catenet.Network, u *undo) erro
 		return fmt.Errorf("join network %s: %w", n.Name, err)
 	}
 	n.Part, n.IPv6 = &part, slices.ContainsFunc(part.Subnets, func(p netip.Prefix) bool { return p.Addr().Is6() })
-	for _, s := range part.Subnets {
-		n.Pools = append(n.Pools, catenet.Pool{Subnet: s})
-	}
+	n.Pools = append(n.Pools, poolsOf(part.Subnets)...)
 	undoing, left := context.WithoutCancel(ctx), *n
 	u.add(func() { e.report("leave network", n.Name, d.Leave(undoing, left)) })
 	return nil
@@ -63,16 +61,28 @@ func besides(part *catenet.Part, host []netip.Prefix) []netip.Prefix {
 	return host
 }
 
-// apart refuses a part whose span has addresses of another network's. e.mu is
-// held.
-func apart(part *catenet.Part, neighbours []catenet.Network) error {
-	if part == nil {
-		return nil
+// spanOf is what a network has of other hosts' addresses, and for one with a part its
+// own among them.
+func spanOf(d driver.Driver, n catenet.Network) []netip.Prefix {
+	if n.Part != nil {
+		return n.Part.Span
 	}
+	return driver.ElsewhereOf(d, n.NetworkSpec)
+}
+
+func poolsOf(subnets []netip.Prefix) (pools []catenet.Pool) {
+	for _, s := range subnets {
+		pools = append(pools, catenet.Pool{Subnet: s})
+	}
+	return pools
+}
+
+// apart refuses a span that has addresses of another network's.
+func apart(span []netip.Prefix, neighbours []catenet.Network) error {
 	for _, n := range neighbours {
 		for _, p := range n.Pools {
-			if slices.ContainsFunc(part.Span, p.Subnet.Overlaps) {
-				return catenet.Conflictf("the network reaches over %v, which overlaps %s of network %s", part.Span, p.Subnet, n.Name).
+			if slices.ContainsFunc(span, p.Subnet.Overlaps) {
+				return catenet.Conflictf("the network reaches over %v, which overlaps %s of network %s", span, p.Subnet, n.Name).
 					WithHint("remove that one, or choose other subnets for it")
 			}
 		}
@@ -211,11 +221,16 @@ func (e *Engine) repart(ctx context.Context, n *network, part catenet.Part) erro
 func (e *Engine) admit(n *network, next catenet.Network, asked []catenet.Pool) ([]catenet.Pool, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	others := slices.DeleteFunc(e.neighbours(nil), func(o catenet.Network) bool { return o.ID == n.ID })
-	if err := apart(next.Part, others); err != nil {
+	others := e.others(n)
+	if err := apart(next.Part.Span, others); err != nil {
 		return nil, err
 	}
 	return ipam.Admit(next.NetworkSpec, asked, ipam.Surroundings{Networks: others})
+}
+
+// others are the neighbours of a network that there is. e.mu is held.
+func (e *Engine) others(n *network) []catenet.Network {
+	return slices.DeleteFunc(e.neighbours(nil), func(o catenet.Network) bool { return o.ID == n.ID })
 }
 
 // troubled notes how a network of several hosts is doing, and says so when that

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/driver"
@@ -47,6 +48,9 @@ func (e *Engine) UpdateNetwork(ctx context.Context, ref string, up catenet.Netwo
 		return catenet.Network{}, nil, err
 	}
 	warnings := n.overlaps(next.Pools[len(now.Pools):], host)
+	if !maps.Equal(now.Options, next.Options) {
+		e.locked(func() { warnings = append(warnings, n.warnings()...) })
+	}
 	if now.Name != next.Name {
 		e.o.Names.SetNetwork(n.ID, next.Name, n.inward())
 		if err := e.rewrite(n); err != nil {
@@ -83,13 +87,8 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 	if err := redirectDNS(&next, up); err != nil {
 		return next, err
 	}
-	if up.MTU != 0 {
-		next.Options = maps.Clone(next.Options)
-		if next.Options == nil {
-			next.Options = make(map[string]string)
-		}
-		delete(next.Options, catenet.OptionMTUShort)
-		next.Options[catenet.OptionMTU] = strconv.Itoa(up.MTU)
+	if err := choose(n, &next, up); err != nil {
+		return next, err
 	}
 	fresh, err := newOnes(n, up.AddPools)
 	if err != nil {
@@ -97,6 +96,10 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 	}
 	next.Pools = append(slices.Clone(n.Pools), fresh...)
 	if err := n.driver.Validate(next.NetworkSpec); err != nil {
+		return next, err
+	}
+	span := spanOf(n.driver, next)
+	if err := apart(span, e.others(n)); err != nil {
 		return next, err
 	}
 	around := ipam.Surroundings{Networks: e.neighbours(nil), Host: host, Apart: driver.ShapeOf(n.driver).Apart}
@@ -108,9 +111,40 @@ func (e *Engine) planUpdate(n *network, up catenet.NetworkUpdate, host []netip.P
 		return next, err
 	}
 	if _, err = newPools(next.Pools[len(n.Pools):]); err == nil {
-		n.coming.pools = fresh
+		n.coming.pools = slices.Concat(fresh, poolsOf(span))
 	}
 	return next, err
+}
+
+// choose changes the MTU, and those options that the driver lets change.
+func choose(n *network, next *catenet.Network, up catenet.NetworkUpdate) error {
+	if up.MTU == 0 && len(up.Options) == 0 {
+		return nil
+	}
+	options := maps.Clone(next.Options)
+	if options == nil {
+		options = make(map[string]string)
+	}
+	known := n.driver.Options()
+	for _, key := range slices.Sorted(maps.Keys(up.Options)) {
+		err := catenet.Forbiddenf("option %s of network %s cannot be changed: it is settled when a network is made", key, n.Name)
+		switch {
+		case slices.Contains(known.Update, key) || !slices.Contains(append(known.Network, catenet.OptionMTUShort), key): // an unknown one the driver refuses
+			options[key] = up.Options[key]
+		case key == catenet.OptionMTU || key == catenet.OptionMTUShort:
+			return err.WithHint("--mtu changes the MTU")
+		case len(known.Update) == 0:
+			return err.WithHint("none of the %s driver's can be: make the network anew", n.Driver)
+		default:
+			return err.WithHint("of the %s driver's these can be: %s", n.Driver, strings.Join(known.Update, ", "))
+		}
+	}
+	if up.MTU != 0 {
+		delete(options, catenet.OptionMTUShort)
+		options[catenet.OptionMTU] = strconv.Itoa(up.MTU)
+	}
+	next.Options = options
+	return nil
 }
 
 // setAside changes which addresses are left to others. What is to go and is not
@@ -216,10 +250,10 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 		e.report("take back update of network", now.Name, e.keepNetwork(networkEntry{Network: now}))
 	})
 	u.add(func() {
-		_, err := n.driver.Up(undoing, e.o.Host, now)
+		_, err := driver.Change(undoing, n.driver, e.o.Host, next, now)
 		e.report("take back update of network", now.Name, err)
 	})
-	state, err := n.driver.Up(ctx, e.o.Host, next)
+	state, err := driver.Change(ctx, n.driver, e.o.Host, now, next)
 	if err != nil {
 		return fmt.Errorf("update network %s: %w", now.Name, err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/catenet/catenet/internal/driver/bridge"
 	"github.com/catenet/catenet/internal/driver/mode"
 	"github.com/catenet/catenet/internal/driver/ptp"
+	"github.com/catenet/catenet/internal/driver/routed"
 	"github.com/catenet/catenet/internal/firewall"
 	"github.com/catenet/catenet/internal/kernel"
 	"github.com/catenet/catenet/internal/kernel/fake"
@@ -93,7 +94,7 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		RunDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), Log: w.log,
 		Store: w.store, Host: k, Namespaces: k, Sockets: ports, Loopback: ports, Flows: ports, Names: w.names,
 		Processes: gatedProcesses{w.processes, g}, Firewall: firewall.New(gatedRules{w.rules, g}, noNeighbours{}, w.log),
-		Drivers:  append([]driver.Driver{bridge.New(), ptp.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)}, w.drivers...),
+		Drivers:  append([]driver.Driver{bridge.New(), routed.New(bridge.New()), ptp.New(), mode.New("host", catenet.ModeHost, catenet.NetworkHost), mode.New("null", catenet.ModeNone, catenet.NetworkNone)}, w.drivers...),
 		Reunion:  w.reunion,
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 		Progress: w.progress,

@@ -73,6 +73,7 @@ func TestRoutedAcrossHosts(t *testing.T) {
 			return ""
 		})
 	}
+	peersChange(l, hosts, netns)
 	if out := a.Catenet("network", "inspect", "wide"); !strings.Contains(out, `"192.0.2.3"`) {
 		t.Errorf("inspect does not tell of the peers:\n%s", out)
 	}
@@ -89,4 +90,50 @@ func TestRoutedAcrossHosts(t *testing.T) {
 			t.Errorf("left behind on %s:\n%s", h.Name, routes)
 		}
 	}
+}
+
+// peersChange: of the first host's peers one moves to another address, and goes and
+// comes again. No packet to it is lost by the move, and none to the other by any of it.
+func peersChange(l *lab.Lab, hosts []*lab.Host, netns func(*lab.Host) string) {
+	l.T.Helper()
+	a, b, c := hosts[0], hosts[1], hosts[2]
+	c.MustRun("ip", "addr", "add", "192.0.2.33/24", "dev", "eth0")
+	c.Catenet("network", "update", "-o", "peers=10.77.1.0/24=192.0.2.1", "wide")
+	steady, moving := a.Ping(netns(a), "10.77.2.2", 60), a.Ping(netns(a), "10.77.3.2", 60)
+	answered := func(streams ...*lab.Ping) {
+		l.T.Helper()
+		for _, s := range streams {
+			from := s.Answered()
+			l.Eventually(soon, func() string {
+				if s.Answered() < from+20 {
+					return "too few pings are answered"
+				}
+				return ""
+			})
+		}
+	}
+	answered(steady, moving)
+	a.Catenet("network", "update", "-o", "peers=10.77.2.0/24=192.0.2.2,10.77.3.0/24=192.0.2.33", "wide")
+	if route := a.MustRun("ip", "route", "show", "10.77.3.0/24"); !strings.Contains(route, "via 192.0.2.33 ") {
+		l.T.Errorf("the peer has moved, and the route is %s", route)
+	}
+	answered(steady, moving)
+	if sent, lost := moving.Stop(); lost != 0 {
+		l.T.Errorf("%d of %d pings to a peer were lost while it moved", lost, sent)
+	}
+	a.Catenet("network", "update", "-o", "peers=10.77.2.0/24=192.0.2.2", "wide")
+	if route := a.MustRun("ip", "route", "show", "10.77.3.0/24"); route != "" {
+		l.T.Errorf("the peer has gone, and there is %s", route)
+	}
+	if got := c.Ask(netns(c), "tcp", "10.77.1.2:80"); got != "" {
+		l.T.Errorf("who is no peer any more hears %q", got)
+	}
+	answered(steady)
+	a.Catenet("network", "update", "-o", "peers=10.77.2.0/24=192.0.2.2,10.77.3.0/24=192.0.2.3", "wide")
+	c.Catenet("network", "update", "-o", "peers=10.77.1.0/24=192.0.2.1,10.77.2.0/24=192.0.2.2", "wide")
+	answered(steady)
+	if sent, lost := steady.Stop(); lost != 0 {
+		l.T.Errorf("%d of %d pings to %s were lost while another peer changed", lost, sent, b.Name)
+	}
+	c.MustRun("ip", "addr", "del", "192.0.2.33/24", "dev", "eth0")
 }

@@ -86,6 +86,9 @@ func (p held) peersOf(ways map[string]way) []catenet.Peer {
 		if p.dual() && w.IPv6.IsValid() {
 			peer.Subnets = append(peer.Subnets, w.IPv6)
 		}
+		if len(w.far) > 0 {
+			peer.Trouble = fmt.Sprintf("%v is on no wire of this host", w.far[0])
+		}
 		peers = append(peers, peer)
 	}
 	slices.SortFunc(peers, func(a, b catenet.Peer) int {

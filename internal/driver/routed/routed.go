@@ -44,6 +44,7 @@ func (Driver) Name() string { return "routed" }
 func (d Driver) Options() catenet.DriverOptions {
 	o := d.Driver.Options()
 	o.Network = append([]string{optPeers}, o.Network...)
+	o.Update = []string{optPeers}
 	return o
 }
 
@@ -58,10 +59,15 @@ func (d Driver) Validate(spec catenet.NetworkSpec) error {
 			return catenet.Invalidf("option %s: %s overlaps that of another peer", optPeers, p.subnet).WithHint("each host has a subnet of its own")
 		}
 		if slices.ContainsFunc(spec.Pools, func(own catenet.Pool) bool { return own.Subnet.Overlaps(p.subnet) }) {
-			return catenet.Invalidf("option %s: %s overlaps this host's own subnet", optPeers, p.subnet).WithHint("each host has a subnet of its own")
+			return catenet.Invalidf("option %s: %s overlaps this host's own subnet", optPeers, p.subnet).WithHint("name the other hosts' subnets; this host's own is that of --subnet")
+		}
+		if slices.ContainsFunc(spec.Pools, func(own catenet.Pool) bool { return own.Subnet.Contains(p.gateway) }) {
+			return catenet.Invalidf("option %s: %s is in the network's own subnet, and no other host's address", optPeers, p.gateway).
+				WithHint("name the address at which this host reaches the one with %s", p.subnet)
 		}
 		if four := p.subnet.Addr().Is4(); four && spec.DisableIPv4 || !four && !spec.IPv6 {
-			return catenet.Invalidf("option %s: %s is of a family that the network has not", optPeers, p.subnet)
+			return catenet.Invalidf("option %s: %s is of a family that the network has not", optPeers, p.subnet).
+				WithHint("--subnet gives this host a subnet of that family")
 		}
 	}
 	return d.Driver.Validate(base)
@@ -86,14 +92,11 @@ func (d Driver) parse(spec catenet.NetworkSpec) ([]peer, catenet.NetworkSpec, er
 	}
 	var peers []peer
 	for _, word := range strings.FieldsFunc(own[optPeers], func(r rune) bool { return r == ',' }) {
-		subnet, gateway, _ := strings.Cut(strings.TrimSpace(word), "=")
-		p, err := netip.ParsePrefix(subnet)
-		g, gerr := netip.ParseAddr(gateway)
-		if err != nil || gerr != nil || p.Addr().Is4() != g.Is4() || g.Zone() != "" || p.Bits() == 0 || p.Addr().Is4In6() || p != p.Masked() {
-			return nil, base, catenet.Invalidf("option %s: %q is no peer", optPeers, word).
-				WithHint("write the subnet of each other host and its address on the wire: 10.2.0.0/24=192.0.2.2,10.3.0.0/24=192.0.2.3")
+		p, err := parsePeer(strings.TrimSpace(word))
+		if err != nil {
+			return nil, base, err
 		}
-		peers = append(peers, peer{p, g})
+		peers = append(peers, p)
 	}
 	if len(peers) == 0 {
 		return nil, base, catenet.Invalidf("a routed network needs to know its other hosts").
@@ -102,34 +105,101 @@ func (d Driver) parse(spec catenet.NetworkSpec) ([]peer, catenet.NetworkSpec, er
 	return peers, base, nil
 }
 
+// parsePeer reads CIDR=GATEWAY.
+func parsePeer(word string) (p peer, err error) {
+	subnet, gateway, paired := strings.Cut(word, "=")
+	p.subnet, err = netip.ParsePrefix(subnet)
+	if !paired || err != nil {
+		return p, catenet.Invalidf("option %s: %q is no peer", optPeers, word).
+			WithHint("write the subnet of each other host and its address on the wire: 10.2.0.0/24=192.0.2.2,10.3.0.0/24=192.0.2.3")
+	}
+	p.gateway, err = netip.ParseAddr(gateway)
+	base := p.subnet.Addr()
+	switch {
+	case p.subnet != p.subnet.Masked():
+		return p, catenet.Invalidf("option %s: %s is an address within a subnet", optPeers, subnet).WithHint("its subnet is %s", p.subnet.Masked())
+	case p.subnet.Bits() == 0 || base.Is4In6() || !base.IsGlobalUnicast():
+		return p, catenet.Invalidf("option %s: no host has the subnet %s", optPeers, subnet).WithHint("name the one that its containers have, such as 10.2.0.0/24")
+	case err != nil || p.gateway.Zone() != "" || p.gateway.Is4In6() || !p.gateway.IsGlobalUnicast():
+		return p, catenet.Invalidf("option %s: no host is reached at %q", optPeers, gateway).
+			WithHint("behind the = is the address of the host that has %s, such as 192.0.2.2", subnet)
+	case base.Is4() != p.gateway.Is4():
+		return p, catenet.Invalidf("option %s: %s is not reached by way of %s, which is of the other family", optPeers, subnet, gateway).
+			WithHint("an IPv4 subnet needs the host's IPv4 address, and an IPv6 subnet its IPv6 address")
+	case p.subnet.Contains(p.gateway):
+		return p, catenet.Invalidf("option %s: %s would be reached by way of itself: %s is in it", optPeers, subnet, gateway).
+			WithHint("behind the = is the host's address on the wire, not one of its containers' subnet")
+	}
+	return p, nil
+}
+
+// Elsewhere implements driver.Charted.
+func (d Driver) Elsewhere(spec catenet.NetworkSpec) []netip.Prefix {
+	peers, _, err := d.parse(spec)
+	if err != nil {
+		return nil // whoever needs them to be valid has them validated
+	}
+	return subnets(peers)
+}
+
+// Change implements driver.Charted. What goes on as before is not written again, and
+// a peer that has moved is reached all the time.
+func (d Driver) Change(ctx context.Context, h kernel.Host, now, next catenet.Network) (driver.State, error) {
+	return d.up(ctx, h, next, d.Elsewhere(now.NetworkSpec))
+}
+
 // Up makes the routes and the bridge. A host that is on no wire now is trouble; the
 // others are reached.
 func (d Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.State, error) {
+	return d.up(ctx, h, n, nil)
+}
+
+// up is Up of a network that had other peers, too.
+func (d Driver) up(ctx context.Context, h kernel.Host, n catenet.Network, had []netip.Prefix) (driver.State, error) {
 	peers, base, err := d.parse(n.NetworkSpec)
 	if err != nil {
 		return driver.State{}, err
 	}
-	reach, trouble := reachOf(ctx, h, peers)
+	direct, blind := h.Direct(ctx, gateways(peers)...)
 	n.NetworkSpec = base
 	state, err := d.Driver.Up(ctx, h, n)
 	if len(state.Firewall) == 0 {
-		return state, errors.Join(err, trouble)
+		return state, errors.Join(err, blind)
 	}
 	wants := &state.Firewall[0]
-	wants.Span = slices.Clone(wants.Subnets)
+	wants.Span, wants.Hosts = slices.Concat(wants.Subnets, subnets(peers)), gateways(peers)
+	var reach []kernel.Reach
 	for _, p := range peers {
-		wants.Span, wants.Hosts = append(wants.Span, p.subnet), append(wants.Hosts, p.gateway)
-		state.Peers = append(state.Peers, catenet.Peer{Host: p.gateway, Subnets: []netip.Prefix{p.subnet}, By: By})
+		far := blind
+		if link, ok := direct[p.gateway]; ok {
+			reach = append(reach, kernel.Reach{Link: link, Subnet: p.subnet, Via: p.gateway})
+		} else if far == nil {
+			far = catenet.NotFoundf("%s, where %s is, is on no wire of this host", p.gateway, p.subnet).
+				WithHint("a peer's address is another host's that this one reaches without a gateway: ip route get %s", p.gateway)
+		}
+		state.Peers = append(state.Peers, peerOf(p, far))
+		if state.Trouble == nil {
+			state.Trouble = far
+		}
 	}
 	for _, r := range reach {
 		if !slices.Contains(wants.By, r.Link) {
 			wants.By = append(wants.By, r.Link)
 		}
 	}
-	if err == nil {
-		state.Trouble = errors.Join(trouble, driver.Lead(ctx, h, subnets(peers), reach))
+	if err == nil && blind == nil {
+		state.Trouble = errors.Join(state.Trouble, driver.Lead(ctx, h, slices.Concat(subnets(peers), had), reach))
 	}
 	return state, err
+}
+
+// peerOf is what people are told of a peer; far says why it is not reached.
+func peerOf(p peer, far error) catenet.Peer {
+	told := catenet.Peer{Host: p.gateway, Subnets: []netip.Prefix{p.subnet}, By: By}
+	if far != nil {
+		told.Trouble = far.Error()
+	}
+	return told
 }
 
 func subnets(peers []peer) (all []netip.Prefix) {
@@ -139,22 +209,11 @@ func subnets(peers []peer) (all []netip.Prefix) {
 	return all
 }
 
-// reachOf says how the peers are reached, those of them that can be.
-func reachOf(ctx context.Context, h kernel.Host, peers []peer) (reach []kernel.Reach, err error) {
-	var hosts []netip.Addr
+func gateways(peers []peer) (all []netip.Addr) {
 	for _, p := range peers {
-		hosts = append(hosts, p.gateway)
+		all = append(all, p.gateway)
 	}
-	direct, err := h.Direct(ctx, hosts...)
-	for _, p := range peers {
-		if link, ok := direct[p.gateway]; ok {
-			reach = append(reach, kernel.Reach{Link: link, Subnet: p.subnet, Via: p.gateway})
-		} else if err == nil {
-			err = catenet.NotFoundf("%s, where %s is, is on no wire of this host", p.gateway, p.subnet).
-				WithHint("a peer's address is one that this host reaches without a gateway: ip route get %s", p.gateway)
-		}
-	}
-	return reach, err
+	return all
 }
 
 // Link implements driver.Driver.

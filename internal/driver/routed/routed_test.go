@@ -37,17 +37,28 @@ func TestOptions(t *testing.T) {
 	for peers, want := range map[string]string{
 		"":                        "other hosts",
 		"10.2.0.0/24":             "is no peer",
-		"10.2.0.1/24=192.0.2.2":   "is no peer",
-		"10.2.0.0/24=2001:db8::1": "is no peer",
-		"0.0.0.0/0=192.0.2.2":     "is no peer",
-		"10.2.0.0/24=there":       "is no peer",
+		"10.2.0.0/33=192.0.2.2":   "is no peer",
+		"10.2.0.1/24=192.0.2.2":   "within a subnet",
+		"10.2.0.0/24=2001:db8::1": "of the other family",
+		"0.0.0.0/0=192.0.2.2":     "no host has the subnet",
+		"224.0.0.0/8=192.0.2.2":   "no host has the subnet",
+		"10.2.0.0/24=there":       `is reached at "there"`,
+		"10.2.0.0/24=":            `is reached at ""`,
+		"10.2.0.0/24=127.0.0.1":   "is reached at",
+		"fd00::/64=fe80::1":       "is reached at",
+		"10.2.0.0/24=10.2.0.1":    "by way of itself",
+		"10.2.0.0/24=10.1.0.9":    "the network's own subnet",
 		"10.1.0.0/25=192.0.2.2":   "this host's own",
 		"fd00::/64=2001:db8::1":   "of a family",
 		"10.2.0.0/16=192.0.2.2,10.2.3.0/24=192.0.2.3": "another peer",
 	} {
-		if err := d.Validate(network("a1", peers, "10.1.0.0/24").NetworkSpec); !catenet.IsInvalid(err) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", peers, err, want)
+		err := d.Validate(network("a1", peers, "10.1.0.0/24").NetworkSpec)
+		if !catenet.IsInvalid(err) || !strings.Contains(err.Error(), want) || catenet.HintOf(err) == "" {
+			t.Errorf("%q: %v (hint %q), want %q", peers, err, catenet.HintOf(err), want)
 		}
+	}
+	if err := d.Validate(network("a1", " 10.2.0.0/24=192.0.2.2, fd00:2::/64=2001:DB8::2,", "10.1.0.0/24", "fd00:1::/64").NetworkSpec); err != nil {
+		t.Error(err)
 	}
 }
 
