@@ -18,7 +18,9 @@ import (
 type Spanning interface {
 	// Join takes this host's part of a network. Who dies behind it has the same
 	// part when it is asked for again. The network has no part yet, and no pools.
-	Join(ctx context.Context, h kernel.Host, n catenet.Network) (catenet.Part, error)
+	// fits refuses a span that cannot be on this host: it is asked before anything
+	// is taken, for the part may be another network's of this host.
+	Join(ctx context.Context, h kernel.Host, n catenet.Network, fits func(span []netip.Prefix) error) (catenet.Part, error)
 	// Run keeps the part, and what leads to the other hosts, until ctx ends. It does
 	// not need whoever gave the part to be there. An error is told, and Run called
 	// again. What leads to other hosts stays when it ends.

@@ -109,6 +109,7 @@ type Engine struct {
 	tasks  sync.WaitGroup
 
 	leasing sync.Mutex // held while leases and claims change; before mu. Writers of Engine.claims hold both
+	taking  sync.Mutex // held while a network of several hosts takes its part; before mu
 	linking sync.Mutex // held while it is worked out what links lead to; before mu
 
 	mu        sync.Mutex // guards what follows, and all records and pools

@@ -96,10 +96,7 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 		err = fmt.Errorf("read routes: %w", err)
 		return nil, err
 	}
-	if err = e.takePart(ctx, &n, &u); err != nil {
-		return nil, err
-	}
-	net, err := e.enter(n, ipam.Surroundings{Host: besides(n.Part, host), Defaults: e.o.Pools, Seed: e.o.Store.NodeID()})
+	net, err := e.place(ctx, n, host, &u)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +117,19 @@ func (e *Engine) makeNetwork(ctx context.Context, n catenet.Network) (*network, 
 	e.keepSpan(net)
 	e.takeClaims(net)
 	return net, nil
+}
+
+// place gives a network its part, if it reaches over several hosts, and adds it to the
+// model.
+func (e *Engine) place(ctx context.Context, n catenet.Network, host []netip.Prefix, u *undo) (*network, error) {
+	if _, spans := e.drivers[n.Driver].(driver.Spanning); spans && !n.ConfigOnly {
+		e.taking.Lock()
+		defer e.taking.Unlock()
+		if err := e.takePart(ctx, &n, u); err != nil {
+			return nil, err
+		}
+	}
+	return e.enter(n, ipam.Surroundings{Host: besides(n.Part, host), Defaults: e.o.Pools, Seed: e.o.Store.NodeID()})
 }
 
 // inward reports whether nothing outside is reached by way of the network.

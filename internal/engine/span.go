@@ -30,18 +30,20 @@ type span struct {
 }
 
 // takePart takes this host's part of a network of several, which then has pools.
+// e.taking is held.
 func (e *Engine) takePart(ctx context.Context, n *catenet.Network, u *undo) error {
-	d, spans := e.drivers[n.Driver].(driver.Spanning)
-	if !spans || n.ConfigOnly {
-		return nil
-	}
+	d := e.drivers[n.Driver].(driver.Spanning)
 	e.mu.Lock()
 	err := e.free(n.Name) // before others are asked
 	e.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	part, err := d.Join(ctx, e.o.Host, *n)
+	part, err := d.Join(ctx, e.o.Host, *n, func(span []netip.Prefix) error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return apart(span, e.neighbours(nil))
+	})
 	if err != nil {
 		return fmt.Errorf("join network %s: %w", n.Name, err)
 	}

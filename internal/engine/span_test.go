@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type far struct {
 	mu    sync.Mutex
 	part  catenet.Part
 	taken int // parts
+	joins int // how often one was taken
 	site  *driver.Site
 	fails chan error // each ends a Run
 }
@@ -43,10 +45,17 @@ func (f *far) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 	return s, err
 }
 
-func (f *far) Join(context.Context, kernel.Host, catenet.Network) (catenet.Part, error) {
+func (f *far) Join(_ context.Context, _ kernel.Host, _ catenet.Network, fits func([]netip.Prefix) error) (catenet.Part, error) {
+	if err := fits(f.part.Span); err != nil {
+		return catenet.Part{}, err
+	}
+	for range 10000 { // others have the word meanwhile
+		runtime.Gosched()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.taken++
+	f.joins++
 	return f.part, nil
 }
 
@@ -164,13 +173,37 @@ func TestSpanRefused(t *testing.T) {
 	if _, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "near", Driver: "far"}); !catenet.IsConflict(err) {
 		t.Errorf("under a name that is taken: %v", err)
 	}
-	if f.taken != 0 {
-		t.Errorf("%d parts are not given back", f.taken)
+	if f.joins != 0 {
+		t.Errorf("%d parts are taken in vain", f.joins)
 	}
 	must(t, w.RemoveNetwork(ctx, "near"))
 	w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
 	if _, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "near", Pools: []catenet.Pool{{Subnet: prefix("10.5.8.0/24")}}}); !catenet.IsConflict(err) {
 		t.Errorf("within another's span: %v", err)
+	}
+}
+
+// Of many who ask for one network at once one takes the part, and nobody gives it back:
+// to the registry a host has one part, whoever of it asks.
+func TestSpanAtOnce(t *testing.T) {
+	w, f := farWorld(t)
+	made := make(chan error)
+	for i := range 8 {
+		go func() {
+			_, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: []string{"wide", "side"}[i%2], Driver: "far"})
+			made <- err
+		}()
+	}
+	refused := 0
+	for range 8 {
+		if err := <-made; catenet.IsConflict(err) {
+			refused++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if refused != 7 || f.joins != 1 || f.taken != 1 {
+		t.Errorf("%d are refused, and parts were taken %d times and are %d", refused, f.joins, f.taken)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestJoinAndLeave(t *testing.T) {
 		}
 		again := n
 		again.Part, again.Pools = nil, nil
-		if part, err := d.Join(context.Background(), k, again); err != nil || part.Subnets[0] != n.Part.Subnets[0] {
+		if part, err := d.Join(context.Background(), k, again, anywhere); err != nil || part.Subnets[0] != n.Part.Subnets[0] {
 			t.Errorf("%s: joined again: %+v (%v)", config, part, err)
 		}
 		if err := flannel.WriteEnv(o.file, p.env(true)); err != nil {
@@ -91,6 +91,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"a wrong config":      {`{"Network": "10.5.0.0/16", "SubnetLen": 3}`, "", nil, "SubnetLen"},
 		"another config":      {hostGW, "write-config=" + vxlan, nil, hostGW},
 		"wireguard":           {`{"Network": "10.5.0.0/16", "Backend": {"Type": "wireguard"}}`, "", nil, "wireguard"},
+		"another network's":   {hostGW, "", nil, "10.5.0.0/16] is taken"},
 		"no such link":        {vxlan, "iface=eth7", nil, "eth7"},
 		"host-gw elsewhere":   {hostGW, "public-ip=198.51.100.1", nil, "public-ip"},
 		"no room":             {udp, "", func(k *fake.Kernel, _ *catenet.Network) { k.Uplink("eth0", 90) }, "too small"},
@@ -112,7 +113,11 @@ func TestJoinIsRefused(t *testing.T) {
 		if c.change != nil {
 			c.change(k, &n)
 		}
-		_, err := newDriver(store).Join(context.Background(), k, n)
+		fits := anywhere
+		if name == "another network's" {
+			fits = func(span []netip.Prefix) error { return catenet.Conflictf("%v is taken", span).WithHint("choose") }
+		}
+		_, err := newDriver(store).Join(context.Background(), k, n, fits)
 		if err == nil || !strings.Contains(err.Error(), c.want) || catenet.HintOf(err) == "" {
 			t.Errorf("%s: %v (hint %q), want %q", name, err, catenet.HintOf(err), c.want)
 		}
