@@ -49,10 +49,11 @@ func (e *Engine) serve(ctx context.Context, sb *sandbox, next *record, ns *kerne
 
 // lookups is what a namespace that has come is given of its resolver.
 func (r *record) lookups() kernel.Outfit {
-	return kernel.Outfit{
-		ResolverPort: r.ResolverPort, Beside: r.Parked,
-		Further: slices.ContainsFunc(r.Endpoints, func(ep catenet.Endpoint) bool { return ep.Spec.OwnResolver }),
+	o := kernel.Outfit{ResolverPort: r.ResolverPort, Beside: r.Parked}
+	for i := range r.Endpoints { // none is read whole: the other side of furnish writes what its link is called
+		o.Further = o.Further || r.Endpoints[i].Spec.OwnResolver
 	}
+	return o
 }
 
 // redirect leads the lookups of a namespace to the resolver that is served in it.

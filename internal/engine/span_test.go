@@ -78,6 +78,13 @@ func (f *far) Leave(context.Context, catenet.Network) error {
 	return nil
 }
 
+// forget has running wait for the next one.
+func (f *far) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.site = nil
+}
+
 // running waits until the driver keeps the network.
 func (f *far) running(t *testing.T) (s driver.Site) {
 	t.Helper()
@@ -144,7 +151,7 @@ func TestSpan(t *testing.T) {
 		t.Errorf("after an update (%v) the firewall knows of hosts %v", err, hosts())
 	}
 
-	f.site = nil
+	f.forget()
 	w.restart()
 	if s := f.running(t); string(s.Memory) != "who is where" || !reflect.DeepEqual(s.Network.Part, &f.part) {
 		t.Errorf("after a restart: memory %q, part %+v", s.Memory, s.Network.Part)
@@ -155,7 +162,7 @@ func TestSpan(t *testing.T) {
 		t.Errorf("%d parts are not given back", f.taken)
 	}
 	again := w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
-	f.site = nil
+	f.forget()
 	w.restart()
 	if s := f.running(t); s.Memory != nil || s.Network.ID != again.ID {
 		t.Errorf("another network remembers %q", s.Memory)
@@ -218,7 +225,7 @@ func TestSpanOfAnotherPart(t *testing.T) {
 	if ep := w.mustAttach("new", catenet.EndpointSpec{Network: "wide"}).Endpoints[0]; ep.IPv4 != prefix("10.5.4.2/24") {
 		t.Errorf("a new container has %s", ep.IPv4)
 	}
-	f.site = nil
+	f.forget()
 	w.restart()
 	st, err := w.Sandbox(ctx, "old")
 	must(t, err)
@@ -236,9 +243,7 @@ func TestSpanRunsAgain(t *testing.T) {
 	w, f := farWorld(t)
 	w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
 	f.running(t)
-	f.mu.Lock()
-	f.site = nil
-	f.mu.Unlock()
+	f.forget()
 	f.fails <- errors.New("no device")
 	eventually(t, "the trouble is told", func() bool { return strings.Contains(w.warnings(), "network wide: no device") })
 	f.running(t).Tell(driver.News{})

@@ -163,7 +163,7 @@ func TestJoinInherits(t *testing.T) {
 		l.VXLAN = &v
 		change(&l, k)
 		k.Add(l)
-		_, err := newDriver(store).Join(context.Background(), k, catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t)})
+		_, err := newDriver(store).Join(context.Background(), k, catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t)}, anywhere)
 		if !catenet.IsConflict(err) || !strings.Contains(err.Error(), want) || catenet.HintOf(err) == "" || len(store.Pairs(subnetKeys)) != 0 {
 			t.Errorf("%v (hint %q), want %q; it has taken %v", err, catenet.HintOf(err), want, store.Pairs(subnetKeys))
 		}
