@@ -137,13 +137,13 @@ func (d Driver) admit(ctx context.Context, h kernel.Host, networkID string, p *h
 
 // suits checks that the backend works where this host is.
 func (p held) suits() error {
-	least := 68
+	least, most := 68, p.mtu()
 	if p.dual() {
-		least = 1280
+		least, most = 1280, p.mtu6()
 	}
 	switch {
-	case p.mtu() < least:
-		return catenet.Invalidf("packets of %d bytes are too small for a network: %s takes no more than %d", p.mtu(), p.Under, p.underlay()).
+	case most < least:
+		return catenet.Invalidf("packets of %d bytes are too small for a network: %s takes no more than %d", most, p.Under, p.underlay()).
 			WithHint("%d bytes at least; -o %s= names another link", least, optIface)
 	case p.dual() && !p.IPv6.IsValid():
 		return catenet.NotFoundf("the network has IPv6, and link %s has no IPv6 address at which this host is reached", p.Under).

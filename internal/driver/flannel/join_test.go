@@ -27,7 +27,7 @@ const (
 // A part is what the registry says, and what the underlay leaves of its MTU; it is given
 // back with its key and file, and only those.
 func TestJoinAndLeave(t *testing.T) {
-	for config, mtu := range map[string]int{vxlan: 1450, dual: 1430, hostGW: 1500, udp: 1472,
+	for config, mtu := range map[string]int{vxlan: 1450, dual: 1450, hostGW: 1500, udp: 1472,
 		`{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan", "MTU": 9000}}`: 8950} {
 		store := etcdtest.New()
 		d, k := newDriver(store), fake.New()

@@ -123,17 +123,25 @@ func (p held) span() []netip.Prefix {
 // underlay is the MTU of the underlay, in bytes.
 func (p held) underlay() int { return cmp.Or(p.config.Backend.MTU, p.MTU) }
 
-// mtu is that of the way to the other hosts, in bytes.
+// mtu is that of the links of containers, in bytes, as with flanneld: what IPv4 has of
+// the way to the other hosts.
 func (p held) mtu() int {
 	switch {
 	case p.backend() == flannel.BackendHostGW:
 		return p.underlay()
 	case p.backend() == flannel.BackendUDP:
 		return p.underlay() - udpOverhead
-	case p.dual():
-		return p.underlay() - vxlanOverhead6
 	}
 	return p.underlay() - vxlanOverhead4
+}
+
+// mtu6 is the same of IPv6, which a vxlan carries in larger packets: the host tells who
+// sends more, as of any path.
+func (p held) mtu6() int {
+	if p.backend() == flannel.BackendVXLAN {
+		return p.underlay() - vxlanOverhead6
+	}
+	return p.mtu()
 }
 
 // env is what somebody else's containers are made by.

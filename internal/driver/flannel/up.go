@@ -21,9 +21,9 @@ func (p held) devices(networkID string) []kernel.Link {
 		return nil
 	}
 	b := p.config.Backend
-	device := func(name string, mac flannel.MAC, local netip.Addr, subnet netip.Prefix, overhead int) kernel.Link {
+	device := func(name string, mac flannel.MAC, local netip.Addr, subnet netip.Prefix, mtu int) kernel.Link {
 		l := kernel.Link{
-			Name: name, Kind: "vxlan", Alias: kernel.Mark + networkID, MTU: p.underlay() - overhead, MAC: mac[:], NoIPv6: local.Is4(),
+			Name: name, Kind: "vxlan", Alias: kernel.Mark + networkID, MTU: mtu, MAC: mac[:], NoIPv6: local.Is4(),
 			VXLAN: &kernel.VXLAN{VNI: uint32(b.VNI), Port: uint16(cmp.Or(b.Port, vxlanPort)), Local: local, Under: p.Under, Learning: b.Learning, GBP: b.GBP},
 		}
 		if subnet.IsValid() {
@@ -31,9 +31,9 @@ func (p held) devices(networkID string) []kernel.Link {
 		}
 		return l
 	}
-	all := []kernel.Link{device(p.vxlan(true), p.MAC4, p.Local4, p.Subnets.IPv4, vxlanOverhead4)}
+	all := []kernel.Link{device(p.vxlan(true), p.MAC4, p.Local4, p.Subnets.IPv4, p.mtu())}
 	if p.dual() {
-		all = append(all, device(p.vxlan(false), p.MAC6, p.Local6, p.Subnets.IPv6, vxlanOverhead6))
+		all = append(all, device(p.vxlan(false), p.MAC6, p.Local6, p.Subnets.IPv6, p.mtu6()))
 	}
 	return all
 }
