@@ -67,7 +67,7 @@ func (p *Part) overtaken(own Subnets, mine entry, there bool) bool {
 		if e.key == own.Key() || e.reason != "" || astray(e.peer, p.self()) != "" || there && mine.Created < e.Created {
 			continue
 		}
-		if e.peer.IPv4.Overlaps(own.IPv4) || own.IPv6.IsValid() && e.peer.IPv6.IsValid() && e.peer.IPv6.Overlaps(own.IPv6) {
+		if e.peer.overlap(own) {
 			return true
 		}
 	}

@@ -27,6 +27,9 @@ type Part struct {
 	claim claim
 	said  map[string]string // refusals that are in the log
 
+	revision int64                // of the store, the last that was seen
+	gone     map[string]time.Time // peers without a key, and until when they stay
+
 	configs  <-chan etcd.Batch // what becomes of the network's config; nil: it may not be watched
 	outdated error             // how the registry's differs from ours; nil: not
 
@@ -136,7 +139,7 @@ func newPart(r Registry, n Node, text string) (*Part, error) {
 	if n.Log == nil {
 		n.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Part{registry: r, node: n, config: config, data: data, record: record}, nil
+	return &Part{registry: r, node: n, config: config, data: data, record: record, gone: map[string]time.Time{}}, nil
 }
 
 // Config returns the network's, as it was when the node joined.

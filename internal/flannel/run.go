@@ -60,6 +60,7 @@ func (p *Part) session(ctx context.Context, tell func(Delta)) (listed bool, err 
 	if err != nil {
 		return false, err
 	}
+	p.missed(revision)
 	if err := p.keep(ctx); err != nil {
 		return false, err
 	}
@@ -80,7 +81,7 @@ func (p *Part) session(ctx context.Context, tell func(Delta)) (listed bool, err 
 	}
 }
 
-// await waits for the next change, or for the time to renew.
+// await waits for the next change, or for the time to renew or to let a peer go.
 func (p *Part) await(ctx context.Context, watch <-chan etcd.Batch) error {
 	var renew <-chan time.Time
 	if !p.claim.renew.IsZero() {
@@ -91,6 +92,8 @@ func (p *Part) await(ctx context.Context, watch <-chan etcd.Batch) error {
 		return nil
 	case <-renew:
 		return p.keep(ctx)
+	case <-p.overdue():
+		return nil
 	case b := <-p.configs:
 		return p.hear(b)
 	case b, ok := <-watch:
@@ -130,8 +133,11 @@ func (p *Part) gather(b etcd.Batch, watch <-chan etcd.Batch) error {
 
 // follow takes in one change.
 func (p *Part) follow(e etcd.Event) {
+	p.revision = max(p.revision, e.Revision)
 	if e.Deleted {
-		delete(p.known, strings.TrimPrefix(e.Key, p.folder()))
+		key := strings.TrimPrefix(e.Key, p.folder())
+		delete(p.known, key)
+		p.miss(key, moment)
 		return
 	}
 	p.learn(e.Pair)
@@ -141,6 +147,7 @@ func (p *Part) follow(e etcd.Event) {
 func (p *Part) tell(tell func(Delta), full bool) {
 	own, told := p.own(), p.view.own
 	now := viewOf(p.known, p.self())
+	p.linger(now)
 	d := now.delta(p.view)
 	if full {
 		d = now.delta(view{})

@@ -17,6 +17,11 @@ type Subnets struct {
 // IsZero reports whether there are none.
 func (s Subnets) IsZero() bool { return s == Subnets{} }
 
+// overlap reports whether an address is in both.
+func (s Subnets) overlap(o Subnets) bool {
+	return s.IPv4.Overlaps(o.IPv4) || s.IPv6.Overlaps(o.IPv6)
+}
+
 // Key returns the last part of their key: 10.5.48.0-24, or 10.5.48.0-24&fd00::-64.
 func (s Subnets) Key() string {
 	key := strings.Replace(s.IPv4.String(), "/", "-", 1)
