@@ -38,8 +38,12 @@ on() {
 		nsenter --net="/run/netns/$LAB-$k" --mount="/proc/$hold/ns/mnt" --wd=/ -- env -u CATENET_HOST "$@"
 }
 
-# ours PID PROGRAM: whether that process is it. Numbers are used again.
-ours() { [ "$(readlink "/proc/$1/exe")" = "$(readlink -f "$2")" ]; }
+# ours PID PROGRAM: whether that process is it, be it of an earlier build. Numbers are
+# used again.
+ours() {
+	local exe
+	exe=$(readlink "/proc/$1/exe") && [ "${exe% (deleted)}" = "$(readlink -f "$2")" ]
+}
 
 # end FILE PROGRAM [SIGNAL]: ends the process whose ID is in a file, and waits.
 end() {

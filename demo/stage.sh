@@ -118,15 +118,8 @@ start_daemon() {
 
 # clear_stage removes all that a demo makes, also one that another run left.
 clear_stage() {
-	local pid ns
-	pid=$(cat "$PIDFILE" 2>/dev/null)
-	if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$BIN/catenetd")" ]; then
-		kill "$pid"
-		for _ in $(seq 100); do
-			[ -e "/proc/$pid" ] || break
-			sleep 0.05
-		done
-	fi
+	local ns
+	end "$PIDFILE" "$BIN/catenetd"
 	if [ -e "/run/netns/$HOST" ]; then
 		said=$(nsenter --net="/run/netns/$HOST" -- catenetd --run-dir "$RUN" --state-dir "$STATE" --purge 2>&1) || printf '%s\n' "$said" >&2
 	fi
