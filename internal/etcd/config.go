@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -45,6 +46,18 @@ func (c Config) Validate() error {
 		return catenet.Invalidf("etcd's user needs a password, and the password a user").WithHint("give both, or neither")
 	}
 	return nil
+}
+
+// Addrs are where those servers are that an address says it of.
+func (c Config) Addrs() (all []netip.Addr) {
+	for _, e := range c.Endpoints {
+		if u, err := url.Parse(e); err == nil {
+			if a, err := netip.ParseAddr(u.Hostname()); err == nil {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 // TLS reports whether a valid config's servers are asked by TLS.

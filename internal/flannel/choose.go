@@ -23,10 +23,13 @@ func fits(p netip.Prefix, bits int, first, last netip.Addr) bool {
 }
 
 // choose picks subnets that overlap no key within the network, whoever's and
-// however odd its record is: the node's previous ones if they are free, else any.
-func (c Config) choose(known map[string]*entry, previous Subnets) (Subnets, error) {
+// however odd its record is, and have no host in them: the node's previous ones if they
+// are free, else any.
+func (c Config) choose(known map[string]*entry, self standpoint, previous Subnets) (Subnets, error) {
 	var four, six []netip.Prefix
+	hosts := append([]netip.Addr{self.PublicIP, self.PublicIPv6}, self.servers...)
 	for _, e := range known {
+		hosts = append(hosts, e.peer.PublicIP, e.peer.PublicIPv6)
 		s, err := ParseKey(e.key)
 		if err != nil {
 			continue
@@ -36,6 +39,13 @@ func (c Config) choose(known map[string]*entry, previous Subnets) (Subnets, erro
 		}
 		if c.EnableIPv6 && within(s.IPv6, c.IPv6Network) {
 			six = append(six, s.IPv6)
+		}
+	}
+	for _, h := range hosts {
+		if c.Network.Contains(h) {
+			four = append(four, alone(h))
+		} else if c.IPv6Network.Contains(h) {
+			six = append(six, alone(h))
 		}
 	}
 	if c.fits(previous) && isFree(previous.IPv4, four) && isFree(previous.IPv6, six) {

@@ -167,7 +167,7 @@ func (p *Part) take(ctx context.Context) error {
 		}
 		delete(p.known, e.key)
 	}
-	s, err := p.config.choose(p.known, p.node.Previous)
+	s, err := p.config.choose(p.known, p.self(), p.node.Previous)
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (p *Part) move(ctx context.Context) error {
 		}
 		delete(p.known, e.key)
 	}
-	s, err := p.config.choose(p.known, Subnets{})
+	s, err := p.config.choose(p.known, p.self(), Subnets{})
 	if err == nil {
 		err = p.put(ctx, s)
 	}

@@ -35,6 +35,9 @@ const DefaultPrefix = "/coreos.com/network"
 type Registry struct {
 	Store  etcd.Store
 	Prefix string
+	// Servers are where the store is, as far as their addresses are known: a subnet
+	// with one of them in it is never a peer's, whom nobody would hear leave again.
+	Servers []netip.Addr
 }
 
 // Node is what a host brings to a network.

@@ -21,7 +21,7 @@ func FuzzConfig(f *testing.F) {
 			}
 			return
 		}
-		s, err := c.choose(nil, Subnets{})
+		s, err := c.choose(nil, standpoint{}, Subnets{})
 		if err != nil || !c.fits(s) || !within(s.IPv4, c.Network) || c.EnableIPv6 && !within(s.IPv6, c.IPv6Network) {
 			t.Errorf("%q: chose %v of %+v (%v)", text, s, c, err)
 		}
@@ -51,12 +51,12 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		own, err := c.choose(nil, Subnets{})
+		own, err := c.choose(nil, standpoint{}, Subnets{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		e := readEntry(key, etcd.Pair{Value: value}, c)
-		for _, p := range viewOf(map[string]*entry{key: e}, Peer{Subnets: own, PublicIP: ip(1)}).peers {
+		for _, p := range viewOf(map[string]*entry{key: e}, standpoint{Peer{Subnets: own, PublicIP: ip(1)}, nil}).peers {
 			if !within(p.IPv4, c.Network) || p.IPv4.Overlaps(own.IPv4) || !p.PublicIP.Is4() || p.PublicIP == ip(1) || p.contains(p.PublicIP) {
 				t.Errorf("%q %q is the peer %+v of %v", key, value, p, own)
 			}

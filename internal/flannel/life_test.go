@@ -498,7 +498,7 @@ func TestWriteConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, vxlan)
 		w.Drop(prefix + "/config")
-		r := Registry{w.Client(), ""}
+		r := Registry{Store: w.Client()}
 		if err := WriteConfig(t.Context(), r, `{"Network": "10.5.0.0"}`); !catenet.IsInvalid(err) {
 			t.Errorf("a config that is wrong: %v", err)
 		}

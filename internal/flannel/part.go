@@ -158,7 +158,7 @@ func (p *Part) Status() Status {
 func (p *Part) own() Subnets { return p.Status().Subnets }
 
 // self is this node as the others see it.
-func (p *Part) self() Peer {
+func (p *Part) self() standpoint {
 	me := Peer{Subnets: p.own(), PublicIP: p.node.PublicIP, PublicIPv6: p.node.PublicIPv6}
 	if p.data.V4 != nil {
 		me.VTEP4 = p.data.V4.VtepMAC
@@ -166,7 +166,7 @@ func (p *Part) self() Peer {
 	if p.data.V6 != nil {
 		me.VTEP6 = p.data.V6.VtepMAC
 	}
-	return me
+	return standpoint{me, p.registry.Servers}
 }
 
 // set changes the status.

@@ -1,6 +1,7 @@
 package flannel
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,41 @@ func TestHostileRecords(t *testing.T) {
 		}
 		a.ownsIt()
 		a.stop()
+	})
+}
+
+// Where hosts have addresses of the network itself, no subnet has one of them in it: not
+// one that is chosen here, and none of a peer's, who would cut off others, or etcd.
+func TestHostsInTheNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, `{"Network": "192.0.0.0/16", "SubnetMin": "192.0.0.0", "SubnetMax": "192.0.4.0", "Backend": {"Type": "vxlan"}}`)
+		a := w.host(1) // at 192.0.2.1, and etcd at 192.0.3.200
+		a.servers = []netip.Addr{netip.MustParseAddr("192.0.3.200")}
+		w.Force(subnets+"192.0.8.0-24", record(netip.MustParseAddr("192.0.1.77"), mac(8)))
+		w.Force(subnets+"192.0.0.128-25", record(netip.MustParseAddr("198.51.100.9"), mac(9)))
+		a.join().run()
+		if own := a.part.Status().Subnets.IPv4.String(); own != "192.0.4.0/24" {
+			t.Errorf("it has chosen %s", own)
+		}
+		for key, want := range map[string]string{
+			"192.0.2.0-25":   "this node's own public address",
+			"192.0.3.128-25": "server of etcd's",
+			"192.0.1.0-24":   "the host of 192.0.8.0-24",
+		} {
+			w.Force(subnets+key, record(netip.MustParseAddr("198.51.100.7"), mac(7)))
+			later(time.Second)
+			a.says("level=WARN", key, want)
+		}
+		w.Force(subnets+"192.0.9.0-24", record(netip.MustParseAddr("192.0.0.130"), mac(10)))
+		later(time.Second)
+		a.says("level=WARN", "192.0.9.0-24", "its host at 192.0.0.130/32 overlaps 192.0.0.128/25")
+		if got := a.sees(); len(got) != 2 {
+			t.Errorf("it sees %q", got)
+		}
+		a.stop()
+		if s, err := a.part.config.choose(a.part.known, a.part.self(), Subnets{}); err == nil {
+			t.Errorf("there is room for another in %v", s)
+		}
 	})
 }
 

@@ -16,15 +16,14 @@ type view struct {
 }
 
 // viewOf judges all records, as the node self. Of two that overlap the one that came
-// first has the subnet; of two hosts with one MAC the one that came last is it, for that
+// first has the subnet, where no other's host may be; of two hosts with one MAC the one that came last is it, for that
 // may be the other one at another address. What would take ours, or lead packets for
 // ours astray, is never a peer.
-func viewOf(known map[string]*entry, self Peer) view {
+func viewOf(known map[string]*entry, self standpoint) view {
 	own := self.Subnets
 	v := view{own, map[string]Peer{}, map[string]string{}}
-	var four, six ground
-	four.take(own.IPv4, own.Key())
-	six.take(own.IPv6, own.Key())
+	var land, houses ground
+	land.take(own, own.Key())
 	hosts := map[station]netip.Addr{}
 	byAge := slices.SortedFunc(maps.Values(known), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.key, b.key))
@@ -38,14 +37,14 @@ func viewOf(known map[string]*entry, self Peer) view {
 			reason = astray(e.peer, self)
 		}
 		if reason == "" {
-			reason = cmp.Or(four.overlap(e.peer.IPv4), six.overlap(e.peer.IPv6))
+			reason = cmp.Or(land.overlap("", e.peer.Subnets), houses.overlap("", e.peer.Subnets), land.overlap("its host at ", e.peer.house()))
 		}
 		if reason != "" {
 			v.refused[e.key] = reason
 			continue
 		}
-		four.take(e.peer.IPv4, e.key)
-		six.take(e.peer.IPv6, e.key)
+		land.take(e.peer.Subnets, e.key)
+		houses.take(e.peer.house(), "the host of "+e.key)
 		v.peers[e.key] = e.peer
 		maps.Insert(hosts, e.peer.stations)
 	}
@@ -60,8 +59,22 @@ func viewOf(known map[string]*entry, self Peer) view {
 	return v
 }
 
+// standpoint is a node as the others see it, and the servers by which it sees them.
+type standpoint struct {
+	Peer
+	servers []netip.Addr
+}
+
+// house is where a peer's host is, as what there is of it in each family.
+func (p Peer) house() Subnets {
+	return Subnets{alone(p.PublicIP), alone(p.PublicIPv6)}
+}
+
+// alone is the subnet of one address; of none it is invalid.
+func alone(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
 // astray says why a peer's addresses are not to be routed; "" if they are.
-func astray(p, self Peer) string {
+func astray(p Peer, self standpoint) string {
 	switch {
 	case p.PublicIP == self.PublicIP:
 		return fmt.Sprintf("it claims this node's own PublicIP %v", p.PublicIP)
@@ -69,6 +82,8 @@ func astray(p, self Peer) string {
 		return fmt.Sprintf("it claims this node's own PublicIPv6 %v", p.PublicIPv6)
 	case p.contains(self.PublicIP) || p.contains(self.PublicIPv6):
 		return "this node's own public address is in its subnet"
+	case slices.ContainsFunc(self.servers, p.contains):
+		return fmt.Sprintf("a server of etcd's is in its subnet, one of %v", self.servers)
 	case p.contains(p.PublicIP) || p.contains(p.PublicIPv6) || self.contains(p.PublicIP) || self.contains(p.PublicIPv6):
 		return fmt.Sprintf("its PublicIP %v is inside of a subnet of the network", p.PublicIP)
 	case p.VTEP4 != (MAC{}) && p.VTEP4 == self.VTEP4, p.VTEP6 != (MAC{}) && p.VTEP6 == self.VTEP6:
@@ -97,7 +112,7 @@ func (s Subnets) contains(a netip.Addr) bool {
 	return s.IPv4.Contains(a) || s.IPv6.IsValid() && s.IPv6.Contains(a)
 }
 
-// ground is subnets of one family that have an owner and do not overlap, in order.
+// ground is subnets that have an owner and do not overlap, in order.
 type ground struct {
 	taken  []netip.Prefix
 	owners []string
@@ -108,26 +123,26 @@ func (g *ground) find(p netip.Prefix) int {
 	return i
 }
 
-// overlap says who has a part of p already; "" if nobody does.
-func (g *ground) overlap(p netip.Prefix) string {
-	if !p.IsValid() {
-		return ""
-	}
-	i := g.find(p)
-	for _, j := range []int{i - 1, i} {
-		if j >= 0 && j < len(g.taken) && g.taken[j].Overlaps(p) {
-			return fmt.Sprintf("%v overlaps %v of %s, which was there before", p, g.taken[j], g.owners[j])
+// overlap says who has a part of something already; "" if nobody does.
+func (g *ground) overlap(what string, s Subnets) string {
+	for _, p := range []netip.Prefix{s.IPv4, s.IPv6} {
+		i := g.find(p)
+		for _, j := range []int{i - 1, i} {
+			if p.IsValid() && j >= 0 && j < len(g.taken) && g.taken[j].Overlaps(p) {
+				return fmt.Sprintf("%s%v overlaps %v of %s, which was there before", what, p, g.taken[j], g.owners[j])
+			}
 		}
 	}
 	return ""
 }
 
-func (g *ground) take(p netip.Prefix, owner string) {
-	if !p.IsValid() {
-		return
+func (g *ground) take(s Subnets, owner string) {
+	for _, p := range []netip.Prefix{s.IPv4, s.IPv6} {
+		if p.IsValid() {
+			i := g.find(p)
+			g.taken, g.owners = slices.Insert(g.taken, i, p), slices.Insert(g.owners, i, owner)
+		}
 	}
-	i := g.find(p)
-	g.taken, g.owners = slices.Insert(g.taken, i, p), slices.Insert(g.owners, i, owner)
 }
 
 // delta says how to get from one view to the next.

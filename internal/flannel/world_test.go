@@ -41,15 +41,16 @@ func newWorld(t *testing.T, config string) *world {
 
 // node is one host: its connection, its part, and what it was told.
 type node struct {
-	w      *world
-	store  *etcdtest.Client
-	spec   Node
-	part   *Part
-	log    bytes.Buffer
-	mu     sync.Mutex
-	deltas []Delta
-	peers  map[string]Peer // what the deltas amount to
-	stop   func()
+	w       *world
+	store   *etcdtest.Client
+	spec    Node
+	servers []netip.Addr
+	part    *Part
+	log     bytes.Buffer
+	mu      sync.Mutex
+	deltas  []Delta
+	peers   map[string]Peer // what the deltas amount to
+	stop    func()
 }
 
 // ip is node i's PublicIP.
@@ -70,7 +71,7 @@ func (w *world) host(i int) *node {
 	return n
 }
 
-func (n *node) registry() Registry { return Registry{n.store, prefix} }
+func (n *node) registry() Registry { return Registry{n.store, prefix, n.servers} }
 
 // join has the node join, which must succeed.
 func (n *node) join() *node {

@@ -38,7 +38,7 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, fits
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if o.config != "" {
-		if err := flannel.WriteConfig(ctx, flannel.Registry{Store: store, Prefix: o.prefix}, o.config); err != nil {
+		if err := flannel.WriteConfig(ctx, o.registry(store), o.config); err != nil {
 			return part, err
 		}
 	}
@@ -56,7 +56,7 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, fits
 
 // take has the registry give the node its subnets.
 func (d Driver) take(ctx context.Context, o options, store etcd.Store, node flannel.Node, p *held) (catenet.Part, error) {
-	joined, err := flannel.Join(ctx, flannel.Registry{Store: store, Prefix: o.prefix}, node)
+	joined, err := flannel.Join(ctx, o.registry(store), node)
 	if err != nil {
 		return catenet.Part{}, err
 	}
@@ -207,5 +207,5 @@ func (d Driver) Leave(ctx context.Context, n catenet.Network) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	return flannel.Leave(ctx, flannel.Registry{Store: store, Prefix: o.prefix}, lease(n.ID))
+	return flannel.Leave(ctx, o.registry(store), lease(n.ID))
 }

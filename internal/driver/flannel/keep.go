@@ -141,7 +141,7 @@ func (k *keeper) locate(ctx context.Context) error {
 
 // readdress has the registry know this host by another address. It keeps its subnets.
 func (k *keeper) readdress(ctx context.Context, next *held) error {
-	if err := flannel.Leave(ctx, flannel.Registry{Store: k.store, Prefix: k.o.prefix}, lease(k.s.Network.ID)); err != nil {
+	if err := flannel.Leave(ctx, k.o.registry(k.store), lease(k.s.Network.ID)); err != nil {
 		return err
 	}
 	node := k.d.node(*next, k.s.Network)

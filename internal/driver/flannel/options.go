@@ -157,6 +157,11 @@ func (o *options) readMasquerade(own map[string]string) (err error) {
 	return nil
 }
 
+// registry is where the network's nodes find each other.
+func (o options) registry(store etcd.Store) flannel.Registry {
+	return flannel.Registry{Store: store, Prefix: o.prefix, Servers: o.etcd.Addrs()}
+}
+
 // store opens the registry's, with the credentials as the file has them now.
 func (d Driver) store(o options) (etcd.Store, error) {
 	cfg := o.etcd

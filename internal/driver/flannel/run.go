@@ -73,7 +73,7 @@ func (k *keeper) session(ctx context.Context) (err error) {
 		return err
 	}
 	k.file = k.writeFile()
-	registry := flannel.Registry{Store: k.store, Prefix: k.o.prefix}
+	registry := k.o.registry(k.store)
 	node := k.d.node(k.p, k.s.Network)
 	node.RenewMargin = k.o.margin
 	if k.part, err = flannel.Resume(registry, node, k.p.State); err != nil {
