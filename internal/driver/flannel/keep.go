@@ -65,7 +65,24 @@ func (k *keeper) leadAll(ctx context.Context) error {
 	} else if k.ways == nil {
 		return nil // what there is is from before
 	}
-	return driver.Lead(ctx, k.s.Host, k.p.span(), want, k.p.tunnels()...)
+	return driver.Lead(ctx, k.s.Host, k.within(), want, k.p.tunnels()...)
+}
+
+// within is where nothing else may lead: to the whole network once the registry has
+// said who is there, and to the peers that are remembered before. One that came when
+// the daemon was killed is not.
+func (k *keeper) within() (subnets []netip.Prefix) {
+	if k.listed || k.carry != nil {
+		return k.p.span()
+	}
+	for _, w := range k.ways {
+		for _, s := range []netip.Prefix{w.IPv4, w.IPv6} {
+			if s.IsValid() {
+				subnets = append(subnets, s)
+			}
+		}
+	}
+	return subnets
 }
 
 func peers(ways map[string]way) (all []flannel.Peer) {

@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// pause is how often at most the engine is told.
-	pause = time.Second
-	// inspection is how often the routes, and where this host is, are looked at
-	// without any reason, in pauses.
-	inspection = 10
+	// pause is how often at most the engine is told. What it is not told yet is
+	// forgotten when the daemon is killed.
+	pause = time.Second / 5
+	// beat is how often it is looked how the registry is doing, and inspection how
+	// often the routes, and where this host is, without any reason, in beats.
+	beat, inspection = time.Second, 10
 )
 
 // Run implements driver.Spanning: one session after the other, each with the part that
@@ -59,6 +60,7 @@ type keeper struct {
 	carry *carrier // of the udp backend, else nil
 
 	ways   map[string]way // to the peers, by key; nil: nobody is known yet
+	listed bool           // the registry has said who is there: whom it does not know is gone
 	change bool           // they are not told yet
 	told   time.Time      // last
 	said   string         // the trouble that was told last
@@ -103,9 +105,10 @@ func (k *keeper) session(ctx context.Context) (err error) {
 
 // follow does what there is to do, as it comes.
 func (k *keeper) follow(ctx context.Context, deltas <-chan flannel.Delta) error {
-	clock := time.NewTicker(pause)
+	clock := time.NewTicker(beat)
 	defer clock.Stop()
-	for beat := 1; ; beat++ {
+	var later <-chan time.Time // there is something left to tell
+	for beats := 0; ; {
 		look := false
 		select {
 		case <-ctx.Done():
@@ -123,12 +126,14 @@ func (k *keeper) follow(ctx context.Context, deltas <-chan flannel.Delta) error 
 		case <-k.s.Lost:
 			look = true
 		case <-clock.C:
-			look = beat%inspection == 0
+			beats++
+			look = beats%inspection == 0
+		case <-later:
 		}
 		if look && k.look(ctx) {
 			return nil
 		}
-		k.tell()
+		later = k.tell()
 	}
 }
 
@@ -153,7 +158,7 @@ func (k *keeper) take(ctx context.Context, d flannel.Delta) error {
 	}
 	k.change = true
 	if d.Full {
-		k.ways = ways
+		k.ways, k.listed = ways, true
 		k.lead(ctx)
 	} else {
 		k.lost = k.apply(ctx, d, ways)
@@ -161,12 +166,15 @@ func (k *keeper) take(ctx context.Context, d flannel.Delta) error {
 	return nil
 }
 
-// tell says what has changed, unless that was just done: then the clock will.
-func (k *keeper) tell() {
+// tell says what has changed. If that was just done it returns when it is time again.
+func (k *keeper) tell() <-chan time.Time {
 	trouble := errors.Join(k.part.Status().Trouble, k.where, k.lost, remote(k.ways), k.file)
 	said := fmt.Sprint(trouble)
-	if !k.change && said == k.said || time.Since(k.told) < pause {
-		return
+	if !k.change && said == k.said {
+		return nil
+	}
+	if wait := pause - time.Since(k.told); wait > 0 {
+		return time.After(wait)
 	}
 	news := driver.News{Trouble: trouble}
 	if k.carry != nil {
@@ -181,6 +189,7 @@ func (k *keeper) tell() {
 	}
 	k.s.Tell(news)
 	k.change, k.said, k.told = false, said, time.Now()
+	return nil
 }
 
 // repart tells of another part of this host: its links are to be made for that.

@@ -197,7 +197,7 @@ func TestRun(t *testing.T) {
 		synctest.Wait()
 		h.leads("after a route was removed", ways(2, 3)...)
 		h.k.Lose(netip.MustParsePrefix("10.5.2.0/24"))
-		later(inspection * pause)
+		later(inspection * beat)
 		h.leads("after one was removed that nobody told of", ways(2, 3)...)
 		wrote := h.k.Writes()
 		later(time.Minute)
@@ -215,6 +215,12 @@ func TestRun(t *testing.T) {
 		h.k.Lose(netip.MustParsePrefix("10.5.3.0/24"))
 		h.run()
 		h.leads("after a restart without etcd", ways(2, 3)...)
+		h.stop()
+		h.memory = []byte(`[{"ipv4":"10.5.2.0/24","PublicIP":"192.0.2.2","VTEP4":"0e:00:00:00:00:02"}]`)
+		h.k.Lose(netip.MustParsePrefix("10.5.2.0/24"))
+		h.run()
+		later(time.Minute)
+		h.leads("after a restart without etcd, of one that was killed before it told of a peer", ways(2, 3)...)
 		h.stop()
 		h.memory = nil
 		h.run()
@@ -250,7 +256,7 @@ func TestAnotherPart(t *testing.T) {
 			t.Errorf("the new owner is not reached: %v", got)
 		}
 		h.k.Uplink("eth0", 1400)
-		later(inspection*pause + time.Second)
+		later(inspection*beat + time.Second)
 		if len(h.parts) != 2 || h.n.Part.MTU != 1350 || h.n.Part.Subnets[0] != own || !strings.Contains(h.k.String(), "mtu 1350") {
 			t.Errorf("the underlay takes 1400 bytes, and its parts were %+v", h.parts)
 		}
@@ -300,7 +306,7 @@ func TestSubnetFile(t *testing.T) {
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
-		later(inspection * pause)
+		later(inspection * beat)
 		if _, trouble := h.says(); trouble != "<nil>" {
 			t.Errorf("without that file: %s", trouble)
 		}
