@@ -141,6 +141,9 @@ func (h *Host) repair(c *conn, cur *info, want aim) error {
 	if err := p.settle(cur, have, want); err != nil {
 		return err
 	}
+	if err := p.connect(c, cur, have, want.addrs); err != nil {
+		return err
+	}
 	if err := p.apply(h, c); err != nil || want.gate == "" && !cur.isolated {
 		return err
 	}

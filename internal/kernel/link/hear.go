@@ -31,15 +31,16 @@ const (
 )
 
 // hearLinks opens the socket that hears of links, addresses and traffic control,
-// and of our routes that go: those of others, a router's, may be a million; and of
-// neighbours that go.
+// and of our routes that go, and the kernel's own: those of others, a router's, may
+// be a million; and of neighbours that go.
 func hearLinks() (*os.File, error) {
 	return hear(unix.NETLINK_ROUTE, []unix.SockFilter{
 		{Code: loadHalf, K: typeAt},
-		{Code: ifEqual, K: asLoaded(unix.RTM_NEWROUTE), Jt: 5},
-		{Code: ifEqual, K: asLoaded(unix.RTM_NEWNEIGH), Jt: 4},
-		{Code: ifEqual, K: asLoaded(unix.RTM_DELROUTE), Jf: 2},
+		{Code: ifEqual, K: asLoaded(unix.RTM_NEWROUTE), Jt: 6},
+		{Code: ifEqual, K: asLoaded(unix.RTM_NEWNEIGH), Jt: 5},
+		{Code: ifEqual, K: asLoaded(unix.RTM_DELROUTE), Jf: 3},
 		{Code: loadByte, K: protocolAt},
+		{Code: ifEqual, K: unix.RTPROT_KERNEL, Jt: 1},
 		{Code: ifEqual, K: kernel.RouteProtocol, Jf: 1},
 		{Code: ret, K: whole},
 		{Code: ret},

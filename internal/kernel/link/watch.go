@@ -181,12 +181,8 @@ func (w *watch) take(nsid int, b []byte) {
 			w.link(nsid, m)
 		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 			w.address(nsid, m)
-		case unix.RTM_DELROUTE: // ours, says the filter
-			if nsid != atHost {
-				w.inside(nsid)
-			} else {
-				w.lost(kernel.Loss{Reach: true})
-			}
+		case unix.RTM_DELROUTE:
+			w.route(nsid, m)
 		case unix.RTM_DELNEIGH:
 			if nsid == atHost && len(m.Data) >= ndmsgLen && w.tunnels[int(native.Uint32(m.Data[4:]))] {
 				w.lost(kernel.Loss{Reach: true})
@@ -196,6 +192,21 @@ func (w *watch) take(nsid int, b []byte) {
 		case unix.RTM_DELNSID:
 			w.forget(m.Data)
 		}
+	}
+}
+
+// route reads an event about a route that is gone: one of ours, says the filter, or
+// one that the kernel had made, with an address of a link of ours.
+func (w *watch) route(nsid int, m wire.Message) {
+	r, ok := readRoute(m.Data, unix.RT_TABLE_MAIN)
+	switch name := w.names[r.index]; {
+	case !ok:
+	case r.protocol == kernel.RouteProtocol && nsid != atHost:
+		w.inside(nsid)
+	case r.protocol == kernel.RouteProtocol:
+		w.lost(kernel.Loss{Reach: true})
+	case nsid == atHost && name != "" && !w.h.isRemoving(name, false):
+		w.lost(kernel.Loss{Link: name})
 	}
 }
 

@@ -62,6 +62,7 @@ func TestWatch(t *testing.T) {
 		"bridge deleted":         {func(a *attached) { a.host.Run("ip", "link", "del", "br0") }, onHost("br0")},
 		"bridge down":            {func(a *attached) { a.host.Run("ip", "link", "set", "br0", "down") }, onHost("br0")},
 		"bridge address deleted": {func(a *attached) { a.host.Run("ip", "addr", "flush", "dev", "br0") }, onHost("br0")},
+		"bridge's route deleted": {func(a *attached) { a.host.Run("ip", "route", "del", "10.9.0.0/16") }, onHost("br0")},
 		"veth deleted":           {func(a *attached) { a.host.Run("ip", "link", "del", veth) }, onHost(veth)},
 		"veth off the bridge":    {func(a *attached) { a.host.Run("ip", "link", "set", veth, "nomaster") }, onHost(veth)},
 		"veth down":              {func(a *attached) { a.host.Run("ip", "link", "set", veth, "down") }, onHost(veth)},
