@@ -75,7 +75,7 @@ func (gs *groups) add(p []byte, h int) bool {
 	gs.members = append(gs.members, member{packet: p})
 	n := group{ip: h, first: at, last: at, count: 1, length: len(p), ended: true}
 	if n.read(p); !gs.usable[n.kind] {
-		n.kind = kernel.SegmentNone
+		n.kind, n.ended = kernel.SegmentNone, true
 	}
 	if n.kind == kernel.SegmentNone && n.flow == (flow{}) {
 		gs.all = append(gs.all, n)

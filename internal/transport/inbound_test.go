@@ -326,6 +326,36 @@ func TestTheTTLEndsHere(t *testing.T) {
 	r.counted(Expired, 2)
 }
 
+// TestADeviceThatCannotCut some kind of packets is given each of those for itself,
+// and the others together.
+func TestADeviceThatCannotCut(t *testing.T) {
+	var datagrams [][]byte
+	for i := range uint16(3) {
+		datagrams = append(datagrams, udp(theirs, ours, payload(700), func(p *packet) { p.id, p.frag = i, 0 }))
+	}
+	for _, c := range []struct {
+		lacks     []kernel.Segment
+		tcp, udps int // packets that the host is given
+	}{
+		{nil, 1, 1},
+		{[]kernel.Segment{kernel.SegmentUDP}, 1, 3},
+		{[]kernel.Segment{kernel.SegmentUDP, kernel.SegmentTCP}, 3, 3},
+	} {
+		for all, want := range map[*[][]byte]int{new(flowing(3, 700)): c.tcp, &datagrams: c.udps} {
+			r := newRig(t, c.lacks...)
+			given := r.peer(*all...)
+			if len(given) != want {
+				t.Errorf("without %v: %d packets of protocol %d are given, not %d", c.lacks, len(given), (*all)[0][9], want)
+			}
+			for i, p := range apart(t, given) {
+				if !bytes.Equal(p, older((*all)[i])) {
+					t.Errorf("without %v: packet %d is another, of %d bytes", c.lacks, i, len(p))
+				}
+			}
+		}
+	}
+}
+
 func TestADeviceThatTakesNoGroups(t *testing.T) {
 	r := newRig(t)
 	r.tunnel.Write = func(left kernel.Offload) error {

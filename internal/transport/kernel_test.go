@@ -97,8 +97,12 @@ func (n *node) run() *node {
 	return n
 }
 
-// stream sends much from one container to the other, and checks that it arrives.
-func stream(t *testing.T, from, to *node) {
+// much is enough bytes for all that a stream meets.
+const much = 24 << 20
+
+// stream sends so many bytes from one container to the other, and checks that they
+// arrive.
+func stream(t *testing.T, from, to *node, much int) {
 	t.Helper()
 	var l net.Listener
 	to.box.MustDo(func() (err error) {
@@ -106,7 +110,6 @@ func stream(t *testing.T, from, to *node) {
 		return err
 	})
 	defer l.Close()
-	const much = 24 << 20
 	sums := make(chan [sha256.Size]byte, 1)
 	go func() {
 		var sum [sha256.Size]byte
@@ -189,8 +192,8 @@ func TestBetweenHosts(t *testing.T) {
 	a, b := wire(t)
 	a.run()
 	b.run()
-	stream(t, a, b)
-	stream(t, b, a)
+	stream(t, a, b, much)
+	stream(t, b, a, much)
 	c := b.tr.Traffic().Carried
 	for _, n := range []*node{a, b} {
 		if c := n.tr.Traffic(); c.Carried[refusals] != 0 || c.Dropped[Failed.String()] != 0 || c.Dropped[overflow] != 0 {
@@ -221,11 +224,13 @@ func burst(t *testing.T, from, to *node) {
 	t.Helper()
 	var far *net.UDPConn
 	to.box.MustDo(func() (err error) {
-		far, err = net.ListenUDP("udp4", nil)
-		return err
+		if far, err = net.ListenUDP("udp4", nil); err != nil {
+			return err
+		}
+		return far.SetReadBuffer(1 << 20) // or as much as it may be
 	})
 	defer far.Close()
-	const size, each, times = 700, 40, 3 // as much as a socket holds
+	const size, each, times = 700, 40, 3 // as much as that holds
 	from.box.MustDo(func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 		if err != nil {
@@ -275,7 +280,7 @@ func TestASmallerPath(t *testing.T) {
 		t.Error("nothing was fragmented")
 	}
 	a.box.Run("ip", "route", "flush", "cache")
-	stream(t, a, b)
+	stream(t, a, b, much)
 	if c := a.tr.Traffic(); c.Dropped[TooBig.String()] < 2 || c.Carried[refusals] != 0 {
 		t.Errorf("%v", c)
 	}
@@ -288,8 +293,8 @@ func TestAPeerThatIsPlain(t *testing.T) {
 	a, b := wire(t)
 	a.run()
 	plain(b)
-	stream(t, a, b)
-	stream(t, b, a)
+	stream(t, a, b, much)
+	stream(t, b, a, much)
 	echo(t, a, b, every()...)
 	a.box.Run("ping", "-c1", "-W5", "-Mdo", "-s1444", "10.5.2.2")
 }

@@ -26,9 +26,11 @@ type rig struct {
 	in     *inbound
 }
 
-func newRig(t testing.TB) *rig {
+// newRig lays one whose device lacks some ways to cut packets.
+func newRig(t testing.TB, lacks ...kernel.Segment) *rig {
 	t.Helper()
 	r := &rig{t: t, tunnel: fake.NewTunnel(1)}
+	r.tunnel.Lacks = lacks
 	table := new(Table)
 	err := table.Set(Peer{netip.MustParsePrefix("10.5.2.0/24"), second}, Peer{netip.MustParsePrefix("10.5.2.128/25"), third})
 	if err != nil {

@@ -182,7 +182,7 @@ func TestAnUpgradeCarriesOn(t *testing.T) {
 	if now := inodes(a); len(sockets) != 2 || !slices.Equal(sockets, now) {
 		t.Errorf("the sockets were %v, and are %v", sockets, now)
 	}
-	stream(t, a, b)
+	stream(t, a, b, much)
 	p.end(t, syscall.SIGTERM)
 }
 

@@ -70,7 +70,7 @@ var Arrows = []Arrow{
 
 	{"internal/engine/...", []string{".", "internal/ipam/...", "internal/store/...", "internal/names/...", "internal/firewall/...", "internal/driver", "internal/kernel", "internal/engine/..."}, "the engine knows contracts, not drivers and not who calls it"},
 
-	{"internal/transport/...", []string{".", "internal/kernel"}, "a transport stands between two contracts of the kernel's; where its peers come from it does not know"},
+	{"internal/transport/...", []string{".", "internal/kernel", "test/vm"}, "a transport stands between two contracts of the kernel's; where its peers come from it does not know; its tests boot a kernel that lacks offloads"},
 
 	{"internal/config/...", []string{"."}, "settings are words; what they lead to is wired in main"},
 

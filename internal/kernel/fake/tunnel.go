@@ -63,6 +63,8 @@ type Tunnel struct {
 	// Send and Write, if not nil, are asked first, and may refuse.
 	Send  func(kernel.Train) error
 	Write func(kernel.Offload) error
+	// Lacks are the ways to cut a packet that the device does not have.
+	Lacks []kernel.Segment
 	// Forgetful tunnels do not remember what went through them.
 	Forgetful bool
 
@@ -137,7 +139,7 @@ func (t *Tunnel) Sent() (all []Datagram) {
 
 func (t *Tunnel) Lanes() []kernel.Lane { return t.lanes }
 
-func (t *Tunnel) Segments(kernel.Segment) bool { return true }
+func (t *Tunnel) Segments(s kernel.Segment) bool { return !slices.Contains(t.Lacks, s) }
 
 func (t *Tunnel) PathMTU(netip.Addr) (int, error) { return t.MTU, nil }
 

@@ -37,6 +37,10 @@ func openQueue(device string) (int, error) {
 	}
 	if err != nil {
 		unix.Close(fd)
+		if errors.Is(err, unix.EINVAL) {
+			return -1, catenet.Unsupportedf("this kernel's TUN devices have no queues, or no room for what is left to be done to a packet (%w)", err).
+				WithHint("Linux has had both since 3.8")
+		}
 		return -1, err
 	}
 	return fd, nil

@@ -260,6 +260,34 @@ func TestWhyNotSent(t *testing.T) {
 	}
 }
 
+// five has the other host send five datagrams at once, of 450 bytes, and returns what
+// arrives.
+func (s *site) five(lane kernel.Lane) (int, []kernel.Arrival) {
+	s.t.Helper()
+	raw, err := s.far.SyscallConn()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, 100) }); cerr != nil || err != nil {
+		s.t.Fatal(cerr, err)
+	}
+	if _, err := s.far.WriteToUDPAddrPort(make([]byte, 450), s.spec.Bind); err != nil {
+		s.t.Fatal(err)
+	}
+	arrivals := make([]kernel.Arrival, 5)
+	for i := range arrivals {
+		arrivals[i].Data = make([]byte, kernel.MaxPacket)
+	}
+	if _, datagrams, err := lane.Wait(); err != nil || !datagrams {
+		s.t.Fatalf("%v, %v", datagrams, err)
+	}
+	n, err := lane.Receive(arrivals)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n, arrivals
+}
+
 // TestWhatArrives comes with who sent it; what was sent together, together.
 func TestWhatArrives(t *testing.T) {
 	t.Parallel()
@@ -267,26 +295,9 @@ func TestWhatArrives(t *testing.T) {
 	spec := s.spec
 	spec.Lanes = 1
 	lane := s.open(spec).Lanes()[0]
-	raw, err := s.far.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, 100) }); cerr != nil || err != nil {
-		t.Fatal(cerr, err)
-	}
-	if _, err := s.far.WriteToUDPAddrPort(make([]byte, 450), s.spec.Bind); err != nil {
-		t.Fatal(err)
-	}
-	arrivals := make([]kernel.Arrival, 4)
-	for i := range arrivals {
-		arrivals[i].Data = make([]byte, kernel.MaxPacket)
-	}
-	if _, datagrams, err := lane.Wait(); err != nil || !datagrams {
-		t.Fatalf("%v, %v", datagrams, err)
-	}
-	n, err := lane.Receive(arrivals)
-	if a := arrivals[0]; err != nil || n != 1 || a.From != netip.MustParseAddrPort("192.0.2.2:8285") || a.Size != 100 || len(a.Data) != 450 {
-		t.Errorf("%d: from %v %d bytes by %d, %v", n, a.From, len(a.Data), a.Size, err)
+	n, arrivals := s.five(lane)
+	if a := arrivals[0]; n != 1 || a.From != netip.MustParseAddrPort("192.0.2.2:8285") || a.Size != 100 || len(a.Data) != 450 {
+		t.Errorf("%d: from %v %d bytes by %d", n, a.From, len(a.Data), a.Size)
 	}
 	if n, err := lane.Receive(arrivals); n != 0 || err != nil {
 		t.Errorf("nothing more: %d, %v", n, err)
