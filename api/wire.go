@@ -26,6 +26,11 @@ type NetworkCreated struct {
 	Warnings []string        `json:"warnings,omitempty"`
 }
 
+// NetworkRemoved answers a removal of which there is something to say.
+type NetworkRemoved struct {
+	Warnings []string `json:"warnings"`
+}
+
 // Pruned names the networks that a prune removed.
 type Pruned struct {
 	Removed []string `json:"removed"`

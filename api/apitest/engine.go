@@ -331,15 +331,15 @@ func (e *Engine) Network(_ context.Context, ref string) (catenet.NetworkStatus, 
 }
 
 // RemoveNetwork implements server.Engine.
-func (e *Engine) RemoveNetwork(_ context.Context, ref string) error {
+func (e *Engine) RemoveNetwork(_ context.Context, ref string) ([]string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n, err := e.network(ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if n.Predefined {
-		return catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
+		return nil, catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
 	}
 	if eps := e.status(n).Endpoints; len(eps) > 0 {
 		var names []string
@@ -347,12 +347,12 @@ func (e *Engine) RemoveNetwork(_ context.Context, ref string) error {
 			names = append(names, e.sandboxes[ep.SandboxID].status.Name)
 		}
 		slices.Sort(names)
-		return catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(names, ", ")).
+		return nil, catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(names, ", ")).
 			WithHint("catenet network disconnect %s CONTAINER takes one out", n.Name)
 	}
 	delete(e.networks, n.ID)
 	e.tell("network", "destroy", n.ID, map[string]string{"name": n.Name, "type": n.Driver})
-	return nil
+	return nil, nil
 }
 
 // PruneNetworks implements server.Engine.
@@ -364,7 +364,7 @@ func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) (names []s
 		if n.Predefined || !f.MatchNetwork(n.Network, false, Now) {
 			continue
 		}
-		if e.RemoveNetwork(ctx, n.ID) == nil {
+		if _, err := e.RemoveNetwork(ctx, n.ID); err == nil {
 			names = append(names, n.Name)
 		}
 	}

@@ -62,7 +62,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return c.broken(ctx, err)
 	}
 	c.done(res)
-	if out == nil {
+	if out == nil || res.StatusCode == http.StatusNoContent {
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {

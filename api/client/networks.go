@@ -48,13 +48,15 @@ func (c *Client) Network(ctx context.Context, ref string) (n catenet.NetworkStat
 	return n, err
 }
 
-// RemoveNetwork removes a network that no endpoint is in.
-func (c *Client) RemoveNetwork(ctx context.Context, ref string) error {
+// RemoveNetwork removes a network that no endpoint is in, and returns warnings for
+// people.
+func (c *Client) RemoveNetwork(ctx context.Context, ref string) ([]string, error) {
+	var out api.NetworkRemoved
 	path, err := at("network", ref, "")
-	if err != nil {
-		return err
+	if err == nil {
+		err = c.call(ctx, "DELETE", path, nil, nil, &out)
 	}
-	return c.call(ctx, "DELETE", path, nil, nil, nil)
+	return out.Warnings, err
 }
 
 // UpdateNetwork changes a network while its containers run, and returns

@@ -27,7 +27,7 @@ type Engine interface {
 	Network(ctx context.Context, ref string) (catenet.NetworkStatus, error)
 	CreateNetwork(ctx context.Context, spec catenet.NetworkSpec) (catenet.Network, []string, error)
 	UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error)
-	RemoveNetwork(ctx context.Context, ref string) error
+	RemoveNetwork(ctx context.Context, ref string) ([]string, error)
 
 	ClaimPool(ctx context.Context, ask catenet.Pool, ipv6 bool) (catenet.Claim, error)
 	ReleasePool(ctx context.Context, subnet netip.Prefix) error

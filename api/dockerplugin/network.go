@@ -206,7 +206,7 @@ func (p *Plugin) deleteNetwork(ctx context.Context, q networkRequest) (any, erro
 		}
 	}
 	if !stays {
-		err = p.o.Engine.RemoveNetwork(ctx, n.ID)
+		_, err = p.o.Engine.RemoveNetwork(ctx, n.ID)
 		stays = catenet.KindOf(err) == catenet.KindForbidden // somebody else is in it
 	}
 	if stays {

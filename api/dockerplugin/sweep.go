@@ -111,7 +111,8 @@ func (p *Plugin) sweep(ctx context.Context, before holdings) error {
 	}
 	for id, n := range now.networks {
 		if _, old := before.networks[id]; old {
-			p.forgot("network", id, p.o.Engine.RemoveNetwork(ctx, n))
+			_, err := p.o.Engine.RemoveNetwork(ctx, n)
+			p.forgot("network", id, err)
 		}
 	}
 	for subnet := range now.claims {

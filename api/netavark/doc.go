@@ -23,7 +23,7 @@ type Engine interface {
 	Network(ctx context.Context, ref string) (catenet.NetworkStatus, error)
 	UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error)
 	Networks(ctx context.Context) ([]catenet.NetworkStatus, error)
-	RemoveNetwork(ctx context.Context, ref string) error
+	RemoveNetwork(ctx context.Context, ref string) ([]string, error)
 	Connect(ctx context.Context, network, sandbox string, spec catenet.EndpointSpec) (catenet.Endpoint, error)
 	Leave(ctx context.Context, sandbox string, endpoints []string, ports []catenet.PortSpec) error
 	CreateSandbox(ctx context.Context, spec catenet.SandboxSpec, start bool) (catenet.SandboxStatus, error)

@@ -31,7 +31,7 @@ func (f *Front) network(ctx context.Context, n Network) (have catenet.NetworkSta
 		if err = n.difference(want, have.Network); err == nil || have.Labels[LabelID] == "" || len(have.Endpoints) > 0 {
 			return have, err
 		}
-		if err = f.engine.RemoveNetwork(ctx, have.ID); err != nil {
+		if _, err = f.engine.RemoveNetwork(ctx, have.ID); err != nil {
 			return have, err
 		}
 	}

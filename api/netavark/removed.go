@@ -37,7 +37,7 @@ func (f *Front) removeRemoved(ctx context.Context, defined []string) error {
 		if n.Labels[labelDefined] != f.Definitions || used || slices.Contains(defined, n.Labels[LabelID]) {
 			continue
 		}
-		if err := f.engine.RemoveNetwork(ctx, n.ID); err != nil {
+		if _, err := f.engine.RemoveNetwork(ctx, n.ID); err != nil {
 			return err
 		}
 		f.log.Info("Podman has removed a network that was made for it: removed", "network", n.Name)

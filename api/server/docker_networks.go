@@ -118,7 +118,7 @@ func (s *Server) dockerRemove(w http.ResponseWriter, r *http.Request, _ string) 
 	if err != nil {
 		return err
 	}
-	if err := s.engine.RemoveNetwork(ctx, n.ID); err != nil {
+	if _, err := s.engine.RemoveNetwork(ctx, n.ID); err != nil {
 		names, nerr := s.names(ctx, n)
 		if nerr != nil {
 			return nerr

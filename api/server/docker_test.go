@@ -259,7 +259,7 @@ func TestDockerEvents(t *testing.T) {
 	if err := e.Disconnect(t.Context(), "front", "web", false); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.RemoveNetwork(t.Context(), "front"); err != nil {
+	if _, err := e.RemoveNetwork(t.Context(), "front"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []events.Action{"disconnect", "destroy"} {

@@ -24,7 +24,9 @@ type Engine interface {
 	// Networks returns all networks, by name.
 	Networks(ctx context.Context) ([]catenet.NetworkStatus, error)
 	Network(ctx context.Context, ref string) (catenet.NetworkStatus, error)
-	RemoveNetwork(ctx context.Context, ref string) error
+	// RemoveNetwork returns warnings: the network is gone, but something of it is not
+	// finished elsewhere.
+	RemoveNetwork(ctx context.Context, ref string) ([]string, error)
 	// UpdateNetwork changes a network while its containers run, and returns
 	// it as it is then, and warnings. What is as asked already is no change.
 	UpdateNetwork(ctx context.Context, ref string, up catenet.NetworkUpdate) (catenet.Network, []string, error)

@@ -72,8 +72,12 @@ func (s *Server) updateNetwork(w http.ResponseWriter, r *request) error {
 }
 
 func (s *Server) removeNetwork(w http.ResponseWriter, r *request) error {
-	if err := s.engine.RemoveNetwork(r.lasting(), r.ref); err != nil {
+	warnings, err := s.engine.RemoveNetwork(r.lasting(), r.ref)
+	if err != nil {
 		return err
+	}
+	if len(warnings) > 0 {
+		return reply(w, http.StatusOK, api.NetworkRemoved{Warnings: warnings})
 	}
 	return done(w)
 }

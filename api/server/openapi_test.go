@@ -22,7 +22,7 @@ import (
 
 // described are the types whose schemas the document has.
 var described = []any{
-	api.Error{}, api.NetworkCreated{}, api.Pruned{}, api.ConnectRequest{}, api.DisconnectRequest{}, api.WaitReply{}, api.LogLine{},
+	api.Error{}, api.NetworkCreated{}, api.NetworkRemoved{}, api.Pruned{}, api.ConnectRequest{}, api.DisconnectRequest{}, api.WaitReply{}, api.LogLine{},
 	catenet.Version{}, catenet.Info{}, catenet.DriverOptions{}, catenet.FirewallInfo{}, catenet.Obstacle{},
 	catenet.NetworkSpec{}, catenet.NetworkUpdate{}, catenet.Pool{}, catenet.Route{}, catenet.Network{}, catenet.PoolUse{}, catenet.NetworkStatus{}, catenet.AddressOwner{}, catenet.Part{}, catenet.Peer{}, catenet.Traffic{},
 	catenet.EndpointSpec{}, catenet.Bandwidth{}, catenet.Rate{}, catenet.Link{}, catenet.Endpoint{}, catenet.Parked{},

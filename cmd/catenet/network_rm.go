@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/catenet/catenet"
@@ -22,7 +24,10 @@ func (c *cli) networkRm() *cobra.Command {
 				return err
 			}
 			return c.each("removing", args, func(name string) error {
-				err := cl.RemoveNetwork(cmd.Context(), name)
+				warnings, err := cl.RemoveNetwork(cmd.Context(), name)
+				for _, w := range warnings {
+					fmt.Fprintf(c.err, "catenet: warning: %s\n", w)
+				}
 				if force && catenet.IsNotFound(err) {
 					return nil
 				}

@@ -120,7 +120,7 @@ func (s *standIn) remake(ctx context.Context, was catenet.NetworkStatus) error {
 	file := was.Options["subnet-file"]
 	text, err := os.ReadFile(file)
 	if err == nil || errors.Is(err, os.ErrNotExist) { // an empty one tells of nothing
-		err = s.daemon.RemoveNetwork(ctx, was.ID)
+		_, err = s.daemon.RemoveNetwork(ctx, was.ID)
 	}
 	if err == nil {
 		err = writeNew(s.spec.Options["subnet-file"], text, 0o644)

@@ -27,6 +27,9 @@ func remove(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err == nil {
 		err = errors.Join(d.engine.Withdraw(ctx), d.firewall.Remove(ctx))
 	}
+	if err == nil && c.Purge {
+		err = d.engine.Forsake(ctx)
+	}
 	if err = errors.Join(err, d.close()); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/internal/kernel"
@@ -16,18 +17,23 @@ import (
 //	                      ▲ each start │
 //	                      └────────────┘
 type Spanning interface {
-	// Join takes this host's part of a network. Who dies behind it has the same
-	// part when it is asked for again. The network has no part yet, and no pools.
-	// fits refuses a span that cannot be on this host: it is asked before anything
-	// is taken, for the part may be another network's of this host.
-	Join(ctx context.Context, h kernel.Host, n catenet.Network, fits func(span []netip.Prefix) error) (catenet.Part, error)
+	// Join takes this host's part of a network, which has no part yet, and no pools.
+	// ahead is asked before anything is taken, and refuses a span that cannot be on
+	// this host: the part may be another network's here. From then on it is Leave that
+	// gives back what may have been taken.
+	Join(ctx context.Context, h kernel.Host, n catenet.Network, ahead func(span []netip.Prefix) error) (catenet.Part, error)
 	// Run keeps the part, and what leads to the other hosts, until ctx ends. It does
 	// not need whoever gave the part to be there. An error is told, and Run called
 	// again. What leads to other hosts stays when it ends.
 	Run(ctx context.Context, s Site) error
-	// Leave gives the part back.
+	// Leave gives back whatever this host has of a network, whose part may be unknown
+	// or be given back already, and nothing that another network has taken since. The
+	// host is not touched.
 	Leave(ctx context.Context, n catenet.Network) error
 }
+
+// Lapse is how long a part is the host's that nobody keeps any more.
+const Lapse = 24 * time.Hour
 
 // Charted is implemented by drivers whose networks' options say where the other
 // hosts are.

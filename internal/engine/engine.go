@@ -20,6 +20,7 @@
 //	restore.go     a start: records to kernel, and orphans away
 //	sweep.go       what nobody knows goes
 //	span.go        networks of several hosts: this host's part, and the others
+//	handback.go     a part that is nobody's any more is given back
 //	repair.go      what somebody else took away is put back
 //	containerlink.go  what --link leads to; linkcheck.go: whether it may, linkenv.go: what is told
 //	reaper.go      links are removed behind the caller's back, in batches
@@ -114,6 +115,7 @@ type Engine struct {
 
 	mu        sync.Mutex // guards what follows, and all records and pools
 	networks  map[string]*network
+	handbacks map[string]*handback // by network
 	claims    map[netip.Prefix]*claim
 	sandboxes map[string]*sandbox
 	linkers   map[string]*sandbox              // those whose names are known and that have links
@@ -141,6 +143,7 @@ type network struct {
 	ready    bool              // visible to requests
 	down     error             // why it is not up, else nil; tried again by repair
 	lingers  error             // removed, and why links or rules are still there; likewise
+	handback *handback         // what is to be given back of it once nothing is there; nil: nothing
 	span     *span             // of one that reaches over several hosts, while it is kept; else nil
 }
 
@@ -178,6 +181,7 @@ func New(o Options) *Engine {
 		o: o, log: o.Log, born: time.Now(), ctx: ctx, cancel: cancel,
 		drivers:   make(map[string]driver.Driver),
 		networks:  make(map[string]*network),
+		handbacks: make(map[string]*handback),
 		claims:    make(map[netip.Prefix]*claim),
 		sandboxes: make(map[string]*sandbox),
 		linkers:   make(map[string]*sandbox),

@@ -163,8 +163,8 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"no family", create(catenet.NetworkSpec{Name: "n", DisableIPv4: true}), catenet.KindInvalid, "IPv"},
 		{"another host network", create(catenet.NetworkSpec{Name: "n", Driver: "host"}), catenet.KindForbidden, "host"},
 
-		{"remove predefined", func() error { return w.RemoveNetwork(ctx, "bridge") }, catenet.KindForbidden, "predefined"},
-		{"remove one in use", func() error { return w.RemoveNetwork(ctx, "front") }, catenet.KindForbidden, "taken"},
+		{"remove predefined", func() error { return w.noNetwork("bridge") }, catenet.KindForbidden, "predefined"},
+		{"remove one in use", func() error { return w.noNetwork("front") }, catenet.KindForbidden, "taken"},
 		{"connect to host", func() error { _, err := w.Connect(ctx, "host", "taken", catenet.EndpointSpec{}); return err }, catenet.KindForbidden, "host"},
 		{"by force from no network", func() error { return w.Disconnect(ctx, "nope", "nobody", true) }, catenet.KindNotFound, "nope"},
 		{"disconnect a stranger", func() error { return w.Disconnect(ctx, "closed", "taken", false) }, catenet.KindNotFound, "closed"},
@@ -263,7 +263,7 @@ func TestAFixedAddressIsItsContainersAndNobodyElses(t *testing.T) {
 		t.Errorf("a stopped container's address: %v", err)
 	}
 	// Also in a network that was made anew, and after a restart.
-	must(t, w.RemoveNetwork(ctx, "n"))
+	must(t, w.noNetwork("n"))
 	w.network(pool)
 	if _, err := w.CreateSandbox(ctx, container("f2", fixed), true); !catenet.IsConflict(err) {
 		t.Errorf("in a network made anew: %v", err)

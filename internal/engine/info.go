@@ -39,6 +39,11 @@ func (e *Engine) Info(ctx context.Context) (catenet.Info, error) {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("network %s is removed, and not gone: %v", n.Name, n.lingers))
 			}
 		}
+		for _, p := range e.handbacks {
+			if p.trouble != nil {
+				info.Warnings = append(info.Warnings, p.text())
+			}
+		}
 		for _, sb := range e.sandboxes {
 			if a := sb.ailment; a != nil && sb.now != nil && sb.now.State == catenet.StateRunning {
 				info.Warnings = append(info.Warnings, fmt.Sprintf("container %s is not as it should be: %s", sb.name, a.why))

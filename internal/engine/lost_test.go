@@ -73,7 +73,7 @@ func TestANetworkThatIsGoneCanBeLeft(t *testing.T) {
 	_, err := w.CreateSandbox(ctx, catenet.SandboxSpec{Name: "c", Owner: catenet.OwnerRun, Process: &catenet.Process{Args: []string{"sleep"}},
 		Networks: []catenet.EndpointSpec{{Network: "front"}, {Network: "bridge"}}}, false)
 	must(t, err)
-	must(t, w.RemoveNetwork(ctx, "front"))
+	must(t, w.noNetwork("front"))
 	if err := w.Start(ctx, "c"); !catenet.IsNotFound(err) || !strings.Contains(catenet.HintOf(err), "catenet network disconnect") {
 		t.Errorf("%v, hint %q", err, catenet.HintOf(err))
 	}

@@ -66,7 +66,7 @@ func TestRemovedWhileUpdated(t *testing.T) {
 	w.network(catenet.NetworkSpec{Name: "n"})
 	removed := make(chan error, 1)
 	m.do = func() error {
-		go func() { removed <- w.RemoveNetwork(ctx, "n") }()
+		go func() { removed <- w.noNetwork("n") }()
 		for _, err := w.Network(ctx, "n"); err == nil; _, err = w.Network(ctx, "n") {
 			time.Sleep(time.Millisecond)
 		}

@@ -268,7 +268,13 @@ func (e *Engine) unguard(ctx context.Context, n *network) error {
 }
 
 func (e *Engine) keepNetwork(entry networkEntry) error {
-	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error { return tx.Put(kindNetwork, entry.ID, entry) })
+	err := e.o.Store.Update(store.Durable, func(tx *store.Tx) error {
+		err := tx.Put(kindNetwork, entry.ID, entry)
+		if entry.Part != nil && !entry.Pending { // which is the network's from now on
+			err = errors.Join(err, tx.Delete(kindHandback, entry.ID))
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("record network %s: %w", entry.Name, err)
 	}
@@ -284,138 +290,6 @@ func (e *Engine) report(doing, name string, err error) {
 	if err != nil {
 		e.log.Error(doing, "name", name, "err", err)
 	}
-}
-
-// RemoveNetwork removes a network that nobody is in.
-func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
-	e.mu.Lock()
-	n, err := e.network(ref)
-	if err == nil {
-		err = e.removable(n)
-	}
-	if err != nil {
-		e.mu.Unlock()
-		return err
-	}
-	n.removing = true
-	e.mu.Unlock()
-	return e.removeNetwork(ctx, n)
-}
-
-// removable says why a network cannot be removed, if so. e.mu is held.
-func (e *Engine) removable(n *network) error {
-	if n.Predefined {
-		return catenet.Forbiddenf("network %s is predefined and cannot be removed", n.Name)
-	}
-	if from := e.madeFrom(n); len(from) > 0 {
-		return catenet.Forbiddenf("config-only network %s is in use by %s", n.Name, strings.Join(from, ", ")).
-			WithHint("catenet network rm %s first", strings.Join(from, " "))
-	}
-	if len(n.members) == 0 {
-		return nil
-	}
-	return catenet.Forbiddenf("network %s has containers in it: %s", n.Name, strings.Join(e.memberNames(n), ", ")).
-		WithHint("catenet network disconnect %s CONTAINER takes one out", n.Name)
-}
-
-// memberNames are the names of the containers in a network, sorted. e.mu is
-// held.
-func (e *Engine) memberNames(n *network) (names []string) {
-	for _, id := range n.members {
-		if sb := e.sandboxes[id]; sb != nil {
-			names = append(names, sb.name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// removeNetwork removes a network marked as being removed: first on record,
-// so that a crash in between ends in its being gone.
-func (e *Engine) removeNetwork(ctx context.Context, n *network) error {
-	e.parted(n)
-	n.op.Lock()
-	defer n.op.Unlock()
-	if err := e.dropNetwork(n.ID); err != nil {
-		e.locked(func() { n.removing = false })
-		e.keepSpan(n)
-		return fmt.Errorf("remove network %s: %w", n.Name, err)
-	}
-	ctx = context.WithoutCancel(ctx)
-	e.o.Names.RemoveNetwork(n.ID)
-	err := e.takeDown(ctx, n)
-	e.givePart(ctx, n)
-	e.report("forget cursors and leases of network", n.Name, e.o.Store.Update(store.Live, func(tx *store.Tx) error {
-		errs := []error{tx.Delete(kindCursor, n.ID), tx.Delete(kindMemory, n.ID)}
-		for a := range n.leases {
-			errs = append(errs, tx.Delete(kindLease, leaseKey(n.ID, a)))
-		}
-		return errors.Join(errs...)
-	}))
-	e.tell("network", "destroy", n.ID, "name", n.Name, "type", n.Driver)
-	if err != nil {
-		return fmt.Errorf("remove network %s, which is tried on: %w", n.Name, err)
-	}
-	return nil
-}
-
-// takeDown takes a network that is on record no more out of the kernel. Its
-// name and subnets are nobody else's until that is done. n.op is held.
-func (e *Engine) takeDown(ctx context.Context, n *network) error {
-	err := errors.Join(e.unguard(ctx, n), n.driver.Down(ctx, e.o.Host, n.Network))
-	e.locked(func() {
-		if n.lingers = err; err == nil {
-			delete(e.networks, n.ID)
-		}
-	})
-	return err
-}
-
-// takeDownAgain tries those once more that could not be.
-func (e *Engine) takeDownAgain(ctx context.Context) {
-	var left []*network
-	e.locked(func() {
-		for _, n := range e.networks {
-			if n.lingers != nil {
-				left = append(left, n)
-			}
-		}
-	})
-	for _, n := range left {
-		n.op.Lock()
-		err := e.takeDown(ctx, n)
-		n.op.Unlock()
-		if err == nil {
-			e.log.Info("what was left of a removed network is gone", "network", n.Name)
-		}
-	}
-}
-
-// PruneNetworks removes the networks that nobody is in and f matches. Those
-// that hold settings stay, as with Docker.
-func (e *Engine) PruneNetworks(ctx context.Context, f catenet.Filter) ([]string, error) {
-	var idle []*network
-	e.locked(func() {
-		for _, n := range e.networks {
-			if n.ready && !n.removing && !n.ConfigOnly && e.removable(n) == nil && f.MatchNetwork(n.Network, false, time.Now()) {
-				n.removing = true
-				idle = append(idle, n)
-			}
-		}
-		slices.SortFunc(idle, func(a, b *network) int { return strings.Compare(a.Name, b.Name) })
-	})
-	names := []string{}
-	var errs []error
-	for _, n := range idle {
-		err := e.removeNetwork(ctx, n)
-		if errs = append(errs, err); err == nil {
-			names = append(names, n.Name)
-		}
-	}
-	if len(names) > 0 {
-		e.tell("network", "prune", "")
-	}
-	return names, errors.Join(errs...)
 }
 
 // Networks returns all networks, by name.

@@ -14,6 +14,7 @@ import (
 // Kinds of records in the store.
 const (
 	kindNetwork   store.Kind = "network"   // durable: networkEntry
+	kindHandback  store.Kind = "handback"  // durable: handback, by network
 	kindClaim     store.Kind = "claim"     // durable: catenet.Claim, by subnet
 	kindContainer store.Kind = "container" // durable: containerEntry
 	kindSandbox   store.Kind = "sandbox"   // live: sandboxEntry

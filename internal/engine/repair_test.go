@@ -96,8 +96,8 @@ func TestNetworksThatThisBuildCannotServeStayOnRecord(t *testing.T) {
 	if entries[odd.ID] == nil || entries[bad.ID] == nil {
 		t.Error("its record is gone")
 	}
-	must(t, w.RemoveNetwork(ctx, "odd"))
-	must(t, w.RemoveNetwork(ctx, "bad"))
+	must(t, w.noNetwork("odd"))
+	must(t, w.noNetwork("bad"))
 	if got := w.warnings() + w.kernel.String(); strings.Contains(got, "down") || strings.Contains(got, "mv0") {
 		t.Errorf("removed, there is still\n%s", got)
 	}
@@ -234,7 +234,7 @@ func TestARemovalThatFailsIsTriedAgain(t *testing.T) {
 	before := w.state()
 	w.network(catenet.NetworkSpec{Name: "front"})
 	w.rules.Refuse = func(nft.Op) error { return errors.New("not now") }
-	if err := w.RemoveNetwork(ctx, "front"); err == nil || !strings.Contains(err.Error(), "not now") {
+	if err := w.noNetwork("front"); err == nil || !strings.Contains(err.Error(), "not now") {
 		t.Errorf("removed without its rules: %v", err)
 	}
 	w.takeDownAgain(ctx)
@@ -257,7 +257,7 @@ func TestWhatIsBeingRemovedIsNotRaised(t *testing.T) {
 	var n *network
 	w.locked(func() { n = w.networks[front.ID] })
 	before := w.state()
-	must(t, w.RemoveNetwork(ctx, "front"))
+	must(t, w.noNetwork("front"))
 	after := w.state()
 	if w.raise(ctx, n) || w.state() != after || before == after {
 		t.Errorf("raised:\n%s", w.state())

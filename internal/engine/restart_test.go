@@ -25,7 +25,7 @@ func TestNoQuickReuseAfterAStart(t *testing.T) {
 		t.Errorf("b has %s and %s, which a had a moment ago", got.IPv4, got.IPv6)
 	}
 	must(t, w.Remove(ctx, "b", false))
-	must(t, w.RemoveNetwork(ctx, "two"))
+	must(t, w.noNetwork("two"))
 	w.network(catenet.NetworkSpec{Name: "two", Pools: []catenet.Pool{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}})
 	if got := w.mustAttach("c", catenet.EndpointSpec{Network: "two"}).Endpoints[0].IPv4; got != old.IPv4 {
 		t.Errorf("a new network begins at %s", got)

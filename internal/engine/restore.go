@@ -62,6 +62,9 @@ func (e *Engine) Restore(ctx context.Context) error {
 	for _, n := range e.networks {
 		e.keepSpan(n)
 	}
+	for _, p := range slices.Collect(maps.Values(e.handbacks)) {
+		e.handBack(p)
+	}
 	e.goTask(e.keepTrue)
 	e.tellObstacles(ctx)
 	return nil
@@ -97,7 +100,7 @@ func (e *Engine) loadNetworks(ctx context.Context) error {
 		e.locked(func() { e.networks[id] = n })
 		e.o.Names.SetNetwork(n.ID, n.Name, n.inward())
 	}
-	return errors.Join(e.loadLeases(), e.loadClaims())
+	return errors.Join(e.loadLeases(), e.loadClaims(), e.loadHandbacks(ctx))
 }
 
 // knownNetwork is a network on record as the engine holds it: with its driver

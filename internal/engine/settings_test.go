@@ -38,7 +38,7 @@ func TestANetworkIsMadeFromAConfigOnlyOne(t *testing.T) {
 		if st, err := w.Network(t.Context(), "settings"); err != nil || len(st.Use) > 0 {
 			t.Errorf("addresses of what only holds settings are handed out: %+v, %v", st.Use, err)
 		}
-		if err := w.RemoveNetwork(t.Context(), "settings"); catenet.KindOf(err) != catenet.KindForbidden {
+		if err := w.noNetwork("settings"); catenet.KindOf(err) != catenet.KindForbidden {
 			t.Errorf("removing settings in use: %v", err)
 		}
 		w.restart()
@@ -50,7 +50,7 @@ func TestANetworkIsMadeFromAConfigOnlyOne(t *testing.T) {
 	if names, err := w.PruneNetworks(t.Context(), nil); err != nil || len(names) > 0 {
 		t.Errorf("settings are pruned: %v, %v", names, err)
 	}
-	must(t, w.RemoveNetwork(t.Context(), "settings"))
+	must(t, w.noNetwork("settings"))
 	// Its subnet was never taken.
 	w.network(catenet.NetworkSpec{Name: "other", Pools: asked})
 }

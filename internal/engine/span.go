@@ -41,16 +41,22 @@ func (e *Engine) takePart(ctx context.Context, n *catenet.Network, u *undo) erro
 	}
 	part, err := d.Join(ctx, e.o.Host, *n, func(span []netip.Prefix) error {
 		e.mu.Lock()
-		defer e.mu.Unlock()
-		return apart(span, e.neighbours(nil))
+		err := apart(span, e.neighbours(nil))
+		e.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		p, err := e.keepHandback(*n)
+		if err == nil {
+			u.add(func() { e.handBack(p); e.awaitHandback(p) })
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("join network %s: %w", n.Name, err)
 	}
 	n.Part, n.IPv6 = &part, slices.ContainsFunc(part.Subnets, func(p netip.Prefix) bool { return p.Addr().Is6() })
 	n.Pools = append(n.Pools, poolsOf(part.Subnets)...)
-	undoing, left := context.WithoutCancel(ctx), *n
-	u.add(func() { e.report("leave network", n.Name, d.Leave(undoing, left)) })
 	return nil
 }
 
@@ -255,13 +261,6 @@ func (e *Engine) parted(n *network) {
 	if s != nil {
 		s.stop()
 		<-s.done
-	}
-}
-
-// givePart gives a network's part back.
-func (e *Engine) givePart(ctx context.Context, n *network) {
-	if d, spans := n.driver.(driver.Spanning); spans {
-		e.report("give back this host's part of network", n.Name, d.Leave(ctx, n.Network))
 	}
 }
 

@@ -23,14 +23,17 @@ type far struct {
 	driver.Driver
 	mu    sync.Mutex
 	part  catenet.Part
-	taken int // parts
-	joins int // how often one was taken
+	joins int             // how often a part was taken
+	taken map[string]bool // by which networks they are
+	away  error           // what whoever gives parts says to all; nil: he is there
+	lose  error           // what he says to the next, who has a part all the same
+	left  int             // how often one was to be given back
 	site  *driver.Site
 	fails chan error // each ends a Run
 }
 
 func newFar(subnet string) *far {
-	return &far{Driver: bridge.New(), fails: make(chan error), part: catenet.Part{
+	return &far{Driver: bridge.New(), fails: make(chan error), taken: map[string]bool{}, part: catenet.Part{
 		Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}, Span: []netip.Prefix{netip.MustParsePrefix("10.5.0.0/16")}, MTU: 1450}}
 }
 
@@ -45,8 +48,14 @@ func (f *far) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.
 	return s, err
 }
 
-func (f *far) Join(_ context.Context, _ kernel.Host, _ catenet.Network, fits func([]netip.Prefix) error) (catenet.Part, error) {
-	if err := fits(f.part.Span); err != nil {
+func (f *far) Join(_ context.Context, _ kernel.Host, n catenet.Network, ahead func([]netip.Prefix) error) (catenet.Part, error) {
+	f.mu.Lock()
+	away := f.away
+	f.mu.Unlock()
+	if away != nil {
+		return catenet.Part{}, away
+	}
+	if err := ahead(f.part.Span); err != nil {
 		return catenet.Part{}, err
 	}
 	for range 10000 { // others have the word meanwhile
@@ -54,9 +63,11 @@ func (f *far) Join(_ context.Context, _ kernel.Host, _ catenet.Network, fits fun
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.taken++
 	f.joins++
-	return f.part, nil
+	f.taken[n.ID] = true
+	lose := f.lose
+	f.lose = nil
+	return f.part, lose
 }
 
 func (f *far) Run(ctx context.Context, s driver.Site) error {
@@ -71,11 +82,28 @@ func (f *far) Run(ctx context.Context, s driver.Site) error {
 	}
 }
 
-func (f *far) Leave(context.Context, catenet.Network) error {
+func (f *far) Leave(_ context.Context, n catenet.Network) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.taken--
-	return nil
+	f.left++
+	if f.away == nil {
+		delete(f.taken, n.ID)
+	}
+	return f.away
+}
+
+// is has the giver of parts away, or there again.
+func (f *far) is(away error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+// parts are how many are taken.
+func (f *far) parts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.taken)
 }
 
 // forget has running wait for the next one.
@@ -157,9 +185,9 @@ func TestSpan(t *testing.T) {
 		t.Errorf("after a restart: memory %q, part %+v", s.Memory, s.Network.Part)
 	}
 	must(t, w.Remove(ctx, "x", true))
-	must(t, w.RemoveNetwork(ctx, "wide"))
-	if f.taken != 0 {
-		t.Errorf("%d parts are not given back", f.taken)
+	must(t, w.noNetwork("wide"))
+	if f.parts() != 0 {
+		t.Errorf("%d parts are not given back", f.parts())
 	}
 	again := w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
 	f.forget()
@@ -183,7 +211,7 @@ func TestSpanRefused(t *testing.T) {
 	if f.joins != 0 {
 		t.Errorf("%d parts are taken in vain", f.joins)
 	}
-	must(t, w.RemoveNetwork(ctx, "near"))
+	must(t, w.noNetwork("near"))
 	w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
 	if _, _, err := w.CreateNetwork(ctx, catenet.NetworkSpec{Name: "near", Pools: []catenet.Pool{{Subnet: prefix("10.5.8.0/24")}}}); !catenet.IsConflict(err) {
 		t.Errorf("within another's span: %v", err)
@@ -209,8 +237,8 @@ func TestSpanAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if refused != 7 || f.joins != 1 || f.taken != 1 {
-		t.Errorf("%d are refused, and parts were taken %d times and are %d", refused, f.joins, f.taken)
+	if refused != 7 || f.joins != 1 || f.parts() != 1 {
+		t.Errorf("%d are refused, and parts were taken %d times and are %d", refused, f.joins, f.parts())
 	}
 }
 

@@ -19,7 +19,7 @@ const lastGrace = 10 * time.Second
 
 // Withdraw takes away all that a daemon left on this host, in place of
 // Restore: containers are ended, namespaces are left as they were found, and
-// every link, pin and folder of ours goes. The firewall is not the engine's.
+// every link, route, pin and folder of ours goes. The firewall is not the engine's.
 // What outlives the machine stays on record: the next start makes the networks
 // again, and knows the containers as ended.
 func (e *Engine) Withdraw(ctx context.Context) error {
@@ -54,7 +54,7 @@ func (e *Engine) Withdraw(ctx context.Context) error {
 	for id, entry := range entries {
 		e.abandon(ctx, id, entry)
 	}
-	return errors.Join(e.sweepLinks(ctx), e.sweep(ctx))
+	return errors.Join(e.sweepLinks(ctx), e.sweep(ctx), e.sweepReach(ctx))
 }
 
 // endLast ends a container that nobody watches any more.

@@ -75,6 +75,13 @@ func memory(t *testing.T) string {
 // before its kernel.
 func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 	w.t.Helper()
+	w.open(wrap)
+	must(w.t, w.Restore(context.Background()))
+}
+
+// open makes an engine that is not brought to life.
+func (w *world) open(wrap func(*fake.Kernel) hostAndNamespaces) {
+	w.t.Helper()
 	var err error
 	w.store, err = store.Open(store.Options{StateDir: filepath.Join(w.dir, "state"), RunDir: filepath.Join(w.dir, "run"), Log: w.log})
 	must(w.t, err)
@@ -99,7 +106,6 @@ func (w *world) boot(wrap func(*fake.Kernel) hostAndNamespaces) {
 		EtcNetns: filepath.Join(w.dir, "etc", "netns"),
 		Progress: w.progress,
 	})
-	must(w.t, w.Restore(context.Background()))
 	down := sync.OnceFunc(w.shutdown(w.Engine, w.names, w.store))
 	w.t.Cleanup(down)
 	w.closeNow = down
@@ -112,6 +118,12 @@ func (w *world) shutdown(e *Engine, n *names.Names, s *store.Store) func() {
 			w.t.Error(err)
 		}
 	}
+}
+
+// noNetwork removes a network.
+func (w *world) noNetwork(name string) error {
+	_, err := w.RemoveNetwork(ctx, name)
+	return err
 }
 
 // restart ends the engine and starts another one on what is left.

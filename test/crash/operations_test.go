@@ -85,10 +85,10 @@ func operations() []operation {
 		{name: "create a network", before: func(s *site) { s.noNetwork("new") },
 			do: func(s *site) error { return s.create("new", "10.93.0.0/24", "fd00:93::/64") }},
 		{name: "remove a network", before: func(s *site) { s.network("new", "10.93.0.0/24", "fd00:93::/64") },
-			do: func(s *site) error { return s.truth.Client.RemoveNetwork(ctx, "new") }},
+			do: (*site).removeNew},
 		{name: "create a network of several hosts", before: func(s *site) { s.noNetwork("new"); s.wire() }, do: (*site).createRouted},
 		{name: "remove a network of several hosts", before: func(s *site) { s.noNetwork("new"); s.wire(); s.must(s.createRouted()) },
-			do: func(s *site) error { return s.truth.Client.RemoveNetwork(ctx, "new") }},
+			do: (*site).removeNew},
 		{name: "attach", before: nothing,
 			do: func(s *site) error { return s.attach("subject", s.netns, ports, "front", "back") }},
 		{name: "park", before: nothing, do: func(s *site) error {
@@ -172,9 +172,14 @@ func (s *site) run(start bool) error {
 	return err
 }
 
+func (s *site) removeNew() error {
+	_, err := s.truth.Client.RemoveNetwork(ctx, "new")
+	return err
+}
+
 func (s *site) noNetwork(name string) {
 	s.T.Helper()
-	if err := s.truth.Client.RemoveNetwork(ctx, name); err != nil && !catenet.IsNotFound(err) {
+	if _, err := s.truth.Client.RemoveNetwork(ctx, name); err != nil && !catenet.IsNotFound(err) {
 		s.T.Fatal(err)
 	}
 }

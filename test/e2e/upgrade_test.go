@@ -398,7 +398,8 @@ func (l *load) requests(t *testing.T, socket string) {
 		if _, _, err := c.CreateNetwork(context.Background(), catenet.NetworkSpec{Name: name}); err != nil {
 			return fmt.Errorf("create: %w", err)
 		}
-		return c.RemoveNetwork(context.Background(), name)
+		_, err := c.RemoveNetwork(context.Background(), name)
+		return err
 	})
 }
 

@@ -137,7 +137,7 @@ func (h *host) do(o op) (err error) {
 	case "network create":
 		_, _, err = c.CreateNetwork(ctx, catenet.NetworkSpec{Name: o.network, Internal: o.internal, Pools: []catenet.Pool{{Subnet: o.subnet}}})
 	case "network rm":
-		err = c.RemoveNetwork(ctx, o.network)
+		_, err = c.RemoveNetwork(ctx, o.network)
 	case "network prune":
 		_, err = c.PruneNetworks(ctx, catenet.Filter{})
 	case "attach", "run", "park":

@@ -41,11 +41,14 @@ func joined(t testing.TB, id, config string, options ...string) catenet.Network 
 	return join(t, newDriver(store), fake.New(), id, options...)
 }
 
+// ahead has every network fit.
+func ahead([]netip.Prefix) error { return nil }
+
 // join has a host take part.
 func join(t testing.TB, d Driver, k *fake.Kernel, id string, options ...string) catenet.Network {
 	t.Helper()
 	n := catenet.Network{ID: strings.Repeat(id, 32), NetworkSpec: spec(t, options...)}
-	part, err := d.Join(context.Background(), k, n, anywhere)
+	part, err := d.Join(context.Background(), k, n, ahead)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,9 +59,6 @@ func join(t testing.TB, d Driver, k *fake.Kernel, id string, options ...string) 
 	}
 	return n
 }
-
-// anywhere has every network fit.
-func anywhere([]netip.Prefix) error { return nil }
 
 // without takes the underlay's IPv6 away, which the real host of the suite lacks.
 func without6(t testing.TB, n catenet.Network) catenet.Network {

@@ -15,9 +15,9 @@ import (
 )
 
 // Join implements driver.Spanning. The same host has the same part again, since the
-// registry knows it by its address. Nothing is written before it is sure that this host
-// can have a part.
-func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, fits func([]netip.Prefix) error) (part catenet.Part, err error) {
+// registry knows it by its address. Nothing but the config is written before it is sure
+// that this host can have a part.
+func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, ahead func([]netip.Prefix) error) (part catenet.Part, err error) {
 	o, err := d.parse(n.NetworkSpec)
 	if err != nil {
 		return part, err
@@ -45,7 +45,7 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, fits
 	node := d.node(p, n)
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		p.config = c
-		if err := fits(p.span()); err != nil {
+		if err := ahead(p.span()); err != nil {
 			return flannel.BackendData{}, err
 		}
 		err := d.admit(ctx, h, n.ID, &p) // which may bring other MACs

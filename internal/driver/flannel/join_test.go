@@ -49,7 +49,7 @@ func TestJoinAndLeave(t *testing.T) {
 		}
 		again := n
 		again.Part, again.Pools = nil, nil
-		if part, err := d.Join(context.Background(), k, again, anywhere); err != nil || part.Subnets[0] != n.Part.Subnets[0] {
+		if part, err := d.Join(context.Background(), k, again, ahead); err != nil || part.Subnets[0] != n.Part.Subnets[0] {
 			t.Errorf("%s: joined again: %+v (%v)", config, part, err)
 		}
 		if err := flannel.WriteEnv(o.file, p.env(true)); err != nil {
@@ -113,11 +113,11 @@ func TestJoinIsRefused(t *testing.T) {
 		if c.change != nil {
 			c.change(k, &n)
 		}
-		fits := anywhere
+		ahead := ahead
 		if name == "another network's" {
-			fits = func(span []netip.Prefix) error { return catenet.Conflictf("%v is taken", span).WithHint("choose") }
+			ahead = func(span []netip.Prefix) error { return catenet.Conflictf("%v is taken", span).WithHint("choose") }
 		}
-		_, err := newDriver(store).Join(context.Background(), k, n, fits)
+		_, err := newDriver(store).Join(context.Background(), k, n, ahead)
 		if err == nil || !strings.Contains(err.Error(), c.want) || catenet.HintOf(err) == "" {
 			t.Errorf("%s: %v (hint %q), want %q", name, err, catenet.HintOf(err), c.want)
 		}
@@ -163,10 +163,21 @@ func TestJoinInherits(t *testing.T) {
 		l.VXLAN = &v
 		change(&l, k)
 		k.Add(l)
-		_, err := newDriver(store).Join(context.Background(), k, catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t)}, anywhere)
+		_, err := newDriver(store).Join(context.Background(), k, catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t)}, ahead)
 		if !catenet.IsConflict(err) || !strings.Contains(err.Error(), want) || catenet.HintOf(err) == "" || len(store.Pairs(subnetKeys)) != 0 {
 			t.Errorf("%v (hint %q), want %q; it has taken %v", err, catenet.HintOf(err), want, store.Pairs(subnetKeys))
 		}
+	}
+}
+
+// It is known that something is about to be taken before that is so; where it cannot be
+// put on record nothing is.
+func TestJoinIsOnRecordFirst(t *testing.T) {
+	store, full := etcdtest.New(), errors.New("no room for a record")
+	store.Force(configKey, hostGW)
+	_, err := newDriver(store).Join(context.Background(), fake.New(), catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t)}, func([]netip.Prefix) error { return full })
+	if !errors.Is(err, full) || len(store.Pairs(subnetKeys))+store.Leases() != 0 {
+		t.Errorf("joined (%v), the registry has %v and %d leases", err, store.Pairs(subnetKeys), store.Leases())
 	}
 }
 

@@ -107,7 +107,7 @@ func (c *crowd) put(i int, s station) {
 func (c *crowd) run() {
 	d := New(bridge.New(), new(fake.Tunnels), c.open, slog.New(slog.DiscardHandler))
 	n := catenet.Network{ID: strings.Repeat("c1", 32), NetworkSpec: spec(c)}
-	part, err := d.Join(c.Context(), c.h, n, anywhere)
+	part, err := d.Join(c.Context(), c.h, n, ahead)
 	if err != nil {
 		c.Fatal(err)
 	}
