@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/gaissmai/bart"
 )
 
 // view is what a node makes of the registry: who its peers are, and who is not.
@@ -112,25 +114,21 @@ func (s Subnets) contains(a netip.Addr) bool {
 	return s.IPv4.Contains(a) || s.IPv6.IsValid() && s.IPv6.Contains(a)
 }
 
-// ground is subnets that have an owner and do not overlap, in order.
-type ground struct {
-	taken  []netip.Prefix
-	owners []string
-}
-
-func (g *ground) find(p netip.Prefix) int {
-	i, _ := slices.BinarySearchFunc(g.taken, p, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-	return i
-}
+// ground is subnets and their owners.
+type ground struct{ by bart.Table[string] }
 
 // overlap says who has a part of something already; "" if nobody does.
 func (g *ground) overlap(what string, s Subnets) string {
 	for _, p := range []netip.Prefix{s.IPv4, s.IPv6} {
-		i := g.find(p)
-		for _, j := range []int{i - 1, i} {
-			if p.IsValid() && j >= 0 && j < len(g.taken) && g.taken[j].Overlaps(p) {
-				return fmt.Sprintf("%s%v overlaps %v of %s, which was there before", what, p, g.taken[j], g.owners[j])
+		taken, owner, ok := g.by.LookupPrefixLPM(p)
+		if !ok {
+			for taken, owner = range g.by.Subnets(p) {
+				ok = true
+				break
 			}
+		}
+		if ok {
+			return fmt.Sprintf("%s%v overlaps %v of %s, which was there before", what, p, taken, owner)
 		}
 	}
 	return ""
@@ -139,8 +137,7 @@ func (g *ground) overlap(what string, s Subnets) string {
 func (g *ground) take(s Subnets, owner string) {
 	for _, p := range []netip.Prefix{s.IPv4, s.IPv6} {
 		if p.IsValid() {
-			i := g.find(p)
-			g.taken, g.owners = slices.Insert(g.taken, i, p), slices.Insert(g.owners, i, owner)
+			g.by.Insert(p, owner)
 		}
 	}
 }
