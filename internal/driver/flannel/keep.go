@@ -157,7 +157,17 @@ func (k *keeper) locate(ctx context.Context) error {
 }
 
 // readdress has the registry know this host by another address. It keeps its subnets.
+// The store is asked by a new connection: the one that there was may come from an
+// address that this host has no longer.
 func (k *keeper) readdress(ctx context.Context, next *held) error {
+	store, err := k.d.store(k.o)
+	if err != nil {
+		return err
+	}
+	k.store, err = store, k.store.Close()
+	if err != nil {
+		return err
+	}
 	if err := flannel.Leave(ctx, k.o.registry(k.store), lease(k.s.Network.ID)); err != nil {
 		return err
 	}
@@ -170,7 +180,7 @@ func (k *keeper) readdress(ctx context.Context, next *held) error {
 		}
 		return data(c)
 	}
-	_, err := k.d.take(ctx, k.o, k.store, node, next)
+	_, err = k.d.take(ctx, k.o, k.store, node, next)
 	return err
 }
 

@@ -31,16 +31,14 @@ func (d Driver) Run(ctx context.Context, s driver.Site) error {
 	if err != nil {
 		return err
 	}
-	store, err := d.store(o)
-	if err != nil {
+	k := &keeper{d: d, o: o, s: s, p: p}
+	if k.ways, err = remember(ctx, s, p); err != nil {
 		return err
 	}
-	defer store.Close() // ends what is under way; there is nothing to lose
-	ways, err := remember(ctx, s, p)
-	if err != nil {
+	if k.store, err = d.store(o); err != nil {
 		return err
 	}
-	k := &keeper{d: d, o: o, s: s, p: p, store: store, ways: ways}
+	defer func() { k.store.Close() }() // ends what is under way; there is nothing to lose
 	for ctx.Err() == nil {
 		if err := k.session(ctx); err != nil {
 			return err
