@@ -103,6 +103,11 @@ func (c *cli) standIn(ctx context.Context, f flanneldFlags) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	release, err := alone(c.host, f.network)
+	if err != nil {
+		return err
+	}
+	defer release()
 	s := &standIn{flags: f, spec: spec, daemon: cl, log: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))}
 	end, err := s.answerHealth(ctx)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/catenet/catenet"
 )
 
 // flanneldOf reads a command line and the environment as catenet flanneld does, and
@@ -46,13 +48,38 @@ func TestFlanneldsOwnFlags(t *testing.T) {
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v\nwant %v", got, err, want)
 	}
-	for args, iface := range map[string]string{"-iface-regex=^l.$": "lo", "-iface-regex=^none|^127": "lo", "-iface-can-reach=127.0.0.1": "127.0.0.1"} {
+	for args, iface := range map[string]string{"-iface-regex=^l.$": "lo", "-iface-regex=^lo|^127": "127.0.0.1", "-iface-can-reach=127.0.0.1": "127.0.0.1"} {
 		if got, err := flanneldOf(t, args); err != nil || got["iface"] != iface {
 			t.Errorf("%s finds the link %q, %v", args, got["iface"], err)
 		}
 	}
 	if _, err := flanneldOf(t, "-iface=none0", "-iface-regex=^none"); err == nil || !strings.Contains(err.Error(), "none of the links") {
 		t.Errorf("with no link: %v", err)
+	}
+}
+
+// TestOneStandInANetwork: a second is refused while the first goes on, and not after.
+func TestOneStandInANetwork(t *testing.T) {
+	socket := "unix://" + t.TempDir() + "/run/s"
+	release, err := alone(socket, "flannel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alone(socket, "flannel"); !catenet.IsConflict(err) || !strings.Contains(catenet.HintOf(err), "--network") {
+		t.Errorf("a second: %v (hint %q)", err, catenet.HintOf(err))
+	}
+	other, err := alone(socket, "other")
+	if err != nil {
+		t.Errorf("another network: %v", err)
+	}
+	release()
+	other()
+	for range 2 {
+		again, err := alone(socket, "flannel")
+		if err != nil {
+			t.Fatalf("afterwards: %v", err)
+		}
+		again()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -149,10 +150,8 @@ func (f flanneldFlags) iface() (string, error) {
 	}
 	for _, want := range f.ifaces {
 		for _, words := range links {
-			for _, word := range words {
-				if word == want {
-					return want, nil
-				}
+			if slices.Contains(words, want) {
+				return want, nil
 			}
 		}
 	}
@@ -161,12 +160,8 @@ func (f flanneldFlags) iface() (string, error) {
 		if err != nil {
 			return "", catenet.Invalidf("--iface-regex: %w", err)
 		}
-		for _, words := range links {
-			for _, word := range words {
-				if re.MatchString(word) {
-					return words[0], nil
-				}
-			}
+		if found := match(re, links); found != "" {
+			return found, nil
 		}
 	}
 	if f.canReach != "" {
@@ -179,7 +174,23 @@ func (f flanneldFlags) iface() (string, error) {
 		WithHint("it has %s", strings.TrimSuffix(fmt.Sprintln(links), "\n"))
 }
 
-// linkWords are the links of this host, each by its name and then its addresses.
+// match returns the first address that fits, else the first name.
+func match(re *regexp.Regexp, links [][]string) string {
+	for _, words := range links {
+		if i := slices.IndexFunc(words[1:], re.MatchString); i >= 0 {
+			return words[1+i]
+		}
+	}
+	for _, words := range links {
+		if re.MatchString(words[0]) {
+			return words[0]
+		}
+	}
+	return ""
+}
+
+// linkWords are the links of this host that have IPv4, as flanneld takes no other: each
+// by its name and then its addresses.
 func linkWords() (links [][]string, err error) {
 	all, err := net.Interfaces()
 	if err != nil {
@@ -192,11 +203,13 @@ func linkWords() (links [][]string, err error) {
 			return nil, fmt.Errorf("list addresses of %s: %w", l.Name, err)
 		}
 		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok {
+			if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
 				words = append(words, n.IP.String())
 			}
 		}
-		links = append(links, words)
+		if len(words) > 1 {
+			links = append(links, words)
+		}
 	}
 	return links, nil
 }

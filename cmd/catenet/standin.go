@@ -110,8 +110,8 @@ func (s *standIn) create(ctx context.Context, spec catenet.NetworkSpec) error {
 
 // remake puts the network that there is with other options by what is asked for now.
 // The subnet stays, for containers have addresses of it: the file that tells of it is
-// gone with the network, and is where the next one looks. If there is no such network
-// to be had, the earlier one comes back.
+// gone with the network, and is where the next one looks, unless that is another one in
+// etcd. If there is no such network to be had, the earlier one comes back.
 func (s *standIn) remake(ctx context.Context, was catenet.NetworkStatus) error {
 	if was.Driver != s.spec.Driver || was.Options["bridge"] != "none" {
 		return catenet.Conflictf("there is another network %s, of the driver %s", was.Name, was.Driver).WithHint("--network chooses another name for this one")
@@ -122,7 +122,7 @@ func (s *standIn) remake(ctx context.Context, was catenet.NetworkStatus) error {
 	if err == nil || errors.Is(err, os.ErrNotExist) { // an empty one tells of nothing
 		_, err = s.daemon.RemoveNetwork(ctx, was.ID)
 	}
-	if err == nil {
+	if err == nil && was.Options["prefix"] == s.spec.Options["prefix"] {
 		err = writeNew(s.spec.Options["subnet-file"], text, 0o644)
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,12 +23,16 @@ type standIn struct {
 	etcd string
 }
 
-// flanneld starts it with flags.
+// flanneld starts it with flags. Of etcd's addresses the first is nobody's, as it mostly
+// is of flanneld's usual two.
 func (s standIn) flanneld(flags ...string) *lab.Process {
 	s.t.Helper()
-	return s.Start(filepath.Join(lab.Binaries(s.t), "catenet"), append([]string{"-H", s.Socket(), "flanneld",
-		"-etcd-endpoints=" + s.etcd, "-iface=eth0", "-subnet-file=" + s.file, "-healthz-port=8471"}, flags...)...)
+	return s.Start("env", append([]string{"NOTIFY_SOCKET=" + s.manager(), filepath.Join(lab.Binaries(s.t), "catenet"), "-H", s.Socket(), "flanneld",
+		"-etcd-endpoints=http://127.0.0.1:4001," + s.etcd, "-iface=eth0", "-subnet-file=" + s.file, "-healthz-port=8471"}, flags...)...)
 }
+
+// manager is where the service manager is told.
+func (s standIn) manager() string { return filepath.Join(s.Dir, "notify") }
 
 // health asks for the status and the text of /healthz or /readyz.
 func (s standIn) health(path string) string {
@@ -64,6 +69,17 @@ func TestFlanneldStandsIn(t *testing.T) {
 	etcd := etcdserver.Start(t, etcdserver.Options{NS: b.NS.Path, Host: b.Addr4.String()})
 	s := standIn{a, t, filepath.Join(a.Dir, "flannel", "subnet.env"), etcd.Endpoint}
 
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.manager(), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	heard := make(chan string, 1)
+	go func() {
+		text := make([]byte, 100)
+		n, _ := told.Read(text)
+		heard <- string(text[:n]) + " with " + s.subnet()
+	}()
 	p := s.flanneld()
 	s.awaits(l, "healthz", "503") // no daemon
 	if !strings.Contains(p.Output(), "systemctl start catenet") {
@@ -77,9 +93,13 @@ func TestFlanneldStandsIn(t *testing.T) {
 	etcdctl := func(args ...string) string {
 		return b.MustRun("env", append([]string{"ETCDCTL_API=3", "etcdctl", "--endpoints=" + etcd.Endpoint}, args...)...)
 	}
+	etcdctl("put", "/other/config", `{"Network": "10.7.0.0/16", "Backend": {"Type": "host-gw"}}`)
 	etcdctl("put", "/coreos.com/network/config", `{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}`)
 	s.awaits(l, "readyz", "200")
 	subnet := s.subnet()
+	if got := <-heard; got != "READY=1 with "+subnet {
+		t.Errorf("the service manager was told %q", got)
+	}
 	if !strings.HasPrefix(subnet, "10.5.") || !strings.Contains(p.Output(), "backend=vxlan mtu=1450") {
 		t.Errorf("the subnet is %q, and it says:\n%s", subnet, p.Output())
 	}
@@ -108,6 +128,12 @@ func TestFlanneldStandsIn(t *testing.T) {
 	if keys := strings.Fields(etcdctl("get", "--prefix", "--keys-only", "/coreos.com/network/subnets/")); len(keys) != 1 {
 		t.Errorf("in etcd there are %q", keys)
 	}
+	if out := s.flanneld("-network=second", "-healthz-port=0", "-etcd-prefix=/other").Wait(); !strings.Contains(out, "--subnet-file of catenet flanneld") {
+		t.Errorf("a second network that would share the subnet file:\n%s", out)
+	}
+	if out := s.flanneld("-healthz-port=0", "-etcd-prefix=/other").Wait(); !strings.Contains(out, "another catenet flanneld") {
+		t.Errorf("a second one for the same network:\n%s", out)
+	}
 	a.Catenet("network", "rm", "flannel") // by hand
 	s.awaits(l, "readyz", "200")
 	l.Eventually(soon, func() string {
@@ -116,6 +142,12 @@ func TestFlanneldStandsIn(t *testing.T) {
 		}
 		return ""
 	})
+	p.Signal(syscall.SIGTERM)
+	p = s.flanneld("-etcd-prefix=/other")
+	s.awaits(l, "readyz", "200")
+	if got := s.subnet(); !strings.HasPrefix(got, "10.7.") {
+		t.Errorf("of another network in etcd the subnet is %q", got)
+	}
 	p.Signal(syscall.SIGTERM)
 	a.Catenet("network", "rm", "flannel")
 	a.Catenet("network", "create", "flannel")

@@ -24,6 +24,7 @@ var syscallElsewhere = map[string]string{
 	"api/client/client.go":       "a socket that refuses means that no daemon runs",
 	"api/client/conn.go":         "net has no way to peek whether an idle connection is still open",
 	"api/pipe/pipe.go":           "net takes a small program longer to get going than the request takes",
+	"cmd/catenet/alone.go":       "a lock that goes with who has it, also by a SIGKILL",
 	"disk.go":                    "tells people what ails the disk",
 	"internal/names/hostconf.go": "the time of change tells a file that was replaced",
 	"internal/names/udp.go":      "net has no word for waiting until there is a datagram",

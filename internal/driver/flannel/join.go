@@ -45,10 +45,13 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, ahea
 	node := d.node(p, n)
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		p.config = c
-		if err := ahead(p.span()); err != nil {
-			return flannel.BackendData{}, err
+		err := ahead(p.span())
+		if err == nil {
+			err = p.tells(o.file)
 		}
-		err := d.admit(ctx, h, n.ID, &p) // which may bring other MACs
+		if err == nil {
+			err = d.admit(ctx, h, n.ID, &p) // which may bring other MACs
+		}
 		return p.backendData(c), err
 	}
 	return d.take(ctx, o, store, node, &p)

@@ -93,9 +93,14 @@ func TestJoinIsRefused(t *testing.T) {
 		"wireguard":           {`{"Network": "10.5.0.0/16", "Backend": {"Type": "wireguard"}}`, "", nil, "wireguard"},
 		"another network's":   {hostGW, "", nil, "10.5.0.0/16] is taken"},
 		"no such link":        {vxlan, "iface=eth7", nil, "eth7"},
-		"host-gw elsewhere":   {hostGW, "public-ip=198.51.100.1", nil, "public-ip"},
-		"no room":             {udp, "", func(k *fake.Kernel, _ *catenet.Network) { k.Uplink("eth0", 90) }, "too small"},
-		"a long name":         {`{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan", "VNI": 16777215}}`, "", nil, "Backend.VNI"},
+		"another's file": {vxlan, "", func(_ *fake.Kernel, n *catenet.Network) {
+			if err := os.WriteFile(n.Options[optFile], []byte("FLANNEL_SUBNET=10.9.1.1/24\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, "tells of another network's 10.9.1.0/24"},
+		"host-gw elsewhere": {hostGW, "public-ip=198.51.100.1", nil, "public-ip"},
+		"no room":           {udp, "", func(k *fake.Kernel, _ *catenet.Network) { k.Uplink("eth0", 90) }, "too small"},
+		"a long name":       {`{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan", "VNI": 16777215}}`, "", nil, "Backend.VNI"},
 		"flanneld's device": {vxlan, "", func(k *fake.Kernel, _ *catenet.Network) {
 			if err := k.EnsureLink(context.Background(), kernel.Link{Name: "flannel.1", Kind: "vxlan", Alias: "flanneld"}); err != nil {
 				t.Fatal(err)

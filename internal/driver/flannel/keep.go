@@ -187,14 +187,18 @@ func (k *keeper) readdress(ctx context.Context, next *held) error {
 // writeFile tells those who make containers of their own. One file can tell of one
 // network.
 func (k *keeper) writeFile() error {
-	env := k.p.env(k.o.masquerade)
-	there, err := flannel.ReadEnv(k.o.file)
-	if err != nil {
+	if err := k.p.tells(k.o.file); err != nil {
 		return err
 	}
-	if there.IPv4.IsValid() && !there.IPv4.Overlaps(env.Network) {
-		return catenet.Conflictf("the file %s tells of another network's %v", k.o.file, there).
-			WithHint("remove it, or name another with -o %s=", optFile)
+	return flannel.WriteEnv(k.o.file, k.p.env(k.o.masquerade))
+}
+
+// tells reports whether a file tells of another network.
+func (p held) tells(file string) error {
+	there, err := flannel.ReadEnv(file)
+	if err == nil && there.IPv4.IsValid() && !there.IPv4.Overlaps(p.config.Network) {
+		err = catenet.Conflictf("the file %s tells of another network's %v", file, there).
+			WithHint("one file tells of one network: remove it if that one is no more, or name another with -o %s= (--%s of catenet flanneld)", optFile, optFile)
 	}
-	return flannel.WriteEnv(k.o.file, env)
+	return err
 }
