@@ -38,12 +38,12 @@ func (c Config) Validate() error {
 	}
 	switch {
 	case (c.Cert == "") != (c.Key == ""):
-		return catenet.Invalidf("etcd's client certificate needs its key, and the key its certificate").WithHint("give both, or neither")
+		return catenet.Invalidf("%w needs its key, and the key its certificate", ErrCert).WithHint("give both, or neither")
 	case scheme != "https" && c.CA+c.Cert != "":
-		return catenet.Invalidf("certificates are given for etcd servers that are asked without TLS (%s)", c.Endpoints[0]).
+		return catenet.Invalidf("%w, or a client certificate, is given where they are asked without TLS (%s)", ErrCA, c.Endpoints[0]).
 			WithHint("write https:// where the servers speak TLS, or leave the certificates out")
 	case (c.User == "") != (c.Password == ""):
-		return catenet.Invalidf("etcd's user needs a password, and the password a user").WithHint("give both, or neither")
+		return catenet.Invalidf("%w needs a password, and the password a user", ErrUser).WithHint("give both, or neither")
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{Config{Endpoints: []string{"ftp://192.0.2.1:2379"}}, "no URL"},
 		{Config{Endpoints: []string{"unix://etcd.sock"}}, "no URL"},
 		{Config{Endpoints: []string{"http://a:1", "https://b:1"}}, "by http and by https"},
-		{Config{Endpoints: []string{"https://a:1"}, Cert: "c"}, "certificate needs its key"},
+		{Config{Endpoints: []string{"https://a:1"}, Cert: "c"}, "certificate for etcd needs its key"},
 		{Config{Endpoints: []string{"http://a:1"}, CA: "ca"}, "without TLS"},
 		{Config{Endpoints: []string{"http://a:1"}, User: "u"}, "needs a password"},
 	} {

@@ -72,6 +72,13 @@ type Batch struct {
 	Err    error // set in the last: ErrCompacted, or one of a kind
 }
 
+// What of a Config an error is about: it wraps one of them where that is known.
+var (
+	ErrCA   = errors.New("the CA of etcd's servers")
+	ErrCert = errors.New("the client certificate for etcd")
+	ErrUser = errors.New("etcd's user")
+)
+
 // ErrCompacted ends a watch after a revision whose successors the store has
 // forgotten already: List, and Watch from there.
 var ErrCompacted = errors.New("the store has forgotten the changes asked for: list again")

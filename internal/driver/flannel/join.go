@@ -36,7 +36,7 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, ahea
 	if err != nil {
 		return part, err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+	defer func() { err = errors.Join(o.advise(named(err)), store.Close()) }()
 	if o.config != "" {
 		if err := flannel.WriteConfig(ctx, o.registry(store), o.config); err != nil {
 			return part, err

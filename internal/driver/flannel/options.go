@@ -1,6 +1,8 @@
 package flannel
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -74,7 +76,7 @@ func (d Driver) parse(spec catenet.NetworkSpec) (o options, err error) {
 		return o, catenet.Invalidf("a flannel network needs to know its etcd servers").WithHint("-o %s=http://192.0.2.1:2379 names one, or several with commas", optEtcd)
 	}
 	if err := o.etcd.Validate(); err != nil {
-		return o, err
+		return o, named(err)
 	}
 	if err := o.readAddresses(own); err != nil {
 		return o, err
@@ -162,6 +164,28 @@ func (o options) registry(store etcd.Store) flannel.Registry {
 	return flannel.Registry{Store: store, Prefix: o.prefix, Servers: o.etcd.Addrs()}
 }
 
+// named has an error of a store name the options that it is about.
+func named(err error) error {
+	for about, option := range map[error]string{etcd.ErrCA: optCA, etcd.ErrCert: optCert + ", " + optKey, etcd.ErrUser: optUser} {
+		if errors.Is(err, about) {
+			return fmt.Errorf("option %s: %w", option, err)
+		}
+	}
+	return err
+}
+
+// advise tells who asks in vain how he has asked.
+func (o options) advise(err error) error {
+	if catenet.KindOf(err) != catenet.KindUnavailable || catenet.HintOf(err) != "" {
+		return err
+	}
+	e := catenet.Errorf(catenet.KindUnavailable, "%w", err)
+	if o.etcd.TLS() {
+		return e.WithHint("see whether etcd runs at %s, and takes the certificate of -o %s= and -o %s=", strings.Join(o.etcd.Endpoints, ", "), optCert, optKey)
+	}
+	return e.WithHint("see whether etcd runs at %s, and is asked without TLS; with TLS, write https://", strings.Join(o.etcd.Endpoints, ", "))
+}
+
 // store opens the registry's, with the credentials as the file has them now.
 func (d Driver) store(o options) (etcd.Store, error) {
 	cfg := o.etcd
@@ -176,5 +200,6 @@ func (d Driver) store(o options) (etcd.Store, error) {
 			return nil, catenet.Invalidf("option %s: %s has no NAME:PASSWORD", optUser, o.user)
 		}
 	}
-	return d.open(cfg)
+	store, err := d.open(cfg)
+	return store, named(err)
 }

@@ -166,7 +166,7 @@ func (k *keeper) take(ctx context.Context, d flannel.Delta) error {
 
 // tell says what has changed. If that was just done it returns when it is time again.
 func (k *keeper) tell() <-chan time.Time {
-	trouble := errors.Join(k.part.Status().Trouble, k.where, k.lost, remote(k.ways), k.file)
+	trouble := errors.Join(named(k.part.Status().Trouble), k.where, k.lost, remote(k.ways), k.file)
 	said := fmt.Sprint(trouble)
 	if !k.change && said == k.said {
 		return nil

@@ -95,11 +95,11 @@ func tlsConfig(cfg etcd.Config) (*tls.Config, error) {
 	if cfg.CA != "" {
 		pem, err := os.ReadFile(cfg.CA)
 		if err != nil {
-			return nil, catenet.Invalidf("read etcd's CA: %w", err)
+			return nil, catenet.Invalidf("%w: %v", etcd.ErrCA, err)
 		}
 		secure.RootCAs = x509.NewCertPool()
 		if !secure.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, catenet.Invalidf("%s has no certificate (PEM)", cfg.CA)
+			return nil, catenet.Invalidf("%w: %s has no certificate (PEM)", etcd.ErrCA, cfg.CA)
 		}
 	}
 	if cfg.Cert != "" {
@@ -108,7 +108,7 @@ func tlsConfig(cfg etcd.Config) (*tls.Config, error) {
 			return &pair, err
 		}
 		if _, err := load(); err != nil {
-			return nil, catenet.Invalidf("read etcd's client certificate: %w", err)
+			return nil, catenet.Invalidf("%w: %v", etcd.ErrCert, err)
 		}
 		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/catenet/catenet"
+	"github.com/catenet/catenet/internal/etcd"
 )
 
 // kind tells refusals from absence: whatever is no refusal may go better later.
@@ -31,13 +32,17 @@ func kind(err error) error {
 	}
 	switch {
 	case errors.Is(err, rpctypes.ErrAuthFailed):
-		return catenet.Forbiddenf("etcd knows no such user, or he has another password")
+		return catenet.Forbiddenf("%w: there is none of that name, or he has another password", etcd.ErrUser)
 	case errors.Is(err, rpctypes.ErrUserEmpty), code == codes.Unauthenticated:
-		return catenet.Forbiddenf("etcd asks for a user and a password: %s", word)
+		return catenet.Forbiddenf("%w: one is asked for, and his password: %s", etcd.ErrUser, word)
 	case code == codes.PermissionDenied:
-		return catenet.Forbiddenf("etcd's user may not do that: %s", word)
+		return catenet.Forbiddenf("%w may not do that: %s", etcd.ErrUser, word)
 	case code == codes.DeadlineExceeded, code == codes.Canceled:
 		return catenet.Errorf(catenet.KindUnavailable, "etcd does not answer: %s", word)
+	case strings.Contains(word, "x509: "): // by the wire's library these are words alone
+		return catenet.Errorf(catenet.KindUnavailable, "%w: %s", etcd.ErrCA, word)
+	case strings.Contains(word, "remote error: tls: "):
+		return catenet.Errorf(catenet.KindUnavailable, "%w: %s", etcd.ErrCert, word)
 	}
 	return catenet.Errorf(catenet.KindUnavailable, "etcd cannot be asked now: %s", word)
 }
