@@ -344,6 +344,9 @@ func (s *site) empty() {
 			s.T.Errorf("left behind:\n%s", left)
 		}
 	}
+	if left := s.h.MustRun("sh", "-c", "ip route show proto 159 && ip -6 route show proto 159"); left != "" {
+		s.T.Errorf("left behind are routes:\n%s", left)
+	}
 	for _, path := range []string{s.h.RunDir(), filepath.Join("/etc/netns", s.keeper())} {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			s.T.Errorf("left behind: %s (%v)", path, err)

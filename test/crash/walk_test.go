@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/catenet/catenet"
 	"github.com/catenet/catenet/test/house"
 	"github.com/catenet/catenet/test/lab"
@@ -44,17 +46,13 @@ type operation struct {
 
 // elsewhere are the doors that no operation passes, and why.
 var elsewhere = map[string]string{
-	"tun.persist": "only networks across hosts pass it, which need a registry",
-	"etcd.grant":  "as tun.persist",
-	"etcd.revoke": "as tun.persist",
-	"etcd.write":  "as tun.persist",
-	"bpf.unpin":   "the machine's cgroup2 would have to be mounted anew",
+	"bpf.unpin": "the machine's cgroup2 would have to be mounted anew",
 }
 
 func TestKilledAtEveryDoor(t *testing.T) {
 	var mu sync.Mutex
 	walked, doors := 0, make(map[string]bool)
-	all := append(operations(), guests()...)
+	all := slices.Concat(operations(), guests(), flannels())
 	ran := 0
 	t.Run("operations", func(t *testing.T) {
 		for _, op := range all {
@@ -96,6 +94,8 @@ type site struct {
 	args     []string
 	netns    string // a namespace that somebody else made, by name
 	stranger *lab.Process
+	store    *clientv3.Client // of the site's etcd, if it has one
+	endpoint string           // by which the daemon asks that
 }
 
 var ctx = context.Background()

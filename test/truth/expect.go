@@ -36,12 +36,8 @@ func (e *expectation) network(n catenet.NetworkStatus) {
 	if n.Driver == "ptp" && len(n.Endpoints) == 1 { // the other end waits
 		e.say("link ctn%s of %s: veth down, ipv6 false, []", catenet.ShortID(n.ID), n.ID)
 	}
-	for _, p := range n.Peers {
-		for _, subnet := range p.Subnets {
-			e.say("reaches %s via %s", subnet, p.Host)
-		}
-	}
-	if n.Driver != "bridge" && n.Driver != "routed" {
+	e.reached(n)
+	if n.Driver != "bridge" && n.Driver != "routed" && n.Driver != "flannel" {
 		return
 	}
 	bridge := cmp.Or(n.Options[catenet.OptionBridge], "br-"+catenet.ShortID(n.ID))
@@ -59,6 +55,29 @@ func (e *expectation) network(n catenet.NetworkStatus) {
 	}
 	e.say("link %s of %s: bridge up, ipv6 %v, %s", bridge, n.ID, n.IPv6, sorted(addrs))
 	e.say("rules for %s", bridge)
+}
+
+// reached are the routes to other hosts, and the devices that they lead through.
+func (e *expectation) reached(n catenet.NetworkStatus) {
+	if n.Part != nil {
+		device, kind := map[string]string{"udp": "flannel0", "vxlan": "flannel.1"}[n.Part.By], map[string]string{"udp": "tun", "vxlan": "vxlan"}[n.Part.By]
+		if device != "" {
+			e.say("link %s of %s: %s up, ipv6 false, [%s/32]", device, n.ID, kind, n.Part.Subnets[0].Addr())
+		}
+		if n.Part.By == "udp" { // whose peers the daemon knows
+			e.say("reaches %s via ", n.Part.Span[0])
+			return
+		}
+	}
+	for _, p := range n.Peers {
+		for _, subnet := range p.Subnets {
+			via := p.Host
+			if p.By == "vxlan" {
+				via = subnet.Addr()
+			}
+			e.say("reaches %s via %s", subnet, via)
+		}
+	}
 }
 
 func (e *expectation) sandbox(sb catenet.SandboxStatus) {
