@@ -82,7 +82,9 @@ const (
 func (s *shared) dead() {
 	s.T.Helper()
 	a := s.nodes[0]
-	device := func() string { return a.Run("sh", "-c", "ip -o link show flannel0 | cut -d: -f1; ip -o -4 addr show flannel0 | awk '{print $4}'; ip route show dev flannel0").Stdout }
+	device := func() string {
+		return a.Run("sh", "-c", "ip -o link show flannel0 | cut -d: -f1; ip -o -4 addr show flannel0 | awk '{print $4}'; ip route show dev flannel0").Stdout
+	}
 	was := device()
 	if !strings.Contains(was, "10.5.0.0/16") {
 		s.T.Errorf("the device is %s", was)
