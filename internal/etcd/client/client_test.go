@@ -219,4 +219,16 @@ func TestCredentials(t *testing.T) {
 		_, err := late.Get(t.Context(), "/net/k")
 		return err
 	})
+	// The server knows none of the tokens that it has given out before.
+	again(t, func() error {
+		p, err = s.Get(t.Context(), "/net/k")
+		return err
+	})
+	watch = s.Watch(t.Context(), "/net/", p.Revision)
+	if _, err := s.Put(t.Context(), "/net/k", "x", p.Revision, 0); err != nil {
+		t.Fatal(err)
+	}
+	if b := <-watch; b.Err != nil || len(b.Events) != 1 {
+		t.Errorf("watching with a new token: %+v", b)
+	}
 }
