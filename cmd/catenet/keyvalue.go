@@ -19,7 +19,7 @@ func keyValues(flag string, args []string) (map[string]string, error) {
 			return nil, catenet.Invalidf("--%s %q: it is written KEY=VALUE", flag, a)
 		}
 		if was, twice := m[k]; twice && was != v {
-			return nil, catenet.Invalidf("--%s %s is given twice, as %q and as %q", flag, k, was, v)
+			return nil, catenet.Invalidf("--%s %s is given twice, as %q and as %q", flag, k, was, v).WithHint("give it once; several values of an option have commas between them")
 		}
 		if m == nil {
 			m = map[string]string{}

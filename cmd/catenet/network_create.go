@@ -75,7 +75,12 @@ func (c *cli) networkCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			n, warnings, err := cl.CreateNetwork(cmd.Context(), spec)
+			var n catenet.Network
+			var warnings []string
+			err = c.during("making network "+spec.Name, func() (err error) { // etcd may be waited for
+				n, warnings, err = cl.CreateNetwork(cmd.Context(), spec)
+				return err
+			})
 			if err != nil {
 				return err
 			}

@@ -53,6 +53,15 @@ func ElsewhereOf(d Driver, spec catenet.NetworkSpec) []netip.Prefix {
 	return nil
 }
 
+// Across refuses what no network of several hosts can be.
+func Across(spec catenet.NetworkSpec) error {
+	if !spec.Internal {
+		return nil
+	}
+	return catenet.Unsupportedf("a network of several hosts cannot be internal: its containers would have no way to the other hosts").
+		WithHint("leave --internal out, or make a bridge network")
+}
+
 // Change makes of a network that is up what next says.
 func Change(ctx context.Context, d Driver, h kernel.Host, now, next catenet.Network) (State, error) {
 	if c, ok := d.(Charted); ok {

@@ -2,6 +2,7 @@ package flannel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path"
@@ -37,6 +38,9 @@ type Part struct {
 	status Status
 }
 
+// ErrNoConfig says that a registry has no config.
+var ErrNoConfig = errors.New("there is no flannel config")
+
 // Join takes subnets for a node, or takes those up again that it has: the ones
 // that the registry has under its PublicIP, else the previous ones if they are
 // free, else any. A registry without a config is a not-found error, a config that
@@ -45,8 +49,8 @@ func Join(ctx context.Context, r Registry, n Node) (*Part, error) {
 	r.Prefix = clean(r.Prefix)
 	pair, err := r.Store.Get(ctx, r.Prefix+"/config")
 	if catenet.IsNotFound(err) {
-		return nil, catenet.NotFoundf("there is no flannel config at %s/config", r.Prefix).
-			WithHint(`write one, such as {"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}`)
+		return nil, catenet.NotFoundf("%w at %s/config", ErrNoConfig, r.Prefix).
+			WithHint(`write one: etcdctl put %s/config '{"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}'`, r.Prefix)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read flannel config: %w", err)

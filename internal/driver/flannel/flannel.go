@@ -49,6 +49,12 @@ func (d Driver) Options() catenet.DriverOptions {
 
 // Validate implements driver.Driver.
 func (d Driver) Validate(spec catenet.NetworkSpec) error {
+	if spec.DisableIPv4 {
+		return catenet.Unsupportedf("a flannel network has IPv4 at any rate").WithHint("leave --ipv4=false out")
+	}
+	if err := driver.Across(spec); err != nil {
+		return err
+	}
 	_, err := d.parse(spec)
 	return err
 }

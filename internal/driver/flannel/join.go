@@ -46,6 +46,10 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, ahea
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		p.config = c
 		err := ahead(p.span())
+		if err == nil && n.IPv6 && !p.dual() {
+			err = catenet.Invalidf("the network has no IPv6, by its config in etcd and its backend, which is %s", p.backend()).
+				WithHint("leave --ipv6 out: the config says which families there are")
+		}
 		if err == nil {
 			err = p.tells(o.file)
 		}
@@ -79,8 +83,12 @@ func look(ctx context.Context, h kernel.Host, o options, was site) (site, error)
 	if catenet.IsNotFound(err) && o.iface == "" && which != "" { // reached by an address that others translate
 		u, err = h.Underlay(ctx, "")
 	}
+	if catenet.IsNotFound(err) {
+		return site{}, catenet.NotFoundf("find the link that other hosts are behind: %w", err).
+			WithHint("name it, or an address of it, such as -o %s=eth0; those that there are: ip -br addr", optIface)
+	}
 	if err != nil {
-		return site{}, fmt.Errorf("find the link that other hosts are behind (option %s): %w", optIface, err)
+		return site{}, fmt.Errorf("find the link that other hosts are behind: %w", err)
 	}
 	named, _ := netip.ParseAddr(o.iface)
 	s := site{Under: u.Link, MTU: u.MTU, Local4: choose(u.IPv4, named, o.ip, was.Local4), Local6: choose(u.IPv6, named, o.ipv6, was.Local6)}
@@ -92,7 +100,7 @@ func look(ctx context.Context, h kernel.Host, o options, was site) (site, error)
 		s.IPv6 = s.Local6
 	}
 	if !s.Local4.IsValid() {
-		return s, catenet.NotFoundf("link %s, which other hosts are behind, has no IPv4 address", u.Link).
+		return s, catenet.NotFoundf("link %s, which other hosts are to be behind, has no IPv4 address that they could reach", u.Link).
 			WithHint("-o %s= names another link, or its address", optIface)
 	}
 	return s, nil

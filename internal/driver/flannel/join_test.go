@@ -92,6 +92,7 @@ func TestJoinIsRefused(t *testing.T) {
 		"another config":      {hostGW, "write-config=" + vxlan, nil, hostGW},
 		"wireguard":           {`{"Network": "10.5.0.0/16", "Backend": {"Type": "wireguard"}}`, "", nil, "wireguard"},
 		"another network's":   {hostGW, "", nil, "10.5.0.0/16] is taken"},
+		"no IPv6":             {vxlan, "", func(_ *fake.Kernel, n *catenet.Network) { n.IPv6 = true }, "no IPv6"},
 		"no such link":        {vxlan, "iface=eth7", nil, "eth7"},
 		"another's file": {vxlan, "", func(_ *fake.Kernel, n *catenet.Network) {
 			if err := os.WriteFile(n.Options[optFile], []byte("FLANNEL_SUBNET=10.9.1.1/24\n"), 0o644); err != nil {
@@ -129,6 +130,28 @@ func TestJoinIsRefused(t *testing.T) {
 		if left := store.Pairs(subnetKeys); len(left) != 0 {
 			t.Errorf("%s: it has taken %+v", name, left)
 		}
+	}
+}
+
+// Who cannot be in time is told what to look at, in words of the one who asks.
+func TestJoinAdvises(t *testing.T) {
+	store := etcdtest.New()
+	hint := func(options ...string) string {
+		_, err := newDriver(store).Join(t.Context(), fake.New(), catenet.Network{ID: strings.Repeat("b1", 32), NetworkSpec: spec(t, options...)}, ahead)
+		return catenet.HintOf(err)
+	}
+	if got := hint(); !strings.Contains(got, "etcdctl put "+configKey) || !strings.Contains(got, "-o write-config=") {
+		t.Errorf("without a config: %q", got)
+	}
+	if got := hint("bridge=none"); !strings.Contains(got, "etcdctl put "+configKey) || strings.Contains(got, "-o ") {
+		t.Errorf("without a config, for flanneld's stand-in: %q", got)
+	}
+	if got := hint("iface=eth7"); !strings.Contains(got, "-o iface=eth0") {
+		t.Errorf("without such a link: %q", got)
+	}
+	store.Stop()
+	if got := hint(); !strings.Contains(got, "runs at http://192.0.2.9:2379") {
+		t.Errorf("without etcd: %q", got)
 	}
 }
 

@@ -142,6 +142,11 @@ func (o *options) readWords(own map[string]string) (err error) {
 // readMasquerade: without a bridge of ours somebody else hides his containers.
 func (o *options) readMasquerade(own map[string]string) (err error) {
 	o.masquerade = !o.noBridge
+	for key := range o.base.Options {
+		if o.noBridge && key != optMasquerade {
+			return catenet.Invalidf("option %s is about a bridge, and with %s=%s there is none", key, optBridge, noBridge).WithHint("leave one of the two out")
+		}
+	}
 	key, value := optMasquerade, o.base.Options[optMasquerade]
 	if short, ok := own[optIPMasq]; ok {
 		if value != "" {
@@ -174,8 +179,12 @@ func named(err error) error {
 	return err
 }
 
-// advise tells who asks in vain how he has asked.
+// advise tells who asks in vain how he has asked, and who finds no config how to write
+// one.
 func (o options) advise(err error) error {
+	if errors.Is(err, flannel.ErrNoConfig) && !o.noBridge {
+		return catenet.NotFoundf("%w", err).WithHint("%s; or have this host write it: -o %s=JSON", catenet.HintOf(err), optConfig)
+	}
 	if catenet.KindOf(err) != catenet.KindUnavailable || catenet.HintOf(err) != "" {
 		return err
 	}

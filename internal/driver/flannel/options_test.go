@@ -41,6 +41,22 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%s: the password is told: %v", option, err)
 		}
 	}
+	for _, c := range []struct {
+		want   string
+		change func(*catenet.NetworkSpec)
+	}{
+		{"internal", func(s *catenet.NetworkSpec) { s.Internal = true }},
+		{"IPv4", func(s *catenet.NetworkSpec) { s.DisableIPv4, s.IPv6 = true, true }},
+		{"enable_icc", func(s *catenet.NetworkSpec) {
+			s.Options["bridge"], s.Options["com.docker.network.bridge.enable_icc"] = "none", "false"
+		}},
+	} {
+		asked := spec(t)
+		c.change(&asked)
+		if err := d.Validate(asked); err == nil || !strings.Contains(err.Error(), c.want) || catenet.HintOf(err) == "" {
+			t.Errorf("%v (hint %q), want %q", err, catenet.HintOf(err), c.want)
+		}
+	}
 	both := spec(t, "ip-masq=true", optMasquerade+"=true")
 	if err := d.Validate(both); !catenet.IsInvalid(err) || !strings.Contains(err.Error(), "one and the same") {
 		t.Errorf("%v: %v", both.Options, err)

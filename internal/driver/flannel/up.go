@@ -122,8 +122,8 @@ func (d Driver) onHost(ctx context.Context, h kernel.Host, n catenet.Network, o 
 	if !o.noBridge {
 		return d.Driver.Up(ctx, h, n)
 	}
-	hide := firewall.Gateway{Masquerade: o.masquerade && !n.Internal}
-	return driver.State{Firewall: []firewall.Network{{ID: n.ID, Subnets: n.Part.Subnets, Internal: n.Internal, V4: hide, V6: hide}}}, nil
+	hide := firewall.Gateway{Masquerade: o.masquerade}
+	return driver.State{Firewall: []firewall.Network{{ID: n.ID, Subnets: n.Part.Subnets, V4: hide, V6: hide}}}, nil
 }
 
 // makeDevices makes the vxlan devices, and returns those that were not there. The TUN

@@ -50,6 +50,9 @@ func (d Driver) Options() catenet.DriverOptions {
 
 // Validate implements driver.Driver.
 func (d Driver) Validate(spec catenet.NetworkSpec) error {
+	if err := driver.Across(spec); err != nil {
+		return err
+	}
 	peers, base, err := d.parse(spec)
 	if err != nil {
 		return err

@@ -57,6 +57,11 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%q: %v (hint %q), want %q", peers, err, catenet.HintOf(err), want)
 		}
 	}
+	inward := network("a1", "10.2.0.0/24=192.0.2.2", "10.1.0.0/24").NetworkSpec
+	inward.Internal = true
+	if err := d.Validate(inward); !catenet.IsUnsupported(err) {
+		t.Errorf("an internal network: %v", err)
+	}
 	if err := d.Validate(network("a1", " 10.2.0.0/24=192.0.2.2, fd00:2::/64=2001:DB8::2,", "10.1.0.0/24", "fd00:1::/64").NetworkSpec); err != nil {
 		t.Error(err)
 	}
