@@ -24,10 +24,11 @@ type Ping struct {
 }
 
 // Ping starts echo requests from this host, or from inside a namespace of it
-// where netns is not "", at 1,000 a second, seconds long at the most.
+// where netns is not "", at 1,000 a second, for so many seconds at the most. Errors that
+// hosts on the way send back do not end it, as those that -w asks for would.
 func (h *Host) Ping(netns, to string, seconds int) *Ping {
 	h.lab.T.Helper()
-	args := []string{"-n", "-i", "0.001", "-W", "1", "-w", strconv.Itoa(seconds), to}
+	args := []string{"-n", "-i", "0.001", "-W", "1", "-c", strconv.Itoa(1000 * seconds), to}
 	if netns != "" {
 		return &Ping{h.Start("nsenter", append([]string{"--net=" + netns, "--", "ping"}, args...)...), h}
 	}

@@ -16,9 +16,9 @@ func (l *Lab) Join(a, b *Host, cidrs ...string) {
 	b.address(bn, cidrs, 2)
 }
 
-// Switch joins any number of hosts by a switch. Host n (from 0) has address
-// n+1 of each subnet.
-func (l *Lab) Switch(hosts []*Host, cidrs ...string) {
+// Switch joins any number of hosts by a switch, which it returns: port n (from 0) leads
+// to host n, which has address n+1 of each subnet.
+func (l *Lab) Switch(hosts []*Host, cidrs ...string) *Host {
 	l.T.Helper()
 	sw := l.Host(fmt.Sprintf("switch%d", l.wires))
 	l.wires++
@@ -30,6 +30,7 @@ func (l *Lab) Switch(hosts []*Host, cidrs ...string) {
 		sw.MustRun("ip", "link", "set", port, "master", "sw0", "up")
 		h.address(name, cidrs, i+1)
 	}
+	return sw
 }
 
 // address gives a link its addresses and raises it.
