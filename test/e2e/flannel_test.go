@@ -54,6 +54,11 @@ func (s *shared) create(h *lab.Host) []string {
 	return []string{"network", "create", "-d", "flannel", "-o", "etcd=" + s.server.Endpoint, "-o", "iface=eth0", "-o", "subnet-file=" + h.Dir + "/subnet.env"}
 }
 
+func (s *shared) etcdctl(args ...string) string {
+	s.T.Helper()
+	return s.etcd.MustRun("env", append([]string{"ETCDCTL_API=3", "etcdctl", "--endpoints=" + s.server.Endpoint}, args...)...)
+}
+
 func (s *shared) know(four, six netip.Addr) {
 	s.boxes = append(s.boxes, four)
 	if six.IsValid() {

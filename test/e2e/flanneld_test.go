@@ -225,10 +225,6 @@ func (m *move) start(h *lab.Host) *flanneld.Daemon {
 	return flanneld.Start(m.T, h.NS.Path, m.server.Endpoint, "eth0", "--public-ip", h.Addr4.String(), "--public-ipv6", h.Addr6.String())
 }
 
-func (m *move) etcdctl(args ...string) string {
-	return m.etcd.MustRun("env", append([]string{"ETCDCTL_API=3", "etcdctl", "--endpoints=" + m.server.Endpoint}, args...)...)
-}
-
 func (m *move) records() string { return m.etcdctl("get", "--prefix", "/coreos.com/network/subnets/") }
 
 // lossless runs a stream of pings of each family between the boxes, both ways, while
