@@ -37,6 +37,10 @@ func operations() []operation {
 	remove := func(s *site) error { return s.truth.Client.Remove(ctx, "subject", true) }
 	removable := func(s *site) {
 		s.furnish()
+		s.wire()
+		if _, err := s.truth.Client.Network(ctx, "new"); catenet.IsNotFound(err) {
+			s.must(s.createRouted())
+		}
 		ran(s)
 		s.h.Kill()
 	}
