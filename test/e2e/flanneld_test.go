@@ -134,11 +134,18 @@ func TestFlanneldStandsIn(t *testing.T) {
 	if out := s.flanneld("-healthz-port=0", "-etcd-prefix=/other").Wait(); !strings.Contains(out, "another catenet flanneld") {
 		t.Errorf("a second one for the same network:\n%s", out)
 	}
+	etcdctl("put", "/coreos.com/network/config", `{"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}}`)
+	l.Eventually(soon, func() string {
+		if !strings.Contains(p.Output(), "has been changed") {
+			return "it does not tell that the config is another one:\n" + p.Output()
+		}
+		return ""
+	})
 	a.Catenet("network", "rm", "flannel") // by hand
 	s.awaits(l, "readyz", "200")
 	l.Eventually(soon, func() string {
-		if networkID(a) == "" {
-			return "the network does not come back"
+		if r := a.Try("network", "inspect", "flannel"); r.Code != 0 || !strings.Contains(r.Stdout, "host-gw") {
+			return "the network does not come back by the config as it is now: " + r.Text()
 		}
 		return ""
 	})
