@@ -219,6 +219,9 @@ func TestWithoutABridge(t *testing.T) {
 		if w := state.Firewall[0]; err != nil || w.Link != "" || len(w.Span) != 1 || len(w.By) != 1 || w.V4.Masquerade != hides || strings.Contains(k.String(), "bridge") {
 			t.Errorf("%v: wants %+v (%v), and there is\n%s", options, w, err, k)
 		}
+		if !strings.Contains(k.String(), "ip_forward=1") {
+			t.Errorf("nothing is forwarded to the containers of others:\n%s", k)
+		}
 		if err := d.ValidateEndpoint(n, catenet.EndpointSpec{}); !catenet.IsUnsupported(err) {
 			t.Errorf("an endpoint: %v", err)
 		}

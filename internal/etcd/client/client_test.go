@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,7 +61,7 @@ func TestServerReturns(t *testing.T) {
 	server := etcdserver.Start(t, etcdserver.Options{})
 	server.Kill()
 	s := open(t, etcd.Config{Endpoints: []string{server.Endpoint}})
-	if _, _, err := s.List(t.Context(), "/"); catenet.KindOf(err) != catenet.KindUnavailable {
+	if _, _, err := s.List(t.Context(), "/"); catenet.KindOf(err) != catenet.KindUnavailable || !strings.Contains(err.Error(), "connection refused") {
 		t.Fatalf("before there is a server: %v", err)
 	}
 	server.Start()
@@ -93,7 +94,8 @@ func again(t *testing.T, call func() error) {
 	}
 }
 
-// A server that takes connections and never answers costs no more than patience.
+// A server that takes connections and never answers costs no more than patience, and
+// ends a watch: who follows it would never hear anything again.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	server := etcdserver.Start(t, etcdserver.Options{})
@@ -101,9 +103,13 @@ func TestSilentServer(t *testing.T) {
 	if _, err := s.Put(t.Context(), "k", "v", 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	server.Freeze()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // far more than patience
 	defer cancel()
+	watch := s.Watch(ctx, "k", 0)
+	if b := <-watch; b.Err != nil || len(b.Events) != 1 {
+		t.Fatalf("watching: %+v", b)
+	}
+	server.Freeze()
 	if _, err := s.Get(ctx, "k"); catenet.KindOf(err) != catenet.KindUnavailable || ctx.Err() != nil {
 		t.Errorf("a frozen server: %v", err)
 	}
@@ -111,6 +117,9 @@ func TestSilentServer(t *testing.T) {
 	cancel()
 	if _, err := s.Get(soon, "k"); catenet.KindOf(err) != catenet.KindUnavailable {
 		t.Errorf("a call that is given up: %v", err)
+	}
+	if b := <-watch; catenet.KindOf(b.Err) != catenet.KindUnavailable || ctx.Err() != nil {
+		t.Errorf("a watch of a frozen server: %+v", b)
 	}
 }
 
@@ -137,6 +146,37 @@ func TestTLS(t *testing.T) {
 		if _, err := open(t, cfg).Get(t.Context(), "k"); catenet.KindOf(err) != catenet.KindUnavailable {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A server whose TLS is older than 1.2 is not spoken to.
+func TestOldTLS(t *testing.T) {
+	t.Parallel()
+	certs := etcdserver.NewCerts(t)
+	pair, err := tls.LoadX509KeyPair(certs.ClientCert, certs.ClientKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	said := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			err = c.(*tls.Conn).HandshakeContext(t.Context())
+			c.Close()
+		}
+		said <- err
+	}()
+	s := open(t, etcd.Config{Endpoints: []string{"https://" + l.Addr().String()}, CA: certs.CA})
+	if _, err := s.Get(t.Context(), "k"); catenet.KindOf(err) != catenet.KindUnavailable {
+		t.Errorf("asked: %v", err)
+	}
+	if err := <-said; err == nil || !strings.Contains(err.Error(), "version") {
+		t.Errorf("the server is told %v", err)
 	}
 }
 
