@@ -56,16 +56,10 @@ func acrossRouted(ctx context.Context, b *Bench) ([]Line, error) {
 		return nil, err
 	}
 	byHand.goal = 1
-	tracked, err := handmadeAcross(ctx, b, "routes and one rule that tracks, by hand", "1500", func(own, peer int) []string {
-		return append(route(own, peer),
-			"nft add table ip hand",
-			"nft add chain ip hand forward { type filter hook forward priority 0 ; }",
-			"nft add rule ip hand forward ct state established accept")
-	})
+	tracked, err := trackedAcross(ctx, b, "routes", "1500", route)
 	if err != nil {
 		return nil, err
 	}
-	tracked.goal = 0.97
 	theirs, err := flanneldAcross(ctx, b, "host-gw", "1500")
 	if err != nil {
 		return nil, err
@@ -140,6 +134,19 @@ func handmadeAcross(ctx context.Context, b *Bench, name, mtu string, leads func(
 		}
 	}
 	return laid{name: name, hosts: hosts, containers: pair, to: "10.94.2.2"}, nil
+}
+
+// trackedAcross is handmadeAcross with one rule that asks for the state of connections:
+// what any firewall that is more than a list of addresses costs.
+func trackedAcross(ctx context.Context, b *Bench, name, mtu string, leads func(own, peer int) []string) (laid, error) {
+	l, err := handmadeAcross(ctx, b, name+" and one rule that tracks, by hand", mtu, func(own, peer int) []string {
+		return append(leads(own, peer),
+			"nft add table ip hand",
+			"nft add chain ip hand forward { type filter hook forward priority 0 ; }",
+			"nft add rule ip hand forward ct state established accept")
+	})
+	l.goal = 0.97
+	return l, err
 }
 
 // streamAcross measures one stream between containers of each, the first against the

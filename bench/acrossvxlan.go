@@ -34,26 +34,34 @@ func acrossVXLAN(ctx context.Context, b *Bench) ([]Line, error) {
 			return nil, err
 		}
 	}
-	byHand, err := handmadeAcross(ctx, b, "vxlan device by hand", "1450", func(own, peer int) []string {
-		next := fmt.Sprintf("10.94.%d.0", peer)
-		return []string{
-			fmt.Sprintf("ip link add flannel.1 mtu 1450 address 02:00:00:00:00:0%d type vxlan id 1 dstport 8472 local "+hostOn+" dev wire0 nolearning", own, own),
-			fmt.Sprintf("ip addr add 10.94.%d.0/32 dev flannel.1", own),
-			"ip link set flannel.1 up",
-			fmt.Sprintf("ip neigh add %s lladdr 02:00:00:00:00:0%d dev flannel.1 nud permanent", next, peer),
-			fmt.Sprintf("bridge fdb add 02:00:00:00:00:0%d dev flannel.1 dst "+hostOn, peer, peer),
-			fmt.Sprintf("ip route add %s/24 via %s dev flannel.1 onlink", next, next),
-		}
-	})
+
+	byHand, err := handmadeAcross(ctx, b, "vxlan device by hand", "1450", vxlanByHand)
 	if err != nil {
 		return nil, err
 	}
 	byHand.goal = 1
+	tracked, err := trackedAcross(ctx, b, "vxlan device", "1450", vxlanByHand)
+	if err != nil {
+		return nil, err
+	}
 	theirs, err := flanneldAcross(ctx, b, "vxlan", "1450")
 	if err != nil {
 		return nil, err
 	}
-	return streamAcross(ctx, b, "TCP stream across hosts: vxlan", mine, byHand, theirs)
+	return streamAcross(ctx, b, "TCP stream across hosts: vxlan", mine, byHand, tracked, theirs)
+}
+
+// vxlanByHand is a vxlan device, and what leads by it to the other host.
+func vxlanByHand(own, peer int) []string {
+	next := fmt.Sprintf("10.94.%d.0", peer)
+	return []string{
+		fmt.Sprintf("ip link add flannel.1 mtu 1450 address 02:00:00:00:00:0%d type vxlan id 1 dstport 8472 local "+hostOn+" dev wire0 nolearning", own, own),
+		fmt.Sprintf("ip addr add 10.94.%d.0/32 dev flannel.1", own),
+		"ip link set flannel.1 up",
+		fmt.Sprintf("ip neigh add %s lladdr 02:00:00:00:00:0%d dev flannel.1 nud permanent", next, peer),
+		fmt.Sprintf("bridge fdb add 02:00:00:00:00:0%d dev flannel.1 dst "+hostOn, peer, peer),
+		fmt.Sprintf("ip route add %s/24 via %s dev flannel.1 onlink", next, next),
+	}
 }
 
 // etcd starts one on a host, and returns its URL.
