@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/catenet/catenet/internal/etcd"
 )
 
 // DefaultEnv is where flanneld tells others what it has taken.
@@ -58,7 +60,7 @@ func WriteEnv(path string, e Env) error {
 
 // RemoveEnv removes the file at path if it says what e does.
 func RemoveEnv(path string, e Env) error {
-	text, err := os.ReadFile(path)
+	text, err := etcd.ReadFile(path)
 	if err == nil && bytes.Equal(text, e.Text()) {
 		err = os.Remove(path)
 	}
@@ -71,7 +73,7 @@ func RemoveEnv(path string, e Env) error {
 // ReadEnv returns the subnets that a file tells of, for Node.Previous. Where there
 // is no file, or nothing in it that could be had again, they are zero.
 func ReadEnv(path string) (Subnets, error) {
-	text, err := os.ReadFile(path)
+	text, err := etcd.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Subnets{}, nil
 	}

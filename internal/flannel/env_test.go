@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/catenet/catenet"
 )
 
 func TestEnv(t *testing.T) {
@@ -64,6 +66,19 @@ func TestEnvOfOthers(t *testing.T) {
 	} {
 		if got := parseEnv([]byte(text)).String(); got != want {
 			t.Errorf("%q has %s, want %s", text, got, want)
+		}
+	}
+}
+
+// A device is no subnet file: it would have no end, and the file would take its place.
+func TestEnvIsNoDevice(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/dev/null", "/dev/zero"} {
+		if _, err := ReadEnv(path); !catenet.IsInvalid(err) {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err := RemoveEnv(path, Env{}); !catenet.IsInvalid(err) {
+			t.Errorf("remove %s: %v", path, err)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,6 +92,11 @@ func (d Driver) parse(spec catenet.NetworkSpec) (o options, err error) {
 }
 
 func (o *options) readAddresses(own map[string]string) error {
+	if _, err := netip.ParseAddr(o.iface); o.iface != "" && err != nil {
+		if err := catenet.ValidateInterfaceName(o.iface); err != nil {
+			return fmt.Errorf("option %s: %w", optIface, err)
+		}
+	}
 	for key, to := range map[string]*netip.Addr{optIP: &o.ip, optIPv6: &o.ipv6} {
 		if own[key] == "" {
 			continue
@@ -199,7 +203,7 @@ func (o options) advise(err error) error {
 func (d Driver) store(o options) (etcd.Store, error) {
 	cfg := o.etcd
 	if o.user != "" {
-		text, err := os.ReadFile(o.user)
+		text, err := etcd.ReadFile(o.user)
 		if err != nil {
 			return nil, catenet.Invalidf("option %s: %v", optUser, err)
 		}

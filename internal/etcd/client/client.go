@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -93,7 +92,7 @@ func tlsConfig(cfg etcd.Config) (*tls.Config, error) {
 	}
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CA != "" {
-		pem, err := os.ReadFile(cfg.CA)
+		pem, err := etcd.ReadFile(cfg.CA)
 		if err != nil {
 			return nil, catenet.Invalidf("%w: %v", etcd.ErrCA, err)
 		}
@@ -104,7 +103,15 @@ func tlsConfig(cfg etcd.Config) (*tls.Config, error) {
 	}
 	if cfg.Cert != "" {
 		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+			cert, err := etcd.ReadFile(cfg.Cert)
+			if err != nil {
+				return nil, err
+			}
+			key, err := etcd.ReadFile(cfg.Key)
+			if err != nil {
+				return nil, err
+			}
+			pair, err := tls.X509KeyPair(cert, key)
 			return &pair, err
 		}
 		if _, err := load(); err != nil {
