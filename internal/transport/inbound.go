@@ -14,6 +14,7 @@ type inbound struct {
 	lane     kernel.Lane
 	arrivals []kernel.Arrival
 	groups   groups
+	alone    alone
 	lost     error // the device is gone
 }
 
@@ -31,10 +32,11 @@ func newInbound(t *Transport, l kernel.Lane) *inbound {
 
 // some gives the host what has arrived, or enough of it.
 func (i *inbound) some() error {
-	n, err := i.lane.Receive(i.arrivals)
+	n, err := i.lane.Receive(i.arrivals[:i.alone.most(trainsAtOnce)])
 	if err != nil {
 		return err
 	}
+	i.alone.came(n, false)
 	for a := range i.arrivals[:n] {
 		i.train(&i.arrivals[a])
 	}

@@ -15,7 +15,7 @@ type outbound struct {
 	lane   kernel.Lane
 	buffer []byte // packets as they were read, one behind the other
 	used   int
-	alone  bool // the last time there was one packet
+	alone  alone
 	trains trains
 }
 
@@ -28,11 +28,10 @@ func newOutbound(t *Transport, l kernel.Lane) *outbound {
 }
 
 // some sends what the host has, or enough of it, together. It never waits for
-// more; and where packets come one at a time, as requests do, it does not even
-// look for a second one before the first one is sent.
+// more.
 func (o *outbound) some() error {
-	n := 0
-	for o.used = 0; o.used < enough; n++ {
+	n, most := 0, o.alone.most(enough)
+	for o.used = 0; o.used < enough && n < most; n++ {
 		p, left, err := o.lane.Read(o.buffer[o.used:][:kernel.ReadRoom])
 		if err != nil {
 			return err
@@ -41,12 +40,9 @@ func (o *outbound) some() error {
 			break
 		}
 		o.packet(p, left)
-		if n == 0 && o.alone {
-			o.flush()
-		}
 		o.used += (kernel.ReadRoom - kernel.MaxPacket + len(p) + 15) &^ 15 // the next one is aligned, too
 	}
-	o.alone = n == 1
+	o.alone.came(n, o.used >= enough)
 	o.flush()
 	return nil
 }

@@ -311,8 +311,8 @@ func TestFragments(t *testing.T) {
 	}
 }
 
-// TestAPacketThatComesAlone goes before the next one is looked at, if the one
-// before came alone, too.
+// TestAPacketThatComesAlone goes before the next one is looked at, if the one before
+// came alone, too; it is soon found out that it did not.
 func TestAPacketThatComesAlone(t *testing.T) {
 	r := newRig(t)
 	var trains []int
@@ -323,10 +323,23 @@ func TestAPacketThatComesAlone(t *testing.T) {
 	p := fake.Packet{Bytes: udp(ours, theirs, payload(10))}
 	r.host(p, p, p)
 	r.host(p)
-	r.host(p, p, p)
-	r.host(p, p, p)
-	if want := []int{3, 1, 1, 2, 3}; !slices.Equal(trains, want) {
+	r.host(p, p, p, p, p, p, p, p, p, p, p, p)
+	for range lookAgain - 1 {
+		r.host()
+	}
+	if want := []int{3, 1, 1, 1, 1, 1, 1, 1, 1, 5}; !slices.Equal(trains, want) {
 		t.Errorf("sent %v at a time, not %v", trains, want)
+	}
+	at := udp(theirs, ours, payload(10))
+	given := []int{len(r.peer(at))}
+	for range 12 {
+		r.tunnel.Arrive(second, len(at), slices.Clone(at))
+	}
+	for range lookAgain {
+		given = append(given, len(r.receive()))
+	}
+	if want := []int{1, 1, 1, 1, 1, 1, 1, 1, 5}; !slices.Equal(given, want) {
+		t.Errorf("given %v at a time, not %v", given, want)
 	}
 }
 

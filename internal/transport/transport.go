@@ -97,6 +97,31 @@ func (t *Transport) serve(l kernel.Lane) error {
 	}
 }
 
+// alone tells whether packets come one at a time, as requests and answers do. Then
+// nobody looks for a second one, since that takes as long as another packet would,
+// save now and then, to see whether it is still so. It counts those that came alone.
+type alone int
+
+// lookAgain is after how many that came alone a second one is looked for.
+const lookAgain = 8
+
+// most is how many are to be taken of any number.
+func (a alone) most(any int) int {
+	if a%lookAgain != 0 {
+		return 1
+	}
+	return any
+}
+
+// came notes how many were taken; more: there may well be others.
+func (a *alone) came(n int, more bool) {
+	if n == 1 && !more {
+		*a++
+	} else {
+		*a = 0
+	}
+}
+
 // once says in the log what would be said for each packet otherwise.
 func (t *Transport) once(what string, args ...any) {
 	t.mu.Lock()
