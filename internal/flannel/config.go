@@ -69,8 +69,8 @@ func ParseConfig(text []byte) (Config, error) {
 	if err := json.Unmarshal(text, &doc); err != nil {
 		return Config{}, wrongJSON("", err)
 	}
-	if !doc.EnableIPv4 {
-		return Config{}, catenet.Unsupportedf("flannel config: EnableIPv4 is false, and there are no networks of IPv6 alone").
+	if !doc.EnableIPv4 { // all hosts are 0.0.0.0 in etcd then, and each flanneld takes the key of the one before
+		return Config{}, catenet.Unsupportedf("flannel config: EnableIPv4 is false, and in etcd there are no networks of IPv6 alone: flanneld's own hosts would all have one subnet").
 			WithHint("leave EnableIPv4 out, and give a Network beside the IPv6Network")
 	}
 	backend, err := parseBackend(doc.Backend)

@@ -193,7 +193,9 @@ func TestFromFlanneldToItsStandIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			newMove(t, c.config).thereAndBack(c.devices)
+			m := newMove(t, c.config)
+			m.thereAndBack(c.devices)
+			m.again(c.devices)
 		})
 	}
 }
@@ -294,11 +296,40 @@ func (m *move) thereAndBack(devices []string) {
 	m.lossless("back to flanneld", func() {
 		p.Signal(syscall.SIGTERM)
 		m.a.Stop()
-		m.start(m.a)
+		m.theirs = m.start(m.a)
 	})
 	if got := m.records(); got != records {
 		m.T.Errorf("back, the registry has\n%s\nand had\n%s", got, records)
 	}
+}
+
+// again: a daemon that comes back takes up what it had; what it gives up flanneld makes
+// anew; and a network with containers of our own takes over from it too.
+func (m *move) again(devices []string) {
+	m.T.Helper()
+	m.theirs.Kill()
+	m.a.Daemon()
+	m.ours(devices)
+	m.everyPair("with the daemon again")
+	m.a.MustRun("cp", m.file, m.file+".kept")
+	m.a.Catenet("network", "rm", "flannel")
+	m.a.MustRun("mv", m.file+".kept", m.file)
+	m.theirs = flanneld.StartWith(m.T, m.file, m.a.NS.Path, m.server.Endpoint, "eth0", "--public-ip", m.a.Addr4.String(), "--public-ipv6", m.a.Addr6.String())
+	m.everyPair("with flanneld again")
+	records := m.records()
+	m.theirs.Kill()
+	m.a.MustRun("ip", "link", "del", "hand0")
+	m.a.Catenet(append(m.create(m.a), "wide")...)
+	if got := m.records(); got != records {
+		m.T.Errorf("a network of our own has it\n%s\nand it was\n%s", got, records)
+	}
+	m.attach(m.a, "own")
+	m.Eventually(soon, func() string {
+		if got := m.a.Ask(m.ns(m.a, "own"), "tcp", netip.AddrPortFrom(m.boxes[1], 80).String()); !strings.HasPrefix(got, "b 10.5.") {
+			return fmt.Sprintf("a container of our own hears %q", got)
+		}
+		return ""
+	})
 }
 
 // ours waits until all that leads to the other host is the daemon's.

@@ -27,11 +27,16 @@ type Daemon struct {
 // with the test.
 func Start(t testing.TB, ns, endpoint, link string, args ...string) *Daemon {
 	t.Helper()
+	return StartWith(t, filepath.Join(t.TempDir(), "subnet.env"), ns, endpoint, link, args...)
+}
+
+// StartWith is Start with a subnet file, which may be there already.
+func StartWith(t testing.TB, file, ns, endpoint, link string, args ...string) *Daemon {
+	t.Helper()
 	if _, err := os.Stat(Program); err != nil {
 		t.Fatalf("there is no flanneld to try ours with: run tools/flanneld.sh (%v)", err)
 	}
-	dir := t.TempDir()
-	d := &Daemon{SubnetFile: filepath.Join(dir, "subnet.env"), t: t, log: filepath.Join(dir, "log")}
+	d := &Daemon{SubnetFile: file, t: t, log: filepath.Join(t.TempDir(), "log")}
 	log, err := os.Create(d.log)
 	if err != nil {
 		t.Fatal(err)
