@@ -150,6 +150,7 @@ func (e *Engine) Forsake(ctx context.Context) error {
 		}
 	}
 	for _, p := range e.handbacks {
+		p.Since = time.Time{} // long ago: nobody will try again
 		e.tryHandBack(ctx, p)
 	}
 	return nil

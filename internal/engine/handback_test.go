@@ -89,7 +89,8 @@ func TestHandBackLapses(t *testing.T) {
 	}
 }
 
-// Before all records go, all parts do, and what leads to other hosts with them.
+// Before all records go, all parts do, and what leads to other hosts with them; who
+// cannot be asked keeps nothing from going.
 func TestForsake(t *testing.T) {
 	w, f := farWorld(t)
 	w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
@@ -104,5 +105,9 @@ func TestForsake(t *testing.T) {
 	must(t, errors.Join(w.Withdraw(ctx), w.Forsake(ctx)))
 	if left, err := w.kernel.Reached(ctx); err != nil || len(left) != 0 || f.parts() != 0 {
 		t.Errorf("%d parts are not given back, %v are still reached (%v)", f.parts(), left, err)
+	}
+	f.is(errAway)
+	if err := w.Forsake(ctx); err != nil || len(back(t, w)) != 0 {
+		t.Errorf("without anybody to ask: %v, on record are %+v", err, back(t, w))
 	}
 }
