@@ -266,6 +266,19 @@ func TestSpanOfAnotherPart(t *testing.T) {
 	}
 }
 
+// A part that reaches over another network's addresses is not taken.
+func TestSpanOfAPartThatDoesNotFit(t *testing.T) {
+	w, f := farWorld(t)
+	w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
+	w.network(catenet.NetworkSpec{Name: "near", Pools: []catenet.Pool{{Subnet: prefix("10.6.8.0/24")}}})
+	wider := f.part
+	wider.Subnets, wider.Span = []netip.Prefix{prefix("10.6.4.0/24")}, []netip.Prefix{prefix("10.6.0.0/16")}
+	f.running(t).Tell(driver.News{Part: &wider})
+	if st := status(t, w, "wide"); !reflect.DeepEqual(st.Part, &f.part) || len(st.Pools) != 1 || !strings.Contains(st.Trouble, "network near") {
+		t.Errorf("it has the part %+v, and pools %+v, with trouble %q", st.Part, st.Pools, st.Trouble)
+	}
+}
+
 // A driver that fails is trouble, and runs again.
 func TestSpanRunsAgain(t *testing.T) {
 	w, f := farWorld(t)

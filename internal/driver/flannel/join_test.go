@@ -78,6 +78,20 @@ func TestJoinAndLeave(t *testing.T) {
 	}
 }
 
+// An address that others translate is what the registry knows; what is sent comes from
+// the host's own.
+func TestReachedElsewhere(t *testing.T) {
+	for _, config := range []string{vxlan, udp} {
+		store := etcdtest.New()
+		store.Force(configKey, config)
+		d := newDriver(store)
+		_, p, err := d.read(join(t, d, fake.New(), "b1", "iface=", "public-ip=198.51.100.1"))
+		if err != nil || p.Under != "eth0" || p.Local4.String() != "192.0.2.1" || !strings.Contains(string(store.Pairs(subnetKeys)[0].Value), `"PublicIP":"198.51.100.1"`) {
+			t.Errorf("%s: it is at %+v (%v), and known as %s", config, p.site, err, store.Pairs(subnetKeys)[0].Value)
+		}
+	}
+}
+
 // Who cannot take part is told why, and takes nothing.
 func TestJoinIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {

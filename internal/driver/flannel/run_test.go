@@ -280,6 +280,26 @@ func TestAnotherPart(t *testing.T) {
 	})
 }
 
+// A host that moves does not follow a config that was changed meanwhile: its devices are
+// those of the other one.
+func TestMovedUnderAnotherConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := taken(t, vxlan, `{"PublicIP":"192.0.2.1","BackendType":"vxlan"}`)
+		h.run()
+		later(2 * time.Second)
+		h.store.Force(configKey, hostGW)
+		h.k.Move(netip.MustParseAddr("192.0.2.77"))
+		later(time.Minute)
+		if _, trouble := h.says(); len(h.parts) != 0 || !strings.Contains(trouble, "192.0.2.77") || !strings.Contains(trouble, "config") {
+			t.Errorf("parts %+v, trouble %s", h.parts, trouble)
+		}
+		if p := h.store.Pairs(subnetKeys); len(p) != 1 || !strings.Contains(string(p[0].Value), `"BackendType":"vxlan"`) {
+			t.Errorf("the registry has %v", p)
+		}
+		h.stop()
+	})
+}
+
 // Who makes containers of his own is told in a file, unless it tells of another network.
 func TestSubnetFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
