@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,7 +133,15 @@ func TestFlannelCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	a.etcd.EnableAuth(client, "flannel", "secret", registry+"/")
+	a.etcd.EnableAuth(client, "flannel", "secret", subnets)
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{a.etcd.Unix}, Username: "root", Password: "root"})
+	if err == nil { // of the config no more than a node needs
+		_, err = root.RoleGrantPermission(t.Context(), "flannel", registry+"/config", "", clientv3.PermissionType(clientv3.PermRead))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
 	user := func(text string) string {
 		path := filepath.Join(a.host.Dir, "user")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -147,5 +156,18 @@ func TestFlannelCredentials(t *testing.T) {
 	a.refused([]string{"etcd-user", "/none"}, append(good, "etcd-user=/none")...)
 	a.refused([]string{"etcd-user"}, good...)
 	a.refused([]string{"etcd-user", "/elsewhere"}, append(good, user("flannel:secret"), "prefix=/elsewhere")...)
-	a.works(append(good, user("flannel:secret"))...)
+	a.host.Catenet(a.create(append(good, user("flannel:secret"))...)...)
+	if r, err := root.Delete(t.Context(), subnets, clientv3.WithPrefix()); err != nil || r.Deleted != 1 {
+		t.Fatalf("a key is deleted: %+v, %v", r, err)
+	}
+	a.Eventually(soon, func() string {
+		if r, err := root.Get(t.Context(), subnets, clientv3.WithPrefix()); err != nil || len(r.Kvs) != 1 {
+			return fmt.Sprintf("the node's key is not put back: %+v, %v", r, err)
+		}
+		return ""
+	})
+	if strings.Contains(a.host.Log(), "in trouble") {
+		t.Error("with no more rights than it needs, the node is in trouble")
+	}
+	a.host.Catenet("network", "rm", "wide")
 }
