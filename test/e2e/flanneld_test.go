@@ -59,6 +59,12 @@ func (s standIn) subnet() string {
 	return line
 }
 
+// gateway is the address that the file tells of.
+func (s standIn) gateway() string {
+	addr, _, _ := strings.Cut(s.subnet(), "/")
+	return addr
+}
+
 // TestFlanneldStandsIn: catenet flanneld is ready when flanneld would be, waits as it
 // does, comes back to the network that is there, and with other flags keeps the subnet.
 func TestFlanneldStandsIn(t *testing.T) {
@@ -318,8 +324,13 @@ func (m *move) again(devices []string) {
 	m.everyPair("with flanneld again")
 	records := m.records()
 	m.theirs.Kill()
+	create := []string{"network", "create", "-d", "flannel", "-o", "etcd=" + m.server.Endpoint, "-o", "iface=eth0", "-o", "subnet-file=" + m.file, "wide"}
+	m.a.Refused([]string{"the address " + standIn{m.a, m.T, m.file, ""}.gateway(), "catenet flanneld"}, create...)
+	if got := m.records(); got != records {
+		m.T.Errorf("a network that is refused has changed the registry to\n%s\nfrom\n%s", got, records)
+	}
 	m.a.MustRun("ip", "link", "del", "hand0")
-	m.a.Catenet(append(m.create(m.a), "wide")...)
+	m.a.Catenet(create...)
 	if got := m.records(); got != records {
 		m.T.Errorf("a network of our own has it\n%s\nand it was\n%s", got, records)
 	}

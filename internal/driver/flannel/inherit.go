@@ -3,6 +3,8 @@ package flannel
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/catenet/catenet"
@@ -54,4 +56,20 @@ func unlike(left, want kernel.Link) (differs []string) {
 func foreign(name, why string) error {
 	return catenet.Conflictf("this host has a link %s already, and %s", name, why).
 		WithHint("if flanneld runs here, end it; what it left is removed by: ip link del %s", name)
+}
+
+// vacant refuses earlier subnets whose gateway somebody else has, as Docker's bridge has
+// it beside flanneld: before they are taken, as they would be given back then, and lost
+// to his containers.
+func (p held) vacant(ctx context.Context, h kernel.Host) error {
+	there, err := h.Routes(ctx) // and addresses
+	if err != nil {
+		return err
+	}
+	gateway := p.Subnets.IPv4.Addr().Next()
+	if !slices.ContainsFunc(there, func(a netip.Prefix) bool { return a.Addr() == gateway }) {
+		return nil
+	}
+	return catenet.Conflictf("this host has the address %v already, which the bridge of this host's part of the network is to have", gateway).
+		WithHint("remove it, if it is of Docker's bridge with flanneld; or leave Docker's containers to: catenet flanneld")
 }

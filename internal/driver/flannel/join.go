@@ -53,6 +53,9 @@ func (d Driver) Join(ctx context.Context, h kernel.Host, n catenet.Network, ahea
 		if err == nil {
 			err = p.tells(o.file)
 		}
+		if err == nil && !o.noBridge {
+			err = p.vacant(ctx, h)
+		}
 		if err == nil {
 			err = d.admit(ctx, h, n.ID, &p) // which may bring other MACs
 		}

@@ -108,6 +108,12 @@ func TestJoinIsRefused(t *testing.T) {
 		"another network's":   {hostGW, "", nil, "10.5.0.0/16] is taken"},
 		"no IPv6":             {vxlan, "", func(_ *fake.Kernel, n *catenet.Network) { n.IPv6 = true }, "no IPv6"},
 		"no such link":        {vxlan, "iface=eth7", nil, "eth7"},
+		"Docker's bridge": {vxlan, "", func(k *fake.Kernel, n *catenet.Network) {
+			if err := os.WriteFile(n.Options[optFile], []byte("FLANNEL_SUBNET=10.5.1.1/24\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			k.Add(kernel.Link{Name: "docker0", Kind: "bridge", Addrs: []netip.Prefix{netip.MustParsePrefix("10.5.1.1/24")}})
+		}, "the address 10.5.1.1 already"},
 		"another's file": {vxlan, "", func(_ *fake.Kernel, n *catenet.Network) {
 			if err := os.WriteFile(n.Options[optFile], []byte("FLANNEL_SUBNET=10.9.1.1/24\n"), 0o644); err != nil {
 				t.Fatal(err)
