@@ -127,7 +127,14 @@ func TestFlannelCredentials(t *testing.T) {
 	} {
 		a.refused(c.words, c.options...)
 	}
+	a.users([]string{at, ca, cert, key})
+}
 
+// users: etcd asks for a password as well. A node needs to read the config and to write
+// the subnets, and nothing else.
+func (a *alone) users(good []string) {
+	t := a.T
+	t.Helper()
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{a.etcd.Unix}})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +142,7 @@ func TestFlannelCredentials(t *testing.T) {
 	defer client.Close()
 	a.etcd.EnableAuth(client, "flannel", "secret", subnets)
 	root, err := clientv3.New(clientv3.Config{Endpoints: []string{a.etcd.Unix}, Username: "root", Password: "root"})
-	if err == nil { // of the config no more than a node needs
+	if err == nil {
 		_, err = root.RoleGrantPermission(t.Context(), "flannel", registry+"/config", "", clientv3.PermissionType(clientv3.PermRead))
 	}
 	if err != nil {
@@ -149,7 +156,6 @@ func TestFlannelCredentials(t *testing.T) {
 		}
 		return "etcd-user=" + path
 	}
-	good := []string{at, ca, cert, key}
 	for text, words := range map[string][]string{"flannel:wrong": {"etcd-user", "password"}, "nobody:secret": {"etcd-user", "password"}, "flannel": {"etcd-user", "NAME:PASSWORD"}} {
 		a.refused(words, append(good, user(text))...)
 	}
@@ -157,17 +163,33 @@ func TestFlannelCredentials(t *testing.T) {
 	a.refused([]string{"etcd-user"}, good...)
 	a.refused([]string{"etcd-user", "/elsewhere"}, append(good, user("flannel:secret"), "prefix=/elsewhere")...)
 	a.host.Catenet(a.create(append(good, user("flannel:secret"))...)...)
-	if r, err := root.Delete(t.Context(), subnets, clientv3.WithPrefix()); err != nil || r.Deleted != 1 {
-		t.Fatalf("a key is deleted: %+v, %v", r, err)
-	}
-	a.Eventually(soon, func() string {
-		if r, err := root.Get(t.Context(), subnets, clientv3.WithPrefix()); err != nil || len(r.Kvs) != 1 {
-			return fmt.Sprintf("the node's key is not put back: %+v, %v", r, err)
-		}
-		return ""
-	})
+	a.follows(root)
 	if strings.Contains(a.host.Log(), "in trouble") {
 		t.Error("with no more rights than it needs, the node is in trouble")
 	}
 	a.host.Catenet("network", "rm", "wide")
+}
+
+// follows has the host see another one come and go.
+func (a *alone) follows(root *clientv3.Client) {
+	a.T.Helper()
+	const guest = subnets + "10.5.250.0-24"
+	told := func(peers int) {
+		a.T.Helper()
+		a.Eventually(soon, func() string {
+			var all []widely
+			if a.host.Inspect(&all, "network", "inspect", "wide"); len(all[0].Peers) != peers {
+				return fmt.Sprintf("%v are there, and not %d", all[0].Peers, peers)
+			}
+			return ""
+		})
+	}
+	if _, err := root.Put(a.T.Context(), guest, `{"PublicIP":"192.0.2.250","PublicIPv6":null}`); err != nil {
+		a.T.Fatal(err)
+	}
+	told(1)
+	if _, err := root.Delete(a.T.Context(), guest); err != nil {
+		a.T.Fatal(err)
+	}
+	told(0)
 }
