@@ -116,7 +116,7 @@ func (o *options) readWords(own map[string]string) (err error) {
 		o.file = flannel.DefaultEnv
 	}
 	for key, path := range map[string]string{optFile: o.file, optUser: o.user} {
-		if path != "" && !filepath.IsAbs(path) {
+		if path != "" && !filepath.IsAbs(path) || strings.Contains(path, "\x00") {
 			err = catenet.Invalidf("option %s: %q is not the whole path of a file", key, path).WithHint("such as %s", flannel.DefaultEnv)
 			if key == optUser { // not to be repeated: it may be a password
 				err = catenet.Invalidf("option %s is not the whole path of a file", key).

@@ -22,6 +22,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"etcd-ca=/c":                  "without TLS",
 		"etcd-user=joe:secret":        "option etcd-user is not the whole path",
 		"subnet-file=here":            "option subnet-file",
+		"subnet-file=/here\x00":       "option subnet-file",
 		"iface=../eth0":               "option iface",
 		"public-ip=there":             "option public-ip",
 		"public-ip=2001:db8::1":       "option public-ip",
