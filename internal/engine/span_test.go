@@ -15,6 +15,7 @@ import (
 	"github.com/catenet/catenet/internal/driver"
 	"github.com/catenet/catenet/internal/driver/bridge"
 	"github.com/catenet/catenet/internal/kernel"
+	"github.com/catenet/catenet/internal/store"
 )
 
 // far is a driver of networks of several hosts: those of bridge, with parts that
@@ -188,6 +189,10 @@ func TestSpan(t *testing.T) {
 	must(t, w.noNetwork("wide"))
 	if f.parts() != 0 {
 		t.Errorf("%d parts are not given back", f.parts())
+	}
+	left, err := store.Load[[]byte](w.store, store.Live, kindMemory)
+	if err != nil || len(left) != 0 {
+		t.Errorf("of a network that is gone %q is remembered (%v)", left, err)
 	}
 	again := w.network(catenet.NetworkSpec{Name: "wide", Driver: "far"})
 	f.forget()
