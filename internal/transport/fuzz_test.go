@@ -46,6 +46,9 @@ func FuzzOutbound(f *testing.F) {
 	})
 }
 
+// lacking is what devices may lack.
+var lacking = [][]kernel.Segment{nil, {kernel.SegmentUDP}, {kernel.SegmentTCP, kernel.SegmentUDP}}
+
 // FuzzInbound: whatever arrives, what the host is given are packets for its
 // subnets, in all the bytes that came; nothing is sent but errors, to peers.
 func FuzzInbound(f *testing.F) {
@@ -61,7 +64,7 @@ func FuzzInbound(f *testing.F) {
 		if len(data) > kernel.MaxPacket {
 			return
 		}
-		r := newRig(t)
+		r := newRig(t, lacking[len(data)%len(lacking)]...)
 		if sealed && size > ipHeader { // so that what is behind the header counts
 			data = bytes.Clone(data)
 			for p := range slices.Chunk(data, int(size)) {
