@@ -155,7 +155,7 @@ func TestFlanneldStandsIn(t *testing.T) {
 		}
 		return ""
 	})
-	p.Signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGKILL)
 	p = s.flanneld("-etcd-prefix=/other")
 	s.awaits(l, "readyz", "200")
 	if got := s.subnet(); !strings.HasPrefix(got, "10.7.") {
@@ -206,6 +206,25 @@ func TestFromFlanneldToItsStandIn(t *testing.T) {
 	}
 }
 
+// TestFromFlanneldOverUDP: its device goes with it, and another one comes.
+func TestFromFlanneldOverUDP(t *testing.T) {
+	t.Parallel()
+	m := newMove(t, `{`+wideNet+`, "Backend": {"Type": "udp"}}`)
+	records, s := m.records(), standIn{m.a, t, m.file, m.server.Endpoint}
+	if out := s.flanneld("-healthz-port=0").Wait(); !strings.Contains(out, "8285") {
+		t.Errorf("while flanneld has the port it says:\n%s", out)
+	}
+	m.theirs.Kill()
+	p := s.flanneld()
+	s.awaits(m.Lab, "readyz", "200")
+	m.reached("over to catenet")
+	if got := m.records(); got != records {
+		t.Errorf("the registry has\n%s\nand had\n%s", got, records)
+	}
+	p.Signal(syscall.SIGTERM)
+	m.giveBack()
+}
+
 // move is two hosts with flanneld and a box each, of which the first moves over.
 type move struct {
 	*shared
@@ -231,7 +250,7 @@ func newMove(t *testing.T, config string) *move {
 			m.theirs, m.file = d, d.SubnetFile
 		}
 	}
-	m.everyPair("with flanneld alone")
+	m.reached("with flanneld alone")
 	return m
 }
 
@@ -316,12 +335,8 @@ func (m *move) again(devices []string) {
 	m.theirs.Kill()
 	m.a.Daemon()
 	m.ours(devices)
-	m.everyPair("with the daemon again")
-	m.a.MustRun("cp", m.file, m.file+".kept")
-	m.a.Catenet("network", "rm", "flannel")
-	m.a.MustRun("mv", m.file+".kept", m.file)
-	m.theirs = flanneld.StartWith(m.T, m.file, m.a.NS.Path, m.server.Endpoint, "eth0", "--public-ip", m.a.Addr4.String(), "--public-ipv6", m.a.Addr6.String())
-	m.everyPair("with flanneld again")
+	m.reached("with the daemon again")
+	m.giveBack()
 	records := m.records()
 	m.theirs.Kill()
 	create := []string{"network", "create", "-d", "flannel", "-o", "etcd=" + m.server.Endpoint, "-o", "iface=eth0", "-o", "subnet-file=" + m.file, "wide"}
@@ -341,6 +356,30 @@ func (m *move) again(devices []string) {
 		}
 		return ""
 	})
+}
+
+// reached waits until the boxes reach each other, by pings: a connection that is cut off
+// when it is half made would last.
+func (m *move) reached(when string) {
+	m.T.Helper()
+	for i, h := range m.nodes {
+		m.Eventually(soon, func() string {
+			if r := h.Run("nsenter", "--net="+m.ns(h, "box"), "ping", "-n", "-c1", "-W1", m.boxes[1-i].String()); r.Code != 0 {
+				return when + ": " + r.Text()
+			}
+			return ""
+		})
+	}
+}
+
+// giveBack removes the network, and flanneld makes it anew with the same subnet.
+func (m *move) giveBack() {
+	m.T.Helper()
+	m.a.MustRun("cp", m.file, m.file+".kept")
+	m.a.Catenet("network", "rm", "flannel")
+	m.a.MustRun("mv", m.file+".kept", m.file)
+	m.theirs = flanneld.StartWith(m.T, m.file, m.a.NS.Path, m.server.Endpoint, "eth0", "--public-ip", m.a.Addr4.String(), "--public-ipv6", m.a.Addr6.String())
+	m.reached("with flanneld again")
 }
 
 // ours waits until all that leads to the other host is the daemon's.
