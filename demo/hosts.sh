@@ -87,7 +87,7 @@ rm -f "$LAB_RUN/etcd"
 lab_etcd || die "etcd does not answer"
 good "etcd is back"
 wait "$across"
-said=$(cat "$LAB_STATE/ping")
+at wire "tail -n 2 $LAB_STATE/ping"
 prints "2000 received, 0% packet loss" "of 2,000 packets between the hosts none was lost"
 at host2 "catenet info"
 lacks "network vxlan" "nothing is the matter with the network"

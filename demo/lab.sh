@@ -94,9 +94,10 @@ lab_host() {
 	lab_daemon "$k"
 }
 
-# lab_daemon K: starts the daemon of host K.
+# lab_daemon K: starts the daemon of host K, in a session of its own, where Ctrl-C does
+# not reach it.
 lab_daemon() {
-	on "$1" sh -c 'echo $$ >/run/catenetd.pid; exec catenetd' >>"$LAB_STATE/$1/catenetd.log" 2>&1 </dev/null &
+	on "$1" setsid sh -c 'echo $$ >/run/catenetd.pid; exec catenetd' >>"$LAB_STATE/$1/catenetd.log" 2>&1 </dev/null &
 	disown
 	until_it "the daemon of host $1 answers" on "$1" catenet version || {
 		tail -n 20 "$LAB_STATE/$1/catenetd.log" >&2
@@ -123,7 +124,7 @@ lab_up() {
 lab_etcd() {
 	[ -e "$LAB_RUN" ] || lab_fail "there is no lab: make lab HOSTS=3" || return
 	! ours "$(cat "$LAB_RUN/etcd" 2>/dev/null)" "$(command -v etcd)" || return 0
-	nsenter --net="/run/netns/$WIRE" -- etcd --data-dir "$LAB_STATE/etcd" --listen-client-urls "$ETCD,http://127.0.0.1:2379" \
+	setsid nsenter --net="/run/netns/$WIRE" -- etcd --data-dir "$LAB_STATE/etcd" --listen-client-urls "$ETCD,http://127.0.0.1:2379" \
 		--advertise-client-urls "$ETCD" --listen-peer-urls http://127.0.0.1:2380 >>"$LAB_STATE/etcd.log" 2>&1 </dev/null &
 	echo $! >"$LAB_RUN/etcd"
 	disown
@@ -133,17 +134,24 @@ lab_etcd() {
 	}
 }
 
+# lab_host_down K: whatever a host has goes, in order.
+lab_host_down() {
+	local k=$1 dir=$LAB_RUN/$1 said
+	on "$k" sh -c 'catenet ps -aq | xargs -r catenet rm -f' >/dev/null 2>&1
+	end "$dir/run/catenetd.pid" "$BIN/catenetd"
+	said=$(on "$k" catenetd --purge 2>&1) || printf 'lab: host %s is not left clean\n%s\n' "$k" "$said" >&2
+	end "$dir/hold" "$(command -v sleep)" KILL
+}
+
 lab_down() {
-	local dir k said
-	end "$LAB_RUN/etcd" "$(command -v etcd)" KILL
+	local dir k going=()
 	for dir in "$LAB_RUN"/*/; do
-		k=$(basename "$dir")
 		[ -e "$dir/hold" ] || continue
-		on "$k" sh -c 'catenet ps -aq | xargs -r catenet rm -f' >/dev/null 2>&1
-		end "$dir/run/catenetd.pid" "$BIN/catenetd"
-		said=$(on "$k" catenetd --purge 2>&1) || printf 'lab: host %s is not left clean\n%s\n' "$k" "$said" >&2
-		end "$dir/hold" "$(command -v sleep)" KILL
+		lab_host_down "$(basename "$dir")" &
+		going+=($!)
 	done
+	[ ${#going[@]} -eq 0 ] || wait "${going[@]}"
+	end "$LAB_RUN/etcd" "$(command -v etcd)" KILL # the last: hosts give back what they have in it
 	for k in $(ip netns list | awk -v lab="^$LAB-" '$1 ~ lab {print $1}'); do
 		ip netns del "$k"
 	done

@@ -103,8 +103,9 @@ set_stage() {
 	echo "A daemon runs in network namespace $HOST ($HOST4, $HOST6); $OUTSIDE is another host ($OUT4)."
 }
 
+# start_daemon: in a session of its own, where Ctrl-C does not reach it.
 start_daemon() {
-	nsenter --net="/run/netns/$HOST" -- catenetd --run-dir "$RUN" --state-dir "$STATE" >>"$LOG" 2>&1 </dev/null &
+	setsid nsenter --net="/run/netns/$HOST" -- catenetd --run-dir "$RUN" --state-dir "$STATE" >>"$LOG" 2>&1 </dev/null &
 	local pid=$!
 	disown
 	echo "$pid" >"$PIDFILE"
@@ -119,9 +120,13 @@ start_daemon() {
 # clear_stage removes all that a demo makes, also one that another run left.
 clear_stage() {
 	local ns
+	# Now, and not when they have been asked to end for ten seconds.
+	catenet ps -aq 2>/dev/null | xargs -r catenet rm -f >/dev/null 2>&1
 	end "$PIDFILE" "$BIN/catenetd"
-	if [ -e "/run/netns/$HOST" ]; then
-		said=$(nsenter --net="/run/netns/$HOST" -- catenetd --run-dir "$RUN" --state-dir "$STATE" --purge 2>&1) || printf '%s\n' "$said" >&2
+	if [ -e "$RUN" ]; then
+		local in=(nsenter --net="/run/netns/$HOST" --)
+		[ -e "/run/netns/$HOST" ] || in=(unshare --net --) # what lives on is in no namespace with a name
+		said=$("${in[@]}" catenetd --run-dir "$RUN" --state-dir "$STATE" --purge 2>&1) || printf '%s\n' "$said" >&2
 	fi
 	for ns in "$HAND" "$OUTSIDE" "$HOST"; do
 		[ ! -e "/run/netns/$ns" ] || ip netns del "$ns"
@@ -133,14 +138,17 @@ clear_stage() {
 # finish runs however the demo ends.
 finish() {
 	local code=$?
+	[ "$BASHPID" = "$$" ] || exit "$code" # a part of the shell that a signal has hit
 	trap - EXIT
 	trap '' INT TERM # whoever is impatient waits for the clearing up
 	for pid in "${background[@]}"; do
 		kill "$pid" 2>/dev/null
 	done
-	if [ "$finished" != yes ] && [ "$code" -ne 130 ] && [ -s "$LOG" ]; then
-		echo "The end of the daemon's log ($LOG):" >&2
-		tail -n 25 "$LOG" >&2
+	if [ "$finished" != yes ] && [ "$code" -ne 130 ]; then
+		local log
+		for log in "$LOG" "$LAB_STATE"/[1-9]*/catenetd.log; do
+			[ ! -s "$log" ] || printf 'The end of %s:\n%s\n' "$log" "$(grep -v msg=connection "$log" | tail -n 12)" >&2
+		done
 	fi
 	[ "$finished" = yes ] && printf '\nAll %d steps hold.\n' "$number"
 	if [ "${KEEP:-}" = 1 ]; then
@@ -150,12 +158,14 @@ finish() {
 			  export CATENET_HOST=$CATENET_HOST PATH=$BIN:\$PATH
 			  catenet ps; catenet network inspect front; catenet exec web -- ip addr
 			  ip netns exec $OUTSIDE curl -s http://$HOST4:8080/
+			  LAB=$LAB $here/lab.sh 1 catenet topology    on host 1 of the three
 			The daemon's log is $LOG. To remove it all:
 			  sudo make demo-clean
 		END
 	else
+		printf '\nRemoving everything, in some seconds.\n'
 		clear_stage
-		echo "Everything is removed again; \"make demo KEEP=1\" leaves it up to look at."
+		echo "Everything is removed; \"make demo KEEP=1\" leaves it up to look at."
 	fi
 	[ "$finished" = yes ] || code=$((code ? code : 1))
 	exit "$code"
