@@ -17,38 +17,60 @@ case "$*" in "network ls") exit 0 ;; esac
 exec "$REAL/catenet" "$@"
 `
 
+// interrupting is a catenet under which somebody presses Ctrl-C while containers run.
+const interrupting = `#!/bin/sh
+case "$*" in ps) kill -INT "-$(pgrep -oxf 'bash ../../demo/demo.sh')" ;; esac
+exec "$REAL/catenet" "$@"
+`
+
 // private runs the demo where it sees mounts and processes of its own alone,
 // so that it meets no other one, and tells what it left there.
 const private = `
 mount -t tmpfs none /run && mount -t tmpfs none /var/lib || exit 99
 unset KEEP
-../../demo/demo.sh; code=$?
+setsid --wait ../../demo/demo.sh; code=$?
 echo left: $(find /run/netns /run/catenet* /var/lib 2>/dev/null) $(ps -e -o comm=)
 exit $code`
 
-// TestADemoThatFailsSaysSo and removes everything.
-func TestADemoThatFailsSaysSo(t *testing.T) {
-	t.Parallel()
+// demo runs the demo under a catenet of the test's, and wants nothing to be left.
+func demo(t *testing.T, catenet string) (out string, code int) {
+	t.Helper()
 	real, bin := lab.Binaries(t), t.TempDir()
 	for _, name := range []string{"catenetd", "catenet-shim"} {
 		if err := os.Symlink(filepath.Join(real, name), filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(bin, "catenet"), []byte(wrong), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "catenet"), []byte(catenet), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c", private)
 	cmd.Env = append(os.Environ(), "CATENET_BIN="+bin, "REAL="+real)
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "✗ no line matches 'front .*bridge'; expected: both are listed\n") {
-		t.Errorf("the demo ends with %v:\n%s", err, out)
+	text, _ := cmd.CombinedOutput() // its exit code is looked at
+	if !strings.HasSuffix(string(text), "left: /run/netns /var/lib bash ps\n") {
+		t.Errorf("something is left:\n%s", text)
 	}
-	if strings.Contains(string(out), "stranger") {
+	return string(text), cmd.ProcessState.ExitCode()
+}
+
+// TestADemoThatFailsSaysSo and removes everything.
+func TestADemoThatFailsSaysSo(t *testing.T) {
+	t.Parallel()
+	out, code := demo(t, wrong)
+	if code != 1 || !strings.Contains(out, "✗ no line matches 'front .*bridge'; expected: both are listed\n") {
+		t.Errorf("the demo ends with %d:\n%s", code, out)
+	}
+	if strings.Contains(out, "stranger") {
 		t.Errorf("the demo goes on past a step that failed:\n%s", out)
 	}
-	if !strings.HasSuffix(string(out), "left: /run/netns /var/lib bash ps\n") {
-		t.Errorf("something is left:\n%s", out)
+}
+
+// TestADemoThatIsInterrupted removes everything.
+func TestADemoThatIsInterrupted(t *testing.T) {
+	t.Parallel()
+	out, code := demo(t, interrupting)
+	if code != 130 || !strings.Contains(out, "--name stranger") || strings.Contains(out, "hello from db") {
+		t.Errorf("the demo ends with %d:\n%s", code, out)
 	}
 }
 
