@@ -129,12 +129,19 @@ func wrongJSON(within string, err error) error {
 	hint := `such as {"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}}`
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		key := strings.Trim(within+e.Field, ".")
-		return catenet.Invalidf("flannel config: %s: a %s, where there should be %s", cmp.Or(key, "all of it"), e.Value, wordFor(e.Type.Kind())).WithHint("%s", hint)
+		return catenet.Invalidf("flannel config: %s: %s, where there should be %s", cmp.Or(key, "all of it"), withArticle(e.Value), wordFor(e.Type.Kind())).WithHint("%s", hint)
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return catenet.Invalidf("flannel config: no JSON, from byte %d on: %w", e.Offset, err).WithHint("%s", hint)
 	}
 	return catenet.Invalidf("flannel config: %w", err).WithHint("%s", hint)
+}
+
+func withArticle(noun string) string {
+	if noun == "array" {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // wordFor says what JSON calls a kind of value.

@@ -51,7 +51,7 @@ func TestConfigErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                           "no JSON",
 		`{"Network":"10.5.0.0/16",}`: "byte",
-		`[]`:                         "all of it: a array, where there should be an object",
+		`[]`:                         "all of it: an array, where there should be an object",
 		`{}`:                         "Network:",
 		`{"Network":7}`:              "Network: a number",
 		`{"Network":"10.5.0.0"}`:     "Network:",

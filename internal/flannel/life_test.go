@@ -502,9 +502,9 @@ func TestWriteConfig(t *testing.T) {
 		if err := WriteConfig(t.Context(), r, `{"Network": "10.5.0.0"}`); !catenet.IsInvalid(err) {
 			t.Errorf("a config that is wrong: %v", err)
 		}
-		for range 2 {
-			if err := WriteConfig(t.Context(), r, vxlan); err != nil {
-				t.Error(err)
+		for _, text := range []string{vxlan, vxlan, strings.ReplaceAll(vxlan, ":", " :  ")} {
+			if err := WriteConfig(t.Context(), r, text); err != nil {
+				t.Errorf("%s: %v", text, err)
 			}
 		}
 		if err := WriteConfig(t.Context(), r, strings.Replace(vxlan, "10.5", "10.6", 1)); !catenet.IsConflict(err) {

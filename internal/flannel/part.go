@@ -85,19 +85,22 @@ func Resume(r Registry, n Node, s State) (*Part, error) {
 	return p, nil
 }
 
-// WriteConfig writes a network's config, unless there is the same already.
+// WriteConfig writes a network's config, unless there is one already that asks the same.
 // Another one that is there is a conflict: it may have nodes.
 func WriteConfig(ctx context.Context, r Registry, text string) error {
-	if _, err := ParseConfig([]byte(text)); err != nil {
+	asked, err := ParseConfig([]byte(text))
+	if err != nil {
 		return err
 	}
 	key := clean(r.Prefix) + "/config"
-	_, err := r.Store.Put(ctx, key, text, 0, 0)
-	if !catenet.IsConflict(err) {
+	if _, err = r.Store.Put(ctx, key, text, 0, 0); !catenet.IsConflict(err) {
 		return err
 	}
 	there, err := r.Store.Get(ctx, key)
-	if err == nil && string(there.Value) != text {
+	if err != nil {
+		return err
+	}
+	if has, wrong := ParseConfig(there.Value); wrong != nil || !has.Same(asked) {
 		err = catenet.Conflictf("there is another flannel config at %s: %s", key, there.Value).WithHint("leave write-config out to take part in that network")
 	}
 	return err

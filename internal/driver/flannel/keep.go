@@ -168,15 +168,15 @@ func (k *keeper) readdress(ctx context.Context, next *held) error {
 	if err != nil {
 		return err
 	}
-	if err := flannel.Leave(ctx, k.o.registry(k.store), lease(k.s.Network.ID)); err != nil {
-		return err
-	}
 	node := k.d.node(*next, k.s.Network)
 	data := node.Backend
 	node.Backend = func(c flannel.Config) (flannel.BackendData, error) {
 		if !c.Same(k.p.config) {
 			return flannel.BackendData{}, catenet.Conflictf("the flannel network's config has been changed since").
 				WithHint("remove the network, and make it anew")
+		}
+		if err := flannel.Leave(ctx, k.o.registry(k.store), lease(k.s.Network.ID)); err != nil {
+			return flannel.BackendData{}, err
 		}
 		return data(c)
 	}

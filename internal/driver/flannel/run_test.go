@@ -284,12 +284,16 @@ func TestAnotherPart(t *testing.T) {
 // those of the other one.
 func TestMovedUnderAnotherConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := taken(t, vxlan, `{"PublicIP":"192.0.2.1","BackendType":"vxlan"}`)
+		h := newHost(t, etcdtest.New(), new(fake.Tunnels), "192.0.2.1", vxlan)
 		h.run()
 		later(2 * time.Second)
 		h.store.Force(configKey, hostGW)
+		before := h.store.Pairs(subnetKeys)
 		h.k.Move(netip.MustParseAddr("192.0.2.77"))
 		later(time.Minute)
+		if after := h.store.Pairs(subnetKeys); len(before) != 1 || len(after) != 1 || before[0].Created != after[0].Created {
+			t.Errorf("the registry had %+v, and has %+v: it has left", before, after)
+		}
 		if _, trouble := h.says(); len(h.parts) != 0 || !strings.Contains(trouble, "192.0.2.77") || !strings.Contains(trouble, "config") {
 			t.Errorf("parts %+v, trouble %s", h.parts, trouble)
 		}
