@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/catenet/catenet"
 )
@@ -25,9 +26,10 @@ func (n *network) warnings() []string {
 	return all
 }
 
-// told is what people are told of trouble: what is wrong, and what would be right.
+// told is what people are told of trouble, on one line: what is wrong, and what would be
+// right.
 func told(trouble error) string {
-	text := trouble.Error()
+	text := strings.ReplaceAll(trouble.Error(), "\n", "; ") // of more than one
 	if hint := catenet.HintOf(trouble); hint != "" {
 		text += "; " + hint
 	}

@@ -18,6 +18,10 @@ const vxlanPort = 8472
 // leaves its own when it ends, with all that leads to the other hosts. With its MAC,
 // whatever that is, they need to learn nothing.
 func inherit(ctx context.Context, h kernel.Host, left, want kernel.Link) error {
+	if id, ours := strings.CutPrefix(left.Alias, kernel.Mark); ours {
+		return catenet.Conflictf("network %s of this host has the link %s, and VNI %d", catenet.ShortID(id), want.Name, want.VXLAN.VNI).
+			WithHint("give one of the two another VNI in its flannel config: \"Backend\": {\"Type\": \"vxlan\", \"VNI\": 2}")
+	}
 	if left.Alias != "" {
 		return foreign(want.Name, "it is not flanneld's: its alias is "+left.Alias)
 	}

@@ -197,6 +197,7 @@ func TestJoinInherits(t *testing.T) {
 
 	for want, change := range map[string]func(*kernel.Link, *fake.Kernel){
 		"flanneld runs here":                  func(_ *kernel.Link, k *fake.Kernel) { k.Start("flanneld") },
+		"network c1c1c1c1c1c1 of this host":   func(l *kernel.Link, _ *fake.Kernel) { l.Alias = kernel.Mark + strings.Repeat("c1", 32) },
 		"alias is mine":                       func(l *kernel.Link, _ *fake.Kernel) { l.Alias = "mine" },
 		"Port is 4789, not 8472":              func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.Port = 4789 },
 		"VNI is 2, not 1":                     func(l *kernel.Link, _ *fake.Kernel) { l.VXLAN.VNI = 2 },
