@@ -154,7 +154,7 @@ func (e *Engine) hear(ctx context.Context, n *network, s *span, news driver.News
 			s.traffic = news.Traffic
 		}
 	})
-	trouble = errors.Join(trouble, e.settle(ctx, n, n.state))
+	trouble = errors.Join(trouble, e.shed(ctx, n), e.settle(ctx, n, n.state))
 	if news.Memory != nil {
 		trouble = errors.Join(trouble, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Put(kindMemory, n.ID, news.Memory) }))
 	}
@@ -223,6 +223,38 @@ func (e *Engine) repart(ctx context.Context, n *network, part catenet.Part) erro
 		e.log.Warn(w)
 	}
 	return nil
+}
+
+// shed takes the subnets off a network that are another host's now, once nobody here has
+// an address of theirs: that host's containers are reached then. n.op is held.
+func (e *Engine) shed(ctx context.Context, n *network) error {
+	next := e.asItIs(n)
+	if next.Part == nil {
+		return nil
+	}
+	var kept []catenet.Pool
+	e.locked(func() {
+		for i, pool := range n.pools {
+			if slices.Contains(next.Part.Subnets, n.Pools[i].Subnet) || inhabited(pool) {
+				kept = append(kept, n.Pools[i])
+			}
+		}
+	})
+	if len(kept) == len(next.Pools) || len(kept) == 0 {
+		return nil
+	}
+	next.Pools = kept
+	return e.alter(ctx, n, next)
+}
+
+// inhabited reports whether anybody but the network itself has an address of a pool.
+func inhabited(pool *ipam.Pool) bool {
+	for _, owner := range pool.Owners() {
+		if owner != ipam.OwnerGateway {
+			return true
+		}
+	}
+	return false
 }
 
 // admit checks pools that a part brings.

@@ -265,8 +265,17 @@ func TestSpanOfAnotherPart(t *testing.T) {
 	if len(st.Endpoints) != 1 || st.Endpoints[0].IPv4 != prefix("10.5.3.2/24") {
 		t.Errorf("the old container has %+v", st.Endpoints)
 	}
+	if st := status(t, w, "wide"); len(st.Pools) != 2 {
+		t.Errorf("with a container of the old part its pools are %+v", st.Pools)
+	}
+	must(t, w.Remove(ctx, "old", true))
+	f.running(t).Tell(driver.News{})
+	if st := status(t, w, "wide"); len(st.Pools) != 1 || st.Pools[0].Subnet != moved.Subnets[0] {
+		t.Errorf("without one they are %+v", st.Pools)
+	}
+	w.mustAttach("newer", catenet.EndpointSpec{Network: "wide"})
 	f.running(t).Tell(driver.News{Part: &f.part}) // and back
-	if ep := w.mustAttach("back", catenet.EndpointSpec{Network: "wide"}).Endpoints[0]; ep.IPv4 != prefix("10.5.3.3/24") {
+	if ep := w.mustAttach("back", catenet.EndpointSpec{Network: "wide"}).Endpoints[0]; ep.IPv4 != prefix("10.5.3.2/24") {
 		t.Errorf("a container then has %s", ep.IPv4)
 	}
 }

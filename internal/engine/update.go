@@ -233,7 +233,7 @@ func newOnes(n *network, asked []catenet.Pool) (fresh []catenet.Pool, err error)
 // those who join. If that fails it is as before. n.op is held.
 func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (err error) {
 	now, undoing := e.asItIs(n), context.WithoutCancel(ctx)
-	pools, err := newPools(next.Pools[len(now.Pools):])
+	pools, err := n.poolsOf(livePools(next))
 	if err != nil {
 		return err
 	}
@@ -264,11 +264,28 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 	defer e.mu.Unlock()
 	n.Name, n.was = next.Name, entry.Was
 	n.Labels, n.DNS, n.Options, n.Pools, n.Part = next.Labels, next.DNS, next.Options, next.Pools, next.Part
-	n.pools = append(n.pools, pools...)
+	n.pools = pools
 	for i, pool := range n.pools {
 		pool.SetAside(n.Pools[i].SetAside)
 	}
 	return nil
+}
+
+// poolsOf returns the allocators of pools: those that there are, and new ones. n.op is
+// held.
+func (n *network) poolsOf(pools []catenet.Pool) (all []*ipam.Pool, err error) {
+	for i, p := range pools {
+		if at := slices.IndexFunc(n.Pools, func(have catenet.Pool) bool { return have.Subnet == p.Subnet }); at >= 0 && at < len(n.pools) {
+			all = append(all, n.pools[at])
+			continue
+		}
+		made, err := newPools(pools[i : i+1])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, made...)
+	}
+	return all, nil
 }
 
 // follow has the containers of a network become what it is now, and says of
