@@ -10,6 +10,11 @@ import (
 	"github.com/catenet/catenet/test/lab"
 )
 
+// right is ours.
+const right = `#!/bin/sh
+exec "$REAL/catenet" "$@"
+`
+
 // wrong is a catenet under which one check of the demo does not hold. It is an
 // early one: containers, which take their time to end, are not there yet.
 const wrong = `#!/bin/sh
@@ -51,6 +56,15 @@ func demo(t *testing.T, catenet string) (out string, code int) {
 		t.Errorf("something is left:\n%s", text)
 	}
 	return string(text), cmd.ProcessState.ExitCode()
+}
+
+// TestTheDemo holds from its first step to its last, and removes everything.
+func TestTheDemo(t *testing.T) {
+	t.Parallel()
+	out, code := demo(t, right)
+	if code != 0 || !strings.Contains(out, "nothing is the matter with the network") || !strings.Contains(out, "steps hold") {
+		t.Errorf("the demo ends with %d:\n%s", code, out)
+	}
 }
 
 // TestADemoThatFailsSaysSo and removes everything.
