@@ -9,6 +9,7 @@
 //	wire/        what netlink messages are made of
 //	bpf/         cgroup eBPF for ports published on loopback addresses
 //	sockets/     held ports, the loopback proxy, sockets inside a namespace
+//	holder/      who has a port that somebody else wants
 //	tun/         TUN devices and datagram sockets, for transports in user space
 //	flows/       conntrack: connections of closed ports are forgotten
 //	foreign/     firewalls of others: what of theirs would swallow our packets
