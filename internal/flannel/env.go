@@ -44,6 +44,9 @@ func (e Env) Text() []byte {
 // WriteEnv replaces the file at path, and makes its folder: who reads it meanwhile
 // finds the earlier one, whole.
 func WriteEnv(path string, e Env) error {
+	if there, err := etcd.ReadFile(path); err == nil && bytes.Equal(there, e.Text()) {
+		return nil
+	}
 	temp := path + ".new"
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {

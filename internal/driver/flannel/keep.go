@@ -186,11 +186,11 @@ func (k *keeper) readdress(ctx context.Context, next *held) error {
 
 // writeFile tells those who make containers of their own. One file can tell of one
 // network.
-func (k *keeper) writeFile() error {
-	if err := k.p.tells(k.o.file); err != nil {
+func (p held) writeFile(o options) error {
+	if err := p.tells(o.file); err != nil {
 		return err
 	}
-	return flannel.WriteEnv(k.o.file, k.p.env(k.o.masquerade))
+	return flannel.WriteEnv(o.file, p.env(o.masquerade))
 }
 
 // tells reports whether a file tells of another network.

@@ -72,7 +72,7 @@ func (k *keeper) session(ctx context.Context) (err error) {
 	if err := k.locate(ctx); err != nil {
 		return err
 	}
-	k.file = k.writeFile()
+	k.file = k.p.writeFile(k.o)
 	registry := k.o.registry(k.store)
 	node := k.d.node(k.p, k.s.Network)
 	node.RenewMargin = k.o.margin
@@ -139,7 +139,7 @@ func (k *keeper) follow(ctx context.Context, deltas <-chan flannel.Delta) error 
 func (k *keeper) look(ctx context.Context) bool {
 	k.lead(ctx)
 	if k.file != nil {
-		k.file = k.writeFile()
+		k.file = k.p.writeFile(k.o)
 	}
 	now, moved := k.moved(ctx)
 	if moved {

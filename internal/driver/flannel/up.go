@@ -82,7 +82,7 @@ func (p held) by() []string {
 	return by
 }
 
-// Up makes the bridge and the vxlan devices. It needs nobody: what leads to the other
+// Up makes the bridge, the vxlan devices and the subnet file. It needs nobody: what leads to the other
 // hosts the kernel has kept, or Run puts back.
 func (d Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (driver.State, error) {
 	o, p, err := d.read(n)
@@ -114,6 +114,11 @@ func (d Driver) Up(ctx context.Context, h kernel.Host, n catenet.Network) (drive
 		wants.Span, wants.By, wants.Hosts = p.span(), p.by(), p.hostsOf(reached)
 	}
 	state.Links = p.tunnels()
+	if err == nil && !kernel.Looks(ctx) { // whoever made the network reads it next
+		if err := p.writeFile(o); err != nil { // Run tries on
+			state.Warnings = append(state.Warnings, err.Error())
+		}
+	}
 	return state, err
 }
 
