@@ -89,6 +89,8 @@ good "etcd is back"
 wait "$across"
 at wire "tail -n 2 $LAB_STATE/ping"
 prints "2000 received, 0% packet loss" "of 2,000 packets between the hosts none was lost"
+in_order() { ! on 2 catenet info 2>&1 | grep -q "network vxlan"; }
+until_it "host 2 asks etcd again" in_order || die "it is still in trouble"
 at host2 "catenet info"
 lacks "network vxlan" "nothing is the matter with the network"
 
