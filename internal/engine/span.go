@@ -154,7 +154,8 @@ func (e *Engine) hear(ctx context.Context, n *network, s *span, news driver.News
 			s.traffic = news.Traffic
 		}
 	})
-	trouble = errors.Join(trouble, e.shed(ctx, n), e.settle(ctx, n, n.state))
+	trouble = errors.Join(trouble, e.shed(ctx, n))
+	trouble = errors.Join(trouble, e.settle(ctx, n, n.state)) // which shed may have changed
 	if news.Memory != nil {
 		trouble = errors.Join(trouble, e.o.Store.Update(store.Live, func(tx *store.Tx) error { return tx.Put(kindMemory, n.ID, news.Memory) }))
 	}

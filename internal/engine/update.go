@@ -233,7 +233,7 @@ func newOnes(n *network, asked []catenet.Pool) (fresh []catenet.Pool, err error)
 // those who join. If that fails it is as before. n.op is held.
 func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (err error) {
 	now, undoing := e.asItIs(n), context.WithoutCancel(ctx)
-	pools, err := n.poolsOf(livePools(next))
+	pools, err := n.allocators(livePools(next))
 	if err != nil {
 		return err
 	}
@@ -271,9 +271,9 @@ func (e *Engine) alter(ctx context.Context, n *network, next catenet.Network) (e
 	return nil
 }
 
-// poolsOf returns the allocators of pools: those that there are, and new ones. n.op is
+// allocators returns those of pools: the ones that there are, and new ones. n.op is
 // held.
-func (n *network) poolsOf(pools []catenet.Pool) (all []*ipam.Pool, err error) {
+func (n *network) allocators(pools []catenet.Pool) (all []*ipam.Pool, err error) {
 	for i, p := range pools {
 		if at := slices.IndexFunc(n.Pools, func(have catenet.Pool) bool { return have.Subnet == p.Subnet }); at >= 0 && at < len(n.pools) {
 			all = append(all, n.pools[at])

@@ -138,7 +138,7 @@ func wrongJSON(within string, err error) error {
 }
 
 func withArticle(noun string) string {
-	if noun == "array" {
+	if noun == "array" || noun == "object" {
 		return "an " + noun
 	}
 	return "a " + noun

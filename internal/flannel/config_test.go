@@ -51,6 +51,7 @@ func TestConfigErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		``:                           "no JSON",
 		`{"Network":"10.5.0.0/16",}`: "byte",
+		`{"Network":{}}`:             "Network: an object, where there should be a string",
 		`[]`:                         "all of it: an array, where there should be an object",
 		`{}`:                         "Network:",
 		`{"Network":7}`:              "Network: a number",
